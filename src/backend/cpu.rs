@@ -1,0 +1,45 @@
+//! The host's processor: buffers are vectors, stages run on a rayon pool of their own.
+
+use std::sync::Arc;
+
+use super::{Device, Element};
+use crate::error::{Error, Result};
+
+/// The CPU backend. Cheap to clone; clones share the pool.
+#[derive(Debug, Clone)]
+pub struct Cpu {
+    pool: Arc<rayon::ThreadPool>,
+}
+
+impl Cpu {
+    /// A backend with `threads` workers; 0 means one per core. Results do not depend on the number.
+    pub fn new(threads: usize) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("coregister-{i}"))
+            .build()
+            .map_err(|source| Error::Threads { threads, source })?;
+        Ok(Self { pool: Arc::new(pool) })
+    }
+
+    /// Runs `work` on the pool, so that rayon calls inside it use this backend's threads.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+}
+
+impl Device for Cpu {
+    type Buffer<T: Element> = Vec<T>;
+
+    fn upload<T: Element>(&self, host: &[T]) -> Result<Vec<T>> {
+        Ok(host.to_vec())
+    }
+
+    fn download<T: Element>(&self, buffer: &Vec<T>) -> Result<Vec<T>> {
+        Ok(buffer.clone())
+    }
+
+    fn len<T: Element>(&self, buffer: &Vec<T>) -> usize {
+        buffer.len()
+    }
+}

@@ -1,0 +1,28 @@
+//! Where the computing is done: memory and transfer. One trait per stage says what is computed
+//! (see [`crate::stages`]); a device that implements all of them is a [`crate::stages::Backend`].
+
+mod cpu;
+
+pub use cpu::Cpu;
+
+use crate::error::Result;
+
+/// Plain values that may live on a device.
+pub trait Element: bytemuck::Pod + Send + Sync {}
+impl<T: bytemuck::Pod + Send + Sync> Element for T {}
+
+/// Memory of one device. Buffers of different devices have different types, so that mixing them up does not
+/// compile, and nothing leaves a device but through [`Device::download`].
+pub trait Device: Send + Sync {
+    /// A linear array on the device.
+    type Buffer<T: Element>: Send + Sync;
+
+    /// Copies host values to the device.
+    fn upload<T: Element>(&self, host: &[T]) -> Result<Self::Buffer<T>>;
+
+    /// Copies device values to the host.
+    fn download<T: Element>(&self, buffer: &Self::Buffer<T>) -> Result<Vec<T>>;
+
+    /// Number of elements of a buffer.
+    fn len<T: Element>(&self, buffer: &Self::Buffer<T>) -> usize;
+}

@@ -1,0 +1,50 @@
+//! A point cloud as it comes from a file or a caller, before any processing.
+
+/// One point in f32, relative to some origin that its owner knows.
+pub type Point = [f32; 3];
+
+/// Points in the file's own unit and frame: `origin + points[i]`.
+///
+/// The split keeps UTM-sized coordinates exact: one f32 step at 5·10⁶ m is half a metre, so clouds that come
+/// in f64 store their offset once, in f64, and small f32 coordinates beside it. Clouds that come in f32 keep
+/// `origin` at zero and their coordinates bit for bit.
+///
+/// Points may be NaN or infinite here; [`crate::stages::clean`] drops them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cloud {
+    /// Added to every point, in f64.
+    pub origin: [f64; 3],
+    /// Coordinates relative to `origin`.
+    pub points: Vec<Point>,
+}
+
+impl Cloud {
+    /// A cloud of f32 points, taken as they are.
+    pub fn from_f32(points: Vec<Point>) -> Self {
+        Self { origin: [0.0; 3], points }
+    }
+
+    /// A cloud of f64 points: the first finite one becomes the origin, the others are kept relative to it in
+    /// f32.
+    pub fn from_f64(points: &[[f64; 3]]) -> Self {
+        let finite = |p: &&[f64; 3]| p.iter().all(|x| x.is_finite());
+        let origin = points.iter().find(finite).copied().unwrap_or_default();
+        let relative = |p: &[f64; 3]| [0, 1, 2].map(|k| (p[k] - origin[k]) as f32);
+        Self { origin, points: points.iter().map(relative).collect() }
+    }
+
+    /// Number of points, finite or not.
+    pub fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// True when there is no point at all.
+    pub fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// The `i`-th point in the file's frame, f64.
+    pub fn point(&self, i: usize) -> [f64; 3] {
+        [0, 1, 2].map(|k| self.origin[k] + f64::from(self.points[i][k]))
+    }
+}

@@ -1,0 +1,76 @@
+//! What a user may set. Everything else follows from the data.
+
+/// Settings of one registration. `Config::default()` is right for almost everybody.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// What describes the surroundings of a keypoint.
+    pub descriptor: Descriptor,
+    /// Edge of the voxels the clouds are thinned to.
+    pub voxel: Voxel,
+    /// Whether both clouds share an up axis.
+    pub gravity: Gravity,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Worker threads; 0 means one per core. Does not change results.
+    pub threads: usize,
+    /// Whether the estimate is refined on the clouds at the end.
+    pub refine: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            descriptor: Descriptor::Classic,
+            voxel: Voxel::Auto,
+            gravity: Gravity::Auto,
+            seed: 0,
+            threads: 0,
+            refine: true,
+        }
+    }
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The best device that works.
+    #[default]
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The CUDA device of this number.
+    Cuda(usize),
+}
+
+/// The descriptor of a patch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Descriptor {
+    /// Hand-made, without weights; see [`crate::stages::describe`].
+    #[default]
+    Classic,
+}
+
+/// How fine the clouds are thinned.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Voxel {
+    /// From the data.
+    #[default]
+    Auto,
+    /// This edge, in the clouds' unit.
+    Size(f64),
+}
+
+/// What is known about the vertical.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Gravity {
+    /// Found in the data where it can be.
+    #[default]
+    Auto,
+    /// Unknown; any rotation is searched.
+    None,
+    /// This axis (any length) points up in both clouds.
+    Axis([f64; 3]),
+}

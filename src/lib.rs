@@ -1,0 +1,19 @@
+//! Point-cloud registration without an initial guess.
+
+#![warn(missing_docs)]
+
+pub mod backend;
+pub mod cloud;
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod registration;
+pub mod stages;
+pub mod transform;
+
+pub use cloud::Cloud;
+pub use config::Config;
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use registration::{Registration, Status};
+pub use transform::RigidTransform;

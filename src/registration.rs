@@ -1,0 +1,84 @@
+//! The answer.
+
+use std::time::Duration;
+
+use crate::transform::RigidTransform;
+
+/// What registering a pair gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// `T_target_source`: maps source coordinates to target coordinates, `p_target = T · p_source`.
+    pub target_from_source: RigidTransform,
+    /// Whether the answer can be relied on.
+    pub status: Status,
+    /// Why it was rejected, one sentence; empty when accepted.
+    pub reason: String,
+    /// Probability that the transform is right, 0..1, calibrated on simulated pairs.
+    pub confidence: f64,
+    /// Share of the source's surface that lies on the target's, 0..1.
+    pub overlap: f64,
+    /// Matches that agree with the transform.
+    pub inliers: usize,
+    /// Root mean square distance of overlapping surfaces along the target's normal, in the clouds' unit.
+    pub inlier_rmse: f64,
+    /// Fisher information of (rotation about x, y, z in radians; translation along x, y, z), target
+    /// coordinates, about the centre of the overlap; row-major. Units: 1/rad² and 1/length².
+    pub information: [[f64; 6]; 6],
+    /// Motions that the overlap does not determine, in words ("translation along (0.00, 1.00, 0.00)").
+    pub unobserved: Vec<String>,
+    /// Time spent per stage, in the order of execution.
+    pub timings: Timings,
+    /// What computed it: "cpu", "cuda:0".
+    pub device: String,
+    /// The seed it was computed with.
+    pub seed: u64,
+}
+
+/// Whether a registration can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The clouds agree under this transform, and under no other.
+    Accepted,
+    /// No confident answer; the transform is the best guess.
+    Rejected,
+}
+
+impl Status {
+    /// "accepted" or "rejected".
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// Wall time per stage. A stage that ran several times appears once, with the sum.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Timings {
+    /// Stage name and time, in the order of first execution.
+    pub stages: Vec<(&'static str, Duration)>,
+}
+
+impl Timings {
+    /// Adds `spent` to `stage`.
+    pub fn add(&mut self, stage: &'static str, spent: Duration) {
+        match self.stages.iter_mut().find(|(name, _)| *name == stage) {
+            Some((_, total)) => *total += spent,
+            None => self.stages.push((stage, spent)),
+        }
+    }
+
+    /// Runs `work` and adds its time to `stage`.
+    pub fn measure<R>(&mut self, stage: &'static str, work: impl FnOnce() -> R) -> R {
+        let start = std::time::Instant::now();
+        let result = work();
+        self.add(stage, start.elapsed());
+        result
+    }
+
+    /// Sum over all stages.
+    pub fn total(&self) -> Duration {
+        self.stages.iter().map(|(_, spent)| *spent).sum()
+    }
+}

@@ -1,0 +1,40 @@
+//! The reference axis and frame of each patch.
+//!
+//! The axis is the eigenvector of the least eigenvalue of `Σ d dᵀ` over the patch's offsets `d` (not centred:
+//! the keypoint is the origin). Its sign is chosen by the caller's rule; see [`Orientation`]. The frame is the
+//! shortest rotation that takes `e_z` to the axis; the remaining angle about the axis is what the azimuth
+//! stage finds. Source: BUFFER (Ao et al., CVPR 2023), section 3.2.
+
+mod cpu;
+
+use super::patch::Patches;
+use crate::backend::Device;
+use crate::cloud::Point;
+use crate::error::Result;
+
+/// A rotation, row-major; its columns are the frame's axes in the cloud's coordinates: `p_cloud = R · p_frame`.
+pub type Frame = [f32; 9];
+
+/// How the sign of the axis is chosen, and where the axis comes from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Orientation {
+    /// The axis points towards this position (the sensor, or a place that saw the surfaces), cloud coordinates.
+    /// On a tie (perpendicular) the axis is kept as the eigensolver gave it.
+    Towards(Point),
+    /// Every patch takes this unit axis; no eigenvector is computed.
+    Fixed(Point),
+    /// Away from the side to which the patch bends: the sign that makes `Σ d·axis` negative or zero.
+    Bend,
+}
+
+/// See the module.
+pub trait EstimateFrames: Device {
+    /// One frame per patch. `keypoints[i]` is the centre of patch `i`. Patches without extent (fewer than three
+    /// points, or all equal) get the axis `e_z`, oriented like the others.
+    fn estimate_frames(
+        &self,
+        patches: &Patches<Self>,
+        keypoints: &Self::Buffer<Point>,
+        orientation: Orientation,
+    ) -> Result<Self::Buffer<Frame>>;
+}

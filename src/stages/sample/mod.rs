@@ -1,0 +1,27 @@
+//! Furthest point sampling: each new point is the one furthest from all points chosen so far.
+//!
+//! Exact and nested: the first `k` of a longer run are the run of length `k`, so one run serves every scale.
+
+mod cpu;
+
+use crate::backend::Device;
+use crate::cloud::Point;
+use crate::error::Result;
+
+/// See the module.
+pub trait SampleFarthest: Device {
+    /// Indices of `min(count, len)` points. Starts with index 0; then always the point whose squared distance
+    /// (f32, `(dx·dx + dy·dy) + dz·dz`) to the nearest chosen point is largest, the lowest index on ties.
+    /// Stops early when every remaining point coincides with a chosen one, so indices are distinct.
+    ///
+    /// The reference implementation of BUFFER-X never picks points within 0.032 of the coordinate origin; that
+    /// quirk is left out, since it depends on the unit and on where the cloud happens to lie.
+    fn sample_farthest(&self, points: &Self::Buffer<Point>, count: usize) -> Result<Self::Buffer<u32>>;
+
+    /// `points[indices[i]]` for every `i`.
+    fn gather_points(
+        &self,
+        points: &Self::Buffer<Point>,
+        indices: &Self::Buffer<u32>,
+    ) -> Result<Self::Buffer<Point>>;
+}
