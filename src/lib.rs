@@ -7,6 +7,8 @@ pub mod cloud;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod geometry;
+pub mod pipeline;
 pub mod registration;
 pub mod stages;
 pub mod transform;

@@ -39,6 +39,10 @@ impl Device for Cpu {
         Ok(buffer.clone())
     }
 
+    fn concatenate<T: Element>(&self, parts: &[&Vec<T>]) -> Result<Vec<T>> {
+        Ok(parts.iter().flat_map(|part| part.iter().copied()).collect())
+    }
+
     fn len<T: Element>(&self, buffer: &Vec<T>) -> usize {
         buffer.len()
     }

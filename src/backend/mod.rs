@@ -23,6 +23,9 @@ pub trait Device: Send + Sync {
     /// Copies device values to the host.
     fn download<T: Element>(&self, buffer: &Self::Buffer<T>) -> Result<Vec<T>>;
 
+    /// One buffer after another, in one.
+    fn concatenate<T: Element>(&self, parts: &[&Self::Buffer<T>]) -> Result<Self::Buffer<T>>;
+
     /// Number of elements of a buffer.
     fn len<T: Element>(&self, buffer: &Self::Buffer<T>) -> usize;
 }

@@ -3,7 +3,52 @@
 //! Every stage is deterministic: the same input gives the same bits, whatever the number of threads, and ties
 //! go to the lower index. Buffers stay on the device; see [`crate::backend::Device`].
 
+pub mod azimuth;
+pub mod clean;
+pub mod consensus;
+pub mod describe;
+pub mod estimate;
 pub mod frame;
+pub mod matching;
 pub mod patch;
+pub mod pose;
+pub mod refine;
 pub mod sample;
+pub mod surface;
+pub mod verify;
 pub mod voxel;
+
+/// A device that can run every stage.
+pub trait Backend:
+    voxel::VoxelDownsample
+    + sample::SampleFarthest
+    + surface::BuildSurface
+    + patch::GatherPatches
+    + frame::EstimateFrames
+    + describe::Describe
+    + matching::MatchMutual
+    + azimuth::AlignAzimuth
+    + pose::RecoverPoses
+    + consensus::ScoreHypotheses
+    + estimate::EstimatePoses
+    + refine::RefinePoses
+    + verify::MeasureAgreement
+{
+}
+
+impl<B> Backend for B where
+    B: voxel::VoxelDownsample
+        + sample::SampleFarthest
+        + surface::BuildSurface
+        + patch::GatherPatches
+        + frame::EstimateFrames
+        + describe::Describe
+        + matching::MatchMutual
+        + azimuth::AlignAzimuth
+        + pose::RecoverPoses
+        + consensus::ScoreHypotheses
+        + estimate::EstimatePoses
+        + refine::RefinePoses
+        + verify::MeasureAgreement
+{
+}

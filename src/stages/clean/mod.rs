@@ -1,0 +1,172 @@
+//! From the user's frames to canonical ones: finite points, centred, turned to the cloud's own axes, in f32.
+//!
+//! Every later stage works in these frames, so the answer does not depend on where the clouds lie, how they are
+//! turned or in which unit they are given, except by rounding:
+//! * each cloud is centred on its mean in f64, so that UTM-sized coordinates keep their detail in f32;
+//! * each cloud is turned to its principal axes, with signs fixed by its skewness along them;
+//! * both clouds are divided by one power of two near their size, which is exact in floating point and keeps
+//!   squares of very small or very large coordinates in range.
+//!
+//! This is host work in f64 before anything is uploaded, so it is a function and no backend's trait.
+
+use nalgebra::{Matrix3, SymmetricEigen, Vector3};
+use rayon::prelude::*;
+
+use crate::cloud::{Cloud, Point};
+use crate::error::{Error, Result};
+use crate::transform::RigidTransform;
+
+/// Fewest finite points of a cloud that can be registered.
+pub const MINIMUM_POINTS: usize = 50;
+/// Points per task and per partial sum: fixed, so that sums do not depend on the number of threads.
+const CHUNK: usize = 1 << 14;
+
+/// A cloud in its canonical frame.
+#[derive(Debug, Clone)]
+pub struct CanonicalCloud {
+    /// Finite points, in the canonical frame, divided by the pair's unit.
+    pub points: Vec<Point>,
+    /// `p_cloud = unit · rotation · p_canonical + translation`: where the frame lies in the file's frame.
+    pub cloud_from_canonical: RigidTransform,
+    /// Number of input points that were NaN or infinite.
+    pub dropped: usize,
+}
+
+/// Two clouds ready for the stages.
+#[derive(Debug, Clone)]
+pub struct CanonicalPair {
+    /// The source.
+    pub source: CanonicalCloud,
+    /// The target.
+    pub target: CanonicalCloud,
+    /// Length of the canonical unit in the clouds' unit; a power of two.
+    pub unit: f64,
+}
+
+impl CanonicalPair {
+    /// `T_target_source` in the files' frames, of the transform between the canonical frames.
+    pub fn to_file_frames(&self, canonical: &RigidTransform) -> RigidTransform {
+        let scaled = RigidTransform::new(canonical.rotation, canonical.translation * self.unit);
+        let back = self.source.cloud_from_canonical.inverse();
+        self.target.cloud_from_canonical.compose(&scaled).compose(&back)
+    }
+}
+
+/// Brings both clouds to their canonical frames.
+///
+/// # Errors
+/// [`Error::Cloud`] when a cloud has fewer than [`MINIMUM_POINTS`] finite points or no extent.
+pub fn canonical_pair(source: &Cloud, target: &Cloud) -> Result<CanonicalPair> {
+    let (source_moments, target_moments) = rayon::join(|| Moments::of(source), || Moments::of(target));
+    source_moments.check("source", source.len())?;
+    target_moments.check("target", target.len())?;
+    let size = source_moments.size().max(target_moments.size());
+    let unit = 2f64.powi(size.log2().round() as i32);
+    let (source, target) =
+        rayon::join(|| source_moments.canonical(source, unit), || target_moments.canonical(target, unit));
+    Ok(CanonicalPair { source, target, unit })
+}
+
+/// Count, mean and covariance of the finite points, relative to the cloud's origin.
+struct Moments {
+    count: usize,
+    mean: Vector3<f64>,
+    covariance: Matrix3<f64>,
+}
+
+impl Moments {
+    fn of(cloud: &Cloud) -> Self {
+        let sums = |points: &[Point]| {
+            points.iter().filter(|p| is_finite(p)).fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + vector(p)))
+        };
+        let (count, sum) = fold_chunks(&cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
+        let mean = sum / count.max(1) as f64;
+        let products = |points: &[Point]| {
+            points.iter().filter(|p| is_finite(p)).fold(Matrix3::zeros(), |sum, p| {
+                let d = vector(p) - mean;
+                sum + d * d.transpose()
+            })
+        };
+        let covariance = fold_chunks(&cloud.points, products, |a, b| a + b) / count.max(1) as f64;
+        Self { count, mean, covariance }
+    }
+
+    /// Root mean square distance from the mean.
+    fn size(&self) -> f64 {
+        self.covariance.trace().sqrt()
+    }
+
+    fn check(&self, role: &'static str, total: usize) -> Result<()> {
+        if self.count < MINIMUM_POINTS {
+            let dropped = total - self.count;
+            let reason = format!(
+                "has {} usable points ({dropped} of {total} are NaN or infinite); registration needs at least \
+                 {MINIMUM_POINTS}, give a denser scan",
+                self.count
+            );
+            return Err(Error::Cloud { role, reason });
+        }
+        let size = self.size();
+        if !size.is_finite() || size <= f64::from(f32::EPSILON) * self.mean.norm() || size < 1e-30 {
+            let reason = format!(
+                "has no extent: all {} points are equal or too close to tell apart in 32-bit coordinates",
+                self.count
+            );
+            return Err(Error::Cloud { role, reason });
+        }
+        Ok(())
+    }
+
+    fn canonical(&self, cloud: &Cloud, unit: f64) -> CanonicalCloud {
+        let axes = self.principal_axes(cloud);
+        let canonical_from_cloud = axes.transpose() / unit;
+        let points: Vec<Point> = cloud
+            .points
+            .par_chunks(CHUNK)
+            .flat_map_iter(|points| {
+                points.iter().filter(|p| is_finite(p)).map(|p| {
+                    let q = canonical_from_cloud * (vector(p) - self.mean);
+                    [q.x as f32, q.y as f32, q.z as f32]
+                })
+            })
+            .collect();
+        let centre = self.mean + Vector3::from(cloud.origin);
+        let dropped = cloud.len() - points.len();
+        CanonicalCloud { points, cloud_from_canonical: RigidTransform::new(axes, centre), dropped }
+    }
+
+    /// Columns: the principal axes, largest spread first, right-handed; each of the first two points to
+    /// where the cloud's tail is longer (positive third moment).
+    fn principal_axes(&self, cloud: &Cloud) -> Matrix3<f64> {
+        let scale = self.covariance.trace();
+        let eigen = SymmetricEigen::new(self.covariance / scale);
+        let mut order = [0, 1, 2];
+        order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
+        let first = eigen.eigenvectors.column(order[0]).into_owned();
+        let second = eigen.eigenvectors.column(order[1]).into_owned();
+        let skewness = |points: &[Point]| {
+            points.iter().filter(|p| is_finite(p)).fold([0.0; 2], |sum, p| {
+                let d = vector(p) - self.mean;
+                [sum[0] + first.dot(&d).powi(3), sum[1] + second.dot(&d).powi(3)]
+            })
+        };
+        let [a, b] = fold_chunks(&cloud.points, skewness, |a, b| [a[0] + b[0], a[1] + b[1]]);
+        let first = if a < 0.0 { -first } else { first };
+        let second = if b < 0.0 { -second } else { second };
+        Matrix3::from_columns(&[first, second, first.cross(&second)])
+    }
+}
+
+fn is_finite(p: &Point) -> bool {
+    p.iter().all(|x| x.is_finite())
+}
+
+fn vector(p: &Point) -> Vector3<f64> {
+    crate::geometry::to_vector(p)
+}
+
+/// Maps fixed chunks in parallel and joins the results in order, so that float sums are reproducible.
+fn fold_chunks<R: Send>(points: &[Point], map: impl Fn(&[Point]) -> R + Sync, join: impl Fn(R, R) -> R) -> R {
+    let parts: Vec<R> = points.par_chunks(CHUNK).map(&map).collect();
+    parts.into_iter().reduce(join).unwrap_or_else(|| map(&[]))
+}

@@ -1,0 +1,146 @@
+//! CPU side: inner products in tiles that stay in the cache, the largest of each row and column kept as they pass.
+
+use gemm::Parallelism;
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::{Match, MatchMutual};
+use crate::backend::Cpu;
+use crate::error::Result;
+
+/// Source rows per task. Fixed, so that results do not depend on the number of threads.
+const TILE_ROWS: usize = 96;
+/// Target rows per tile: 96 × 512 products are 192 KiB.
+const TILE_COLUMNS: usize = 512;
+
+/// The largest inner product seen and whose it was.
+#[derive(Clone, Copy)]
+struct Best {
+    product: f32,
+    index: u32,
+}
+
+const NOTHING: Best = Best { product: f32::NEG_INFINITY, index: u32::MAX };
+
+impl Best {
+    /// Keeps the larger product; on ties the one that was there first, which has the lower index.
+    #[inline(always)]
+    fn update(&mut self, product: f32, index: u32) {
+        if product > self.product {
+            *self = Best { product, index };
+        }
+    }
+}
+
+impl MatchMutual for Cpu {
+    fn match_mutual(&self, source: &Vec<f32>, target: &Vec<f32>, width: usize) -> Result<Vec<Match>> {
+        let (rows, columns) = (source.len() / width, target.len() / width);
+        if rows == 0 || columns == 0 {
+            return Ok(Vec::new());
+        }
+        let tasks: Vec<(Vec<Best>, Vec<Best>)> = self.run(|| {
+            source
+                .par_chunks(TILE_ROWS * width)
+                .enumerate()
+                .map_init(
+                    || vec![0.0; TILE_ROWS * TILE_COLUMNS],
+                    |products, (task, source)| {
+                        best_of_block(source, target, width, (task * TILE_ROWS) as u32, products)
+                    },
+                )
+                .collect()
+        });
+        let mut best_source = vec![NOTHING; columns];
+        for (_, of_columns) in &tasks {
+            for (best, new) in best_source.iter_mut().zip(of_columns) {
+                best.update(new.product, new.index);
+            }
+        }
+        let best_target = tasks.into_iter().flat_map(|(of_rows, _)| of_rows);
+        Ok(best_target
+            .enumerate()
+            .filter(|(s, best)| best_source.get(best.index as usize).is_some_and(|b| b.index as usize == *s))
+            .map(|(s, best)| [s as u32, best.index])
+            .collect())
+    }
+}
+
+/// The best target of each row of `source` and the best of these rows for every target.
+fn best_of_block(
+    source: &[f32],
+    target: &[f32],
+    width: usize,
+    first_row: u32,
+    products: &mut [f32],
+) -> (Vec<Best>, Vec<Best>) {
+    let rows = source.len() / width;
+    let mut of_rows = vec![NOTHING; rows];
+    let mut of_columns = vec![NOTHING; target.len() / width];
+    for (tile, target) in target.chunks(TILE_COLUMNS * width).enumerate() {
+        let first_column = tile * TILE_COLUMNS;
+        let columns = target.len() / width;
+        inner_products(source, target, width, &mut products[..rows * columns]);
+        for (row, products) in products[..rows * columns].chunks_exact(columns).enumerate() {
+            let best = largest(products);
+            of_rows[row].update(best.product, best.index + first_column as u32);
+            keep_larger(products, first_row + row as u32, &mut of_columns[first_column..][..columns]);
+        }
+    }
+    (of_rows, of_columns)
+}
+
+/// `products[s · columns + t] = source[s] · target[t]`.
+fn inner_products(source: &[f32], target: &[f32], width: usize, products: &mut [f32]) {
+    let (rows, columns) = (source.len() / width, target.len() / width);
+    assert_eq!(products.len(), rows * columns);
+    // SAFETY: `source` holds rows × width, `target` columns × width and `products` rows × columns values, and the
+    // strides below address exactly these.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            width,
+            products.as_mut_ptr(),
+            1,
+            columns as isize,
+            false,
+            source.as_ptr(),
+            1,
+            width as isize,
+            target.as_ptr(),
+            width as isize,
+            1,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
+    }
+}
+
+/// The first largest value.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn largest(products: &[f32]) -> Best {
+    const LANES: usize = 16;
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in products.chunks(LANES) {
+        for (lane, product) in lanes.iter_mut().zip(chunk) {
+            *lane = if *product > *lane { *product } else { *lane };
+        }
+    }
+    let product = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let index = products.iter().position(|p| *p == product);
+    index.map_or(NOTHING, |index| Best { product, index: index as u32 })
+}
+
+/// Keeps, for every column, the larger of what was there and this row's product.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn keep_larger(products: &[f32], row: u32, best: &mut [Best]) {
+    for (best, product) in best.iter_mut().zip(products) {
+        let larger = *product > best.product;
+        best.index = if larger { row } else { best.index };
+        best.product = if larger { *product } else { best.product };
+    }
+}

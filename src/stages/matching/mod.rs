@@ -1,0 +1,22 @@
+//! Mutual nearest neighbours among the invariant vectors of two clouds.
+
+mod cpu;
+
+use crate::backend::Device;
+use crate::error::Result;
+
+/// Index of a source keypoint and of a target keypoint.
+pub type Match = [u32; 2];
+
+/// See the module.
+pub trait MatchMutual: Device {
+    /// All pairs `(s, t)` such that `t` is the row of `target` nearest to row `s` of `source` and `s` is the row
+    /// of `source` nearest to row `t`. Rows are unit vectors of length `width`, so the nearest row is the one
+    /// with the largest inner product. Ties go to the lower index; the answer ascends in `s`.
+    fn match_mutual(
+        &self,
+        source: &Self::Buffer<f32>,
+        target: &Self::Buffer<f32>,
+        width: usize,
+    ) -> Result<Self::Buffer<Match>>;
+}

@@ -1,0 +1,48 @@
+//! The surface that a cloud samples: normals, and an index to find the nearest point.
+//!
+//! Normals are unsigned until a viewpoint orients them. A point whose neighbours span no plane (a lone scan line,
+//! a wire) has normal zero; refinement then leaves it out and verification counts it without its normal.
+
+mod cpu;
+
+use crate::backend::Device;
+use crate::cloud::Point;
+use crate::error::Result;
+
+/// A uniform grid over a cloud's bounding box.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid {
+    /// Lowest corner.
+    pub low: Point,
+    /// Edge of a cell.
+    pub cell: f32,
+    /// Cells along each axis.
+    pub size: [u32; 3],
+}
+
+/// A cloud with normals, sorted by grid cell.
+pub struct Surface<D: Device + ?Sized> {
+    /// Points, grouped by cell; cells in row-major order with x fastest.
+    pub points: D::Buffer<Point>,
+    /// Unit normals, or zero.
+    pub normals: D::Buffer<Point>,
+    /// The points of cell `c` are `cell_start[c]..cell_start[c + 1]`.
+    pub cell_start: D::Buffer<u32>,
+    /// Where each of the given points went: point `i` of the input is `points[place[i]]`.
+    pub place: D::Buffer<u32>,
+    /// The grid; queries reach one cell far.
+    pub grid: Grid,
+    /// Distance between neighbouring points: the edge of the voxels the cloud was thinned to.
+    pub spacing: f32,
+}
+
+/// Reach of nearest-point queries, in units of the spacing.
+pub const REACH: f32 = 3.0;
+
+/// See the module.
+pub trait BuildSurface: Device {
+    /// The surface of a cloud that was thinned to voxels of edge `spacing`. Nearest-point queries reach
+    /// [`REACH`] · `spacing`. Normals come from the neighbours within that reach, or, where these are fewer than
+    /// eight, within twice of it.
+    fn build_surface(&self, points: &Self::Buffer<Point>, spacing: f32) -> Result<Surface<Self>>;
+}
