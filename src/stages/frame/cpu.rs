@@ -1,11 +1,103 @@
-use super::*; use crate::backend::Cpu; use crate::geometry::*; use crate::stages::patch::PATCH_CAPACITY;
-pub fn rot(z:&Point)->Frame{ let (x,y,c)=(z[0],z[1],z[2]); if c < -0.99999 {return [1.,0.,0.,0.,-1.,0.,0.,0.,-1.];} let h=1.0/(1.0+c); [1.-x*x*h,-x*y*h,x,-x*y*h,1.-y*y*h,y,-x,-y,c] }
+//! CPU side: sums over each patch in f64 lanes, then a small eigenvalue problem.
+
+use rayon::prelude::*;
+
+use super::eigen::Symmetric;
+use super::{EstimateFrames, Frame, Orientation};
+use crate::backend::Cpu;
+use crate::cloud::Point;
+use crate::error::Result;
+use crate::stages::patch::{PATCH_CAPACITY, Patches};
+
+/// Fewest points that determine an axis.
+const FEWEST_POINTS: usize = 3;
+/// A patch is a line, and has no axis, when its second eigenvalue is below this share of the largest: what the
+/// rounding of f32 offsets leaves of a line.
+const LINE: f64 = 1e-12;
+
 impl EstimateFrames for Cpu {
- fn estimate_frames(&self,p:&Patches<Self>,k:&Vec<Point>,o:Orientation)->Result<Vec<Frame>>{ Ok((0..k.len()).map(|i|{
-  if let Orientation::Fixed(a)=o {return rot(&a);}
-  let d=&p.offsets[i*PATCH_CAPACITY..][..p.count[i] as usize]; let mut m=[0f64;6]; let mut s=[0f32;3];
-  for q in d { let t=[q[0]*q[0],q[0]*q[1],q[0]*q[2],q[1]*q[1],q[1]*q[2],q[2]*q[2]]; for j in 0..6{m[j]+=t[j] as f64;} for j in 0..3{s[j]+=q[j];} }
-  let z=least_eigenvector(&m).1.map_or([0.,0.,1.],|v|[v.x as f32,v.y as f32,v.z as f32]);
-  let flip=match o {Orientation::Towards(v)=>dot(&subtract(&v,&k[i]),&z)<0.0, _=>dot(&s,&z)>0.0};
-  rot(&if flip {z.map(|x|-x)} else {z}) }).collect())}
+    fn estimate_frames(
+        &self,
+        patches: &Patches<Self>,
+        keypoints: &Vec<Point>,
+        orientation: Orientation,
+    ) -> Result<Vec<Frame>> {
+        let frame_of = |((row, &count), keypoint): ((&[Point], &u32), &Point)| {
+            frame(axis(&row[..count as usize], keypoint, orientation))
+        };
+        let rows = patches.offsets.par_chunks(PATCH_CAPACITY);
+        Ok(self.run(|| rows.zip(&patches.count).zip(keypoints).map(frame_of).collect()))
+    }
+}
+
+/// The oriented unit axis of one patch.
+fn axis(offsets: &[Point], keypoint: &Point, orientation: Orientation) -> [f64; 3] {
+    let along = |sums: &Sums, direction: [f64; 3]| {
+        let axis = sums.axis(offsets.len());
+        if dot(axis, direction) < 0.0 { axis.map(|x| -x) } else { axis }
+    };
+    match orientation {
+        Orientation::Fixed(axis) => axis.map(f64::from),
+        Orientation::Towards(place) => {
+            let direction = [0, 1, 2].map(|k| f64::from(place[k]) - f64::from(keypoint[k]));
+            along(&Sums::over(offsets), direction)
+        }
+        Orientation::Bend => {
+            let sums = Sums::over(offsets);
+            along(&sums, sums.offsets.map(|x| -x))
+        }
+    }
+}
+
+fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+/// The shortest rotation that takes `e_z` to the unit vector `axis`: with `v = e_z × axis` and `c = e_z · axis`,
+/// `R = I + [v]× + [v]×² / (1 + c)` (Rodrigues).
+fn frame([x, y, z]: [f64; 3]) -> Frame {
+    let sine_squared = x * x + y * y;
+    // 1 / (1 + c), where c near -1 would cancel; half a turn about x when the axis is -e_z.
+    let factor = match z {
+        z if z >= 0.0 => 1.0 / (1.0 + z),
+        z if sine_squared > 0.0 => (1.0 - z) / sine_squared,
+        _ => return [1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0],
+    };
+    let cross = -x * y * factor;
+    [1.0 - x * x * factor, cross, x, cross, 1.0 - y * y * factor, y, -x, -y, z].map(|value| value as f32)
+}
+
+/// Sums over the offsets of one patch.
+struct Sums {
+    offsets: [f64; 3],
+    products: Symmetric,
+}
+
+impl Sums {
+    fn over(offsets: &[Point]) -> Self {
+        let mut sums = Self { offsets: [0.0; 3], products: Symmetric::default() };
+        for offset in offsets {
+            let [x, y, z] = offset.map(f64::from);
+            sums.offsets[0] += x;
+            sums.offsets[1] += y;
+            sums.offsets[2] += z;
+            sums.products.xx += x * x;
+            sums.products.xy += x * y;
+            sums.products.xz += x * z;
+            sums.products.yy += y * y;
+            sums.products.yz += y * z;
+            sums.products.zz += z * z;
+        }
+        sums
+    }
+
+    /// The eigenvector of the least eigenvalue, its largest component positive.
+    fn axis(&self, count: usize) -> [f64; 3] {
+        let [(_, axis), (second, _), (largest, _)] = self.products.eigen();
+        if count < FEWEST_POINTS || second <= LINE * largest {
+            return [0.0, 0.0, 1.0];
+        }
+        let leading = axis.into_iter().reduce(|a, b| if b.abs() > a.abs() { b } else { a });
+        if leading.is_some_and(|x| x < 0.0) { axis.map(|x| -x) } else { axis }
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! The radius follows from the data ([`GatherPatches::neighbour_radii`]); both clouds of a pair share it.
 
+mod blocks;
 mod cpu;
+mod radii;
 
 use crate::backend::Device;
 use crate::cloud::Point;

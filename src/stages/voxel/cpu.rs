@@ -1,10 +1,161 @@
-use super::*; use crate::backend::Cpu; use std::collections::BTreeMap;
-fn key(p:&Point, low:&Point, s:f32)->[i32;3]{[0,1,2].map(|k|((p[k]-low[k])/s).floor() as i32)}
-fn low(p:&[Point])->Point{p.iter().fold([f32::INFINITY;3],|a,q|[0,1,2].map(|k|a[k].min(q[k])))}
+//! CPU side: points are dealt into parts by the place of their cell in the output order, then every part groups
+//! its points in a small hash table. A cell lies in one part only and the parts follow each other in the output,
+//! so parts are independent tasks and the points of a cell still meet in index order.
+
+use rayon::prelude::*;
+
+use super::bounds::Bounds;
+use super::grid::Grid;
+use super::{VoxelDownsample, size};
+use crate::backend::Cpu;
+use crate::cloud::Point;
+use crate::error::Result;
+
+/// Points that one task deals.
+const POINTS_PER_TASK: usize = 1 << 14;
+/// About as many points go to one part: its table then fits the innermost cache.
+const POINTS_PER_PART: usize = 1 << 10;
+/// log₂ of the most parts.
+const MOST_PART_BITS: u32 = 10;
+
 impl VoxelDownsample for Cpu {
- fn voxel_downsample(&self,p:&Vec<Point>,s:f32)->Result<Vec<Point>>{ let l=low(p); let mut m:BTreeMap<[i32;3],([f64;3],f64)>=BTreeMap::new();
-  for q in p {let e=m.entry(key(q,&l,s)).or_default(); for k in 0..3{e.0[k]+=q[k] as f64;} e.1+=1.0;}
-  let mut v:Vec<(u64,Point)>=m.iter().map(|(k,e)|{let mut h=(k[0] as u64)|((k[1] as u64)<<21)|((k[2] as u64)<<42); h=(h^(h>>31)).wrapping_mul(0x9E3779B97F4A7C15); h^=h>>29; h=h.wrapping_mul(0xBF58476D1CE4E5B9); h^=h>>32; (h,[0,1,2].map(|i|(e.0[i]/e.1) as f32))}).collect();
-  v.sort_by_key(|x|x.0); Ok(v.into_iter().map(|x|x.1).collect())}
- fn voxel_size(&self,p:&Vec<Point>,w:usize)->Result<f32>{ let (mut a,mut b)=(1e-4f32,1f32); for _ in 0..12 {let m=(a*b).sqrt(); if self.voxel_downsample(p,m)?.len()>w {a=m}else{b=m}} Ok(b)}
+    fn voxel_downsample(&self, points: &Vec<Point>, size: f32) -> Result<Vec<Point>> {
+        Ok(self.run(|| downsample(points, size)))
+    }
+
+    fn voxel_size(&self, points: &Vec<Point>, wanted: usize) -> Result<f32> {
+        Ok(self.run(|| size::voxel_size(points, wanted)))
+    }
+}
+
+fn downsample(points: &[Point], size: f32) -> Vec<Point> {
+    let Some(bounds) = Bounds::around(points) else { return Vec::new() };
+    let grid = Grid::new(&bounds, size);
+    let part_bits = (points.len() / POINTS_PER_PART).max(1).ilog2().min(MOST_PART_BITS);
+    let hands: Vec<Hand> =
+        points.par_chunks(POINTS_PER_TASK).map(|chunk| Hand::deal(chunk, &grid, part_bits)).collect();
+    let means: Vec<Vec<Point>> =
+        (0..1 << part_bits).into_par_iter().map(|part| means_of_part(&hands, part, &grid)).collect();
+    means.concat()
+}
+
+/// A point and its cell's place in the output order.
+#[derive(Clone, Copy)]
+struct Entry {
+    place: u64,
+    point: Point,
+}
+
+/// A chunk of the cloud, dealt into parts; index order is kept inside each part.
+struct Hand {
+    entries: Vec<Entry>,
+    /// Part `i` is `entries[start[i]..start[i + 1]]`.
+    start: Vec<u32>,
+}
+
+impl Hand {
+    /// A counting sort by the leading `part_bits` of the place.
+    fn deal(chunk: &[Point], grid: &Grid, part_bits: u32) -> Self {
+        let places = places_of(chunk, grid);
+        let part_of = |place: u64| (place >> 1 >> (63 - part_bits)) as usize;
+        let mut start = vec![0u32; (1 << part_bits) + 1];
+        for &place in &places {
+            start[part_of(place) + 1] += 1;
+        }
+        for part in 0..1 << part_bits {
+            start[part + 1] += start[part];
+        }
+        let mut next = start.clone();
+        let mut entries = vec![Entry { place: 0, point: [0.0; 3] }; chunk.len()];
+        for (&place, &point) in places.iter().zip(chunk) {
+            let slot = &mut next[part_of(place)];
+            entries[*slot as usize] = Entry { place, point };
+            *slot += 1;
+        }
+        Self { entries, start }
+    }
+
+    fn part(&self, part: usize) -> &[Entry] {
+        &self.entries[self.start[part] as usize..self.start[part + 1] as usize]
+    }
+}
+
+#[multiversion::multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma",
+    "x86_64+avx2+fma"
+))]
+fn places_of(points: &[Point], grid: &Grid) -> Vec<u64> {
+    points.iter().map(|point| grid.place(point)).collect()
+}
+
+/// The points met so far in one cell.
+struct Cell {
+    place: u64,
+    centre: Point,
+    /// Sum of the points' offsets from the centre.
+    sum: Point,
+    count: u32,
+}
+
+impl Cell {
+    fn around(entry: &Entry, grid: &Grid) -> Self {
+        let centre = grid.centre(grid.cell(&entry.point));
+        Self { place: entry.place, centre, sum: [0.0; 3], count: 0 }
+    }
+
+    fn add(&mut self, point: &Point) {
+        for k in 0..3 {
+            self.sum[k] += point[k] - self.centre[k];
+        }
+        self.count += 1;
+    }
+
+    fn mean(&self) -> Point {
+        [0, 1, 2].map(|k| self.centre[k] + self.sum[k] / self.count as f32)
+    }
+}
+
+/// The means of the cells of one part, in the output order.
+fn means_of_part(hands: &[Hand], part: usize, grid: &Grid) -> Vec<Point> {
+    let entries = || hands.iter().flat_map(|hand| hand.part(part));
+    let count = hands.iter().map(|hand| hand.part(part).len()).sum();
+    let mut table = CellTable::with_room_for(count);
+    for entry in entries() {
+        table.cell_of(entry, grid).add(&entry.point);
+    }
+    let mut cells = table.cells;
+    cells.sort_unstable_by_key(|cell| cell.place);
+    cells.iter().map(Cell::mean).collect()
+}
+
+/// Cells by their place: open addressing, linear probing.
+struct CellTable {
+    cells: Vec<Cell>,
+    /// 0 where empty, else 1 + an index into `cells`.
+    slots: Vec<u32>,
+}
+
+impl CellTable {
+    fn with_room_for(points: usize) -> Self {
+        Self { cells: Vec::new(), slots: vec![0; (2 * points).next_power_of_two()] }
+    }
+
+    /// The cell of `entry`, made when it is the first of its cell. The table never fills: it has twice as many
+    /// slots as there are points.
+    fn cell_of(&mut self, entry: &Entry, grid: &Grid) -> &mut Cell {
+        let mask = self.slots.len() - 1;
+        // The leading bits are equal within a part; the trailing ones are not.
+        let mut slot = entry.place as usize & mask;
+        loop {
+            match self.slots[slot] as usize {
+                0 => {
+                    self.cells.push(Cell::around(entry, grid));
+                    self.slots[slot] = self.cells.len() as u32;
+                    return self.cells.last_mut().expect("just pushed");
+                }
+                taken if self.cells[taken - 1].place == entry.place => return &mut self.cells[taken - 1],
+                _ => slot = (slot + 1) & mask,
+            }
+        }
+    }
 }

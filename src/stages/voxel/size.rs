@@ -1,0 +1,140 @@
+//! The search for the cell edge that leaves a wanted number of points.
+
+use rayon::prelude::*;
+
+use super::bounds::Bounds;
+use super::grid::{CELLS_PER_AXIS, Grid};
+use crate::cloud::Point;
+
+/// An edge is good enough when its count is within this factor of the target.
+const TOLERANCE: f64 = 1.08;
+/// Share of the distinct points that is asked for where the cloud is too small for the wanted number.
+const LARGEST_SHARE: f64 = 0.75;
+/// Most counts of one search. Real clouds need three or four.
+const MOST_STEPS: usize = 40;
+/// Steps after which a search that does not settle halves its bracket instead.
+const STEPS_BEFORE_BISECTION: usize = 10;
+
+/// The edge at which about `wanted` cells are occupied; see [`super::VoxelDownsample::voxel_size`].
+pub(super) fn voxel_size(points: &[Point], wanted: usize) -> f32 {
+    let Some(bounds) = Bounds::around(points) else { return 0.0 };
+    let longest = f64::from(bounds.longest_side());
+    if longest == 0.0 || !longest.is_finite() {
+        return 0.0;
+    }
+    let count = |edge: f64| count_cells(points, &Grid::new(&bounds, edge as f32));
+    let finest = longest / f64::from(CELLS_PER_AXIS);
+    let target = (wanted.max(1) as f64).min(LARGEST_SHARE * count(finest));
+    let search = Search { target, low: finest, high: 2.0 * longest, latest: None, slope: SURFACE_SLOPE };
+    search.run(longest / 32.0, count) as f32
+}
+
+/// Count over edge, both as logarithms, for a surface.
+const SURFACE_SLOPE: f64 = -2.0;
+
+/// A secant search on logarithms of edge and count, kept inside a bracket. Edges enter only as ratios, so the
+/// answer scales with the cloud.
+struct Search {
+    target: f64,
+    /// An edge with too many cells.
+    low: f64,
+    /// An edge with too few cells.
+    high: f64,
+    /// The last edge and its count.
+    latest: Option<(f64, f64)>,
+    slope: f64,
+}
+
+impl Search {
+    fn run(mut self, first_guess: f64, count: impl Fn(f64) -> f64) -> f64 {
+        let mut edge = first_guess;
+        let mut best = (f64::INFINITY, edge);
+        for step in 0..MOST_STEPS {
+            let cells = count(edge);
+            let error = (cells / self.target).ln().abs();
+            if error < best.0 {
+                best = (error, edge);
+            }
+            if error <= TOLERANCE.ln() {
+                break;
+            }
+            self.learn(edge, cells);
+            edge = self.next_edge(edge, cells, step);
+        }
+        best.1
+    }
+
+    fn learn(&mut self, edge: f64, cells: f64) {
+        if cells > self.target {
+            self.low = self.low.max(edge);
+        } else {
+            self.high = self.high.min(edge);
+        }
+        if let Some((edge_before, cells_before)) = self.latest {
+            let slope = (cells / cells_before).ln() / (edge / edge_before).ln();
+            if slope.is_finite() {
+                self.slope = slope.clamp(-3.5, -0.7);
+            }
+        }
+        self.latest = Some((edge, cells));
+    }
+
+    fn next_edge(&self, edge: f64, cells: f64, step: usize) -> f64 {
+        let secant = edge * (self.target / cells).powf(1.0 / self.slope);
+        if step < STEPS_BEFORE_BISECTION && self.low < secant && secant < self.high {
+            secant
+        } else {
+            (self.low * self.high).sqrt()
+        }
+    }
+}
+
+/// Bits of the sketch that counts cells: 256 KiB, which stays in a core's cache.
+const SKETCH_BITS: u32 = 21;
+/// Points that one task puts into a sketch.
+const POINTS_PER_TASK: usize = 1 << 16;
+
+/// The number of occupied cells, by linear counting: every cell sets the bit at its hash, and the share of bits
+/// still clear tells how many cells there were, collisions included. Off by 0.05 % (one standard deviation) up
+/// to a million cells, exact in effect below a thousand, and several times faster than sorting. Setting bits
+/// commutes, so the answer does not depend on threads.
+fn count_cells(points: &[Point], grid: &Grid) -> f64 {
+    let sketch = points
+        .par_chunks(POINTS_PER_TASK)
+        .fold(empty_sketch, |mut sketch, chunk| {
+            mark_cells(chunk, grid, &mut sketch);
+            sketch
+        })
+        .reduce(empty_sketch, union);
+    let bits = f64::from(1 << SKETCH_BITS);
+    let set: u32 = sketch.iter().map(|word| word.count_ones()).sum();
+    -bits * (-f64::from(set) / bits).ln_1p()
+}
+
+fn empty_sketch() -> Vec<u64> {
+    vec![0; 1 << (SKETCH_BITS - 6)]
+}
+
+fn union(mut a: Vec<u64>, b: Vec<u64>) -> Vec<u64> {
+    for (word, other) in a.iter_mut().zip(b) {
+        *word |= other;
+    }
+    a
+}
+
+#[multiversion::multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma",
+    "x86_64+avx2+fma"
+))]
+fn mark_cells(points: &[Point], grid: &Grid, sketch: &mut [u64]) {
+    const BLOCK: usize = 256;
+    let mut bits = [0u32; BLOCK];
+    for block in points.chunks(BLOCK) {
+        for (bit, point) in bits.iter_mut().zip(block) {
+            *bit = (grid.place(point) >> (64 - SKETCH_BITS)) as u32;
+        }
+        for bit in &bits[..block.len()] {
+            sketch[(bit >> 6) as usize] |= 1 << (bit & 63);
+        }
+    }
+}

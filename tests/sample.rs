@@ -1,0 +1,107 @@
+//! Furthest point sampling.
+
+mod common;
+
+use common::{Golden, cube, lattice, one_and_two_threads, room, squared_distance};
+use coregister::cloud::Point;
+use coregister::stages::sample::SampleFarthest;
+
+/// The contract, word for word.
+fn brute_force(points: &[Point], count: usize) -> Vec<u32> {
+    let mut nearest = vec![f32::INFINITY; points.len()];
+    let mut chosen = Vec::new();
+    let mut next = 0;
+    while chosen.len() < count.min(points.len()) {
+        chosen.push(next as u32);
+        for (distance, point) in nearest.iter_mut().zip(points) {
+            *distance = distance.min(squared_distance(point, &points[next]));
+        }
+        next = 0;
+        for i in 1..points.len() {
+            if nearest[i] > nearest[next] {
+                next = i;
+            }
+        }
+        if nearest[next] == 0.0 {
+            break;
+        }
+    }
+    chosen
+}
+
+fn sampled<B: SampleFarthest>(backend: &B, points: &[Point], count: usize) -> Vec<u32> {
+    let points = backend.upload(points).unwrap();
+    backend.download(&backend.sample_farthest(&points, count).unwrap()).unwrap()
+}
+
+fn check<B: SampleFarthest>(backend: &B) {
+    let mut doubled = room(700, 1);
+    doubled.extend_from_within(..);
+    let outlier = [room(500, 2), vec![[1e6, -1e6, 3e5]]].concat();
+    let clouds = [
+        ("room", room(5000, 3), 600),
+        ("cube", cube(3000, 1.0, 4), 300),
+        ("lattice", lattice(12), 1728),
+        ("more than there are", room(65, 5), 1000),
+        ("duplicates", doubled, 1400),
+        ("outlier", outlier, 100),
+        ("all equal", vec![[1.0, 2.0, 3.0]; 200], 10),
+        ("one", vec![[1.0, 2.0, 3.0]], 5),
+        ("two", vec![[0.0; 3], [1.0; 3]], 5),
+        ("none", vec![], 5),
+        ("none wanted", room(100, 6), 0),
+        ("overflowing distances", cube(300, 3e38, 7), 50),
+        ("vanishing distances", cube(300, 1e-30, 8), 50),
+        ("denormal", cube(300, 1e-40, 9), 50),
+    ];
+    for (name, points, count) in clouds {
+        assert_eq!(sampled(backend, &points, count), brute_force(&points, count), "{name}");
+    }
+}
+
+#[test]
+fn equals_brute_force() {
+    one_and_two_threads().iter().for_each(check);
+}
+
+#[test]
+fn shorter_runs_are_prefixes() {
+    let [cpu, _] = one_and_two_threads();
+    let points = room(2000, 1);
+    assert_eq!(sampled(&cpu, &points, 300)[..100], sampled(&cpu, &points, 100));
+}
+
+fn check_gather<B: SampleFarthest>(backend: &B) {
+    let points = room(100, 1);
+    let uploaded = backend.upload(&points).unwrap();
+    let indices = backend.upload(&[7u32, 0, 99, 7]).unwrap();
+    let gathered = backend.download(&backend.gather_points(&uploaded, &indices).unwrap()).unwrap();
+    assert_eq!(gathered, [points[7], points[0], points[99], points[7]]);
+}
+
+#[test]
+fn gathers_in_the_order_of_the_indices() {
+    one_and_two_threads().iter().for_each(check_gather);
+}
+
+/// The reference never picks a point with x² + y² + z² ≤ 10⁻³, except as the start, nor does such a point change
+/// what else is picked; ours has no such rule, so these points are taken out before and the indices translated.
+fn check_golden<B: SampleFarthest>(backend: &B, points: &[Point], expected: &[u32]) {
+    let kept = |&i: &u32| i == 0 || squared_distance(&points[i as usize], &[0.0; 3]) > 1e-3;
+    let places: Vec<u32> = (0..points.len() as u32).filter(kept).collect();
+    let cloud: Vec<Point> = places.iter().map(|&i| points[i as usize]).collect();
+    let chosen: Vec<u32> =
+        sampled(backend, &cloud, expected.len()).iter().map(|&i| places[i as usize]).collect();
+    assert_eq!(chosen, expected);
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn equals_the_reference() {
+    let [_, cpu] = one_and_two_threads();
+    let input = Golden::open("input");
+    check_golden(&cpu, &input.points("src_pts"), &input.integers("src_fps_idx"));
+    check_golden(&cpu, &input.points("tgt_pts"), &input.integers("tgt_fps_idx"));
+    let lidar = Golden::open("lidar_aligned");
+    check_golden(&cpu, &lidar.points("pts"), &lidar.integers("fps_idx"));
+}
