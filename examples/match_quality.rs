@@ -80,6 +80,8 @@ fn main() {
         stats.extend([ok as u8 as f64, first.is_some() as u8 as f64, spent]);
         if !quiet {
             println!("{set:10} {:24} ov {:.2} pts {}/{} sp {:.4} r {:?} IR{line} first {:?} of {} err {:.1}° {:.3}", &row[1], row[4].parse::<f64>().unwrap(), ps.points.len(), pt.points.len(), spacing as f64 * pair.unit, radii.iter().map(|r| ((*r as f64 * pair.unit) * 100.0).round() / 100.0).collect::<Vec<_>>(), first, errors.len(), errors[0].0, errors[0].1);
+            let at = |p: [f32; 3], c: &coregister::stages::clean::CanonicalCloud| { let q = c.cloud_from_canonical.apply(&(to_vector(&p) * pair.unit)); format!("({:.2} {:.2} {:.2})", q.x, q.y, q.z) };
+            println!("      view s {:.3} t {:.3} at {}", ps.viewpoint.unevenness, pt.viewpoint.unevenness, at(pt.viewpoint.position, &pair.target));
             for (i, a) in c.agreement.iter().take(3).enumerate() { println!("      {i} {:?} err {:.1}° {:.3}", a, errors[i].0, errors[i].1); }
             if let Some(f) = first { println!("      true: {f} {:?}", c.agreement[f]); }
             println!("      {}", timings.stages.iter().map(|(n, d)| format!("{n} {:.1}", d.as_secs_f64() * 1e3)).collect::<Vec<_>>().join("  "));

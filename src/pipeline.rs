@@ -14,7 +14,8 @@ use crate::stages::frame::Orientation;
 use crate::stages::pose::{Hypotheses, Placed};
 use crate::stages::refine::RefineOptions;
 use crate::stages::surface::Surface;
-use crate::stages::verify::Agreement;
+use crate::stages::verify::{Agreement, Scene};
+use crate::stages::viewpoint::{RangeImage, Viewpoint};
 
 /// Points per cloud after thinning.
 const WANTED_POINTS: usize = 25_000;
@@ -31,8 +32,18 @@ pub struct Prepared<D: Device> {
     pub keypoints: D::Buffer<Point>,
     /// The thinned points with normals.
     pub surface: Surface<D>,
+    /// Where the cloud was seen from.
+    pub viewpoint: Viewpoint,
+    /// What was seen from there.
+    pub view: RangeImage<D>,
     /// The same at four times the spacing, for the first steps of refinement.
     pub coarse: Surface<D>,
+}
+
+impl<D: Device> Prepared<D> {
+    fn scene(&self) -> Scene<'_, D> {
+        Scene { surface: &self.surface, view: &self.view }
+    }
 }
 
 /// A candidate answer in canonical frames.
@@ -76,12 +87,12 @@ impl<B: Backend> Pipeline<B> {
             b.refine_poses(&source.surface, &target.surface, &near, fine)
         })?;
         let agreement = timings.measure("verify", || {
-            b.measure_agreement(&source.surface, &target.surface, &refined, 2000, 1.5 * spacing)
+            b.measure_agreement(source.scene(), target.scene(), &refined, 2000, 1.5 * spacing)
         })?;
         let poses = b.download(&refined)?;
         let agreement = b.download(&agreement)?;
         let mut order: Vec<usize> = (0..poses.len()).collect();
-        order.sort_by(|&i, &j| agreement[j].source_overlap.total_cmp(&agreement[i].source_overlap).then(i.cmp(&j)));
+        order.sort_by(|&i, &j| agreement[j].quality().total_cmp(&agreement[i].quality()).then(i.cmp(&j)));
         Ok(Candidates {
             poses: order.iter().map(|&i| poses[i]).collect(),
             agreement: order.iter().map(|&i| agreement[i]).collect(),
@@ -101,13 +112,15 @@ impl<B: Backend> Pipeline<B> {
     pub fn prepare(&self, points: &[Point], spacing: f32, timings: &mut Timings) -> Result<Prepared<B>> {
         let b = &self.backend;
         let all = b.upload(points)?;
+        let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
+        let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
         let points = timings.measure("voxel", || b.voxel_downsample(&all, spacing))?;
         let coarse = timings.measure("voxel", || b.voxel_downsample(&points, 4.0 * spacing))?;
         let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
         let keypoints = b.gather_points(&points, &indices)?;
         let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
         let coarse = timings.measure("surface", || b.build_surface(&coarse, 4.0 * spacing))?;
-        Ok(Prepared { points, keypoints, surface, coarse })
+        Ok(Prepared { points, keypoints, surface, viewpoint, view, coarse })
     }
 
     /// Patch radii shared by both clouds, largest first.
@@ -128,7 +141,7 @@ impl<B: Backend> Pipeline<B> {
         let mut describe = |cloud: &Prepared<B>| {
             let patches = timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
             let frames =
-                timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, Orientation::Bend))?;
+                timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, if std::env::var("BEND").is_ok() {Orientation::Bend} else {Orientation::Towards(cloud.viewpoint.position)}))?;
             timings.measure("describe", || b.describe(&patches, frames))
         };
         let (s, t) = (describe(source)?, describe(target)?);

@@ -16,11 +16,13 @@ pub mod refine;
 pub mod sample;
 pub mod surface;
 pub mod verify;
+pub mod viewpoint;
 pub mod voxel;
 
 /// A device that can run every stage.
 pub trait Backend:
     voxel::VoxelDownsample
+    + viewpoint::EstimateViewpoint
     + sample::SampleFarthest
     + surface::BuildSurface
     + patch::GatherPatches
@@ -38,6 +40,7 @@ pub trait Backend:
 
 impl<B> Backend for B where
     B: voxel::VoxelDownsample
+        + viewpoint::EstimateViewpoint
         + sample::SampleFarthest
         + surface::BuildSurface
         + patch::GatherPatches

@@ -1,0 +1,47 @@
+//! Where a cloud was seen from.
+//!
+//! A depth camera, a spinning LiDAR or a turntable scanner samples directions evenly, so a raw scan looks evenly
+//! dense from where the sensor stood and from nowhere else: nearer surfaces are denser by the inverse square of
+//! the distance, slanted ones sparser by the cosine, and only from the true position do both cancel. The
+//! estimate is the position that makes the directions to the points most even. It travels with the cloud, unlike
+//! the coordinate origin, which is the sensor only for a scan that nobody has moved.
+//!
+//! For a fused fragment or a map there is no single sensor; the estimate is then a place in front of the
+//! surfaces, good enough to tell their seen side, and its unevenness says that it is no sensor.
+
+mod cpu;
+
+use crate::backend::Device;
+use crate::cloud::Point;
+use crate::error::Result;
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Viewpoint {
+    /// In the cloud's coordinates.
+    pub position: Point,
+    /// `ln(occupied directions · Σ share²)` over cells of directions, the shares unbiased: 0 for a perfectly even
+    /// view, about 0.1 for a raw depth image, above 0.3 for fused clouds.
+    pub unevenness: f32,
+}
+
+/// How far a cloud was seen in every direction from its viewpoint, on the six faces of a cube.
+pub struct RangeImage<D: Device + ?Sized> {
+    /// Where it was seen from.
+    pub eye: Point,
+    /// Cells along the edge of a face.
+    pub edge: u32,
+    /// Nearest range in the cell and its eight neighbours on the face; infinite where nothing was seen in the
+    /// cell itself.
+    pub nearest: D::Buffer<f32>,
+}
+
+/// See the module.
+pub trait EstimateViewpoint: Device {
+    /// The position from which `points`, as they were recorded (not thinned), look most evenly dense.
+    /// Deterministic; a fixed pseudo-random selection of at most 6 000 points takes part.
+    fn estimate_viewpoint(&self, points: &Self::Buffer<Point>) -> Result<Viewpoint>;
+
+    /// The ranges at which `points`, as they were recorded, are seen from `eye`.
+    fn range_image(&self, points: &Self::Buffer<Point>, eye: Point) -> Result<RangeImage<Self>>;
+}
