@@ -7,6 +7,7 @@ pub mod cloud;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod io;
 pub mod registration;
 pub mod stages;
 pub mod transform;
