@@ -69,7 +69,8 @@ fn exceeds_f32(word: &[u8], x: f64) -> bool {
     if word.len() <= ALWAYS_HELD || !x.is_finite() {
         return false;
     }
-    (x - f64::from(x as f32)).abs() > 0.5 * last_digit(word)
+    // Half a digit, and a little for ties: 504198.875 prints as 504198.88.
+    (x - f64::from(x as f32)).abs() > 0.5001 * last_digit(word)
 }
 
 /// The unit of the last digit of the number in `word`: 0.001 for "1.234", 10 for "1.2e2".
