@@ -82,7 +82,8 @@ fn ply_binary_keeps_f32_bits_in_both_byte_orders() {
 #[test]
 fn ply_reads_every_scalar_type_in_every_encoding() {
     let points = [[1, 2, 3], [4, 5, 6], [100, 0, 127]];
-    let little: [(&[&str], fn(i32) -> Vec<u8>); 8] = [
+    type BytesOf = fn(i32) -> Vec<u8>;
+    let little: [(&[&str], BytesOf); 8] = [
         (&["char", "int8"], |x| (x as i8).to_le_bytes().to_vec()),
         (&["uchar", "uint8"], |x| (x as u8).to_le_bytes().to_vec()),
         (&["short", "int16"], |x| (x as i16).to_le_bytes().to_vec()),
@@ -245,7 +246,7 @@ fn ply_list_lengths_that_lie_are_refused() {
     let header = format!("element vertex 1\nproperty list int double l\n{XYZ}");
     let with_length =
         |length: i32| ply_file("binary_little_endian", &header, &pack(&[length, 0, 0, 0], i32::to_le_bytes));
-    assert_names(&error(ply::read, &with_length(-5)), &["vertex 0", "list l", "negative length -5"]);
+    assert_names(&error(ply::read, &with_length(-5)), &["vertex 0", "property l", "negative length -5"]);
     assert_names(
         &error(ply::read, &with_length(i32::MAX)),
         &["2147483647 items of 8 bytes", "only 12 bytes"],

@@ -91,19 +91,18 @@ impl Coordinates<'_> {
 
     fn f32_points(&self) -> Vec<Point> {
         const SIZE: usize = size_of::<Point>();
+        if !self.x_y_z_adjoin() {
+            return narrowed(&self.f64_points());
+        }
         let [Column { start, step, .. }, ..] = self.columns;
         let bytes = self.bytes.get(start..).unwrap_or_default();
-        if !self.x_y_z_adjoin() {
-            let f64_points = self.f64_points();
-            narrowed(&f64_points)
-        } else if step == SIZE {
+        if step == SIZE {
             let mut points = vec![[0.0; 3]; self.count];
             bytemuck::cast_slice_mut(&mut points).copy_from_slice(&bytes[..self.count * SIZE]);
-            points
-        } else {
-            let record = |record: &[u8]| bytemuck::pod_read_unaligned(&record[..SIZE]);
-            bytes.chunks(step).take(self.count).map(record).collect()
+            return points;
         }
+        let point = |record: &[u8]| bytemuck::pod_read_unaligned(&record[..SIZE]);
+        bytes.chunks(step).take(self.count).map(point).collect()
     }
 
     /// Whether x, y and z of a point lie side by side as they do in memory.

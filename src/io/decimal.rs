@@ -79,7 +79,7 @@ fn last_digit(word: &[u8]) -> f64 {
     let (mantissa, exponent) = word.split_at(mantissa_end);
     let decimals = mantissa.iter().position(|byte| *byte == b'.').map_or(0, |dot| mantissa.len() - dot - 1);
     let exponent = exponent.get(1..).and_then(number).unwrap_or(0.0);
-    10_f64.powf(exponent - decimals as f64)
+    10_f64.powi((exponent as i32).saturating_sub(decimals as i32))
 }
 
 #[cfg(test)]
@@ -104,6 +104,8 @@ mod tests {
         assert!(exceeds("5.00000123e5"));
         assert!(exceeds("0.123456789012"));
         assert!(!exceeds("infinity"));
+        assert!(!exceeds("0.5e-99999999999"), "zero, at last");
+        assert!(!exceeds("0.0e99999999999"));
     }
 
     #[test]

@@ -315,43 +315,38 @@ impl<'a> Walk<'a> {
     /// Takes the `i`-th `element` and hands every number in it, with its place, to `keep`.
     fn properties(&mut self, element: &Element, i: usize, mut keep: impl FnMut(usize, f64)) -> Result<()> {
         for (place, property) in element.properties.iter().enumerate() {
-            let wrong = |what: String| {
+            let taken = match property.kind {
+                Kind::Scalar(scalar) => self.number(scalar).map(|value| keep(place, value)),
+                Kind::List { length, item } => self.skip_list(length, item),
+            };
+            taken.map_err(|wrong| {
                 let Element { name, count, .. } = element;
-                let reason = format!("{name} {i} of {count}: the list {} {what}", property.name);
-                Error::format(self.path, format!("{reason}; the file is truncated or damaged"))
-            };
-            let ended = || {
-                Error::format(
-                    self.path,
-                    format!(
-                        "the file ends within {} {i} of {}; it is truncated or its header is wrong",
-                        element.name, element.count
-                    ),
-                )
-            };
-            match property.kind {
-                Kind::Scalar(scalar) => {
-                    let raw = self.rest.split_off(..scalar.size()).ok_or_else(ended)?;
-                    keep(place, scalar.value(raw, self.order));
-                }
-                Kind::List { length, item } => {
-                    let raw = self.rest.split_off(..length.size()).ok_or_else(ended)?;
-                    let length = length.value(raw, self.order);
-                    if length < 0.0 {
-                        return Err(wrong(format!("has the negative length {length}")));
-                    }
-                    let size = (length as usize).saturating_mul(item.size());
-                    let left = self.rest.len();
-                    self.rest.split_off(..size).ok_or_else(|| {
-                        wrong(format!(
-                            "has {length} items of {} bytes but only {left} bytes follow",
-                            item.size()
-                        ))
-                    })?;
-                }
-            }
+                let reason = format!("{name} {i} of {count}, property {}: {wrong}", property.name);
+                Error::format(self.path, format!("{reason}; the file is truncated or its header is wrong"))
+            })?;
         }
         Ok(())
+    }
+
+    fn number(&mut self, scalar: Scalar) -> Result<f64, String> {
+        let raw = self.take(scalar.size()).ok_or("the file ends here")?;
+        Ok(scalar.value(raw, self.order))
+    }
+
+    fn skip_list(&mut self, length: Scalar, item: Scalar) -> Result<(), String> {
+        let (length, size) = (self.number(length)?, item.size());
+        if length < 0.0 {
+            return Err(format!("the list has the negative length {length}"));
+        }
+        let left = self.rest.len();
+        let skipped = self.take((length as usize).saturating_mul(size));
+        skipped.map(drop).ok_or_else(|| {
+            format!("the list has {length} items of {size} bytes but only {left} bytes follow")
+        })
+    }
+
+    fn take(&mut self, size: usize) -> Option<&'a [u8]> {
+        self.rest.split_off(..size)
     }
 }
 
