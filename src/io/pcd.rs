@@ -99,6 +99,54 @@ impl<'a> Header<'a> {
     }
 }
 
+/// A field as the header describes it.
+struct Field<'a> {
+    name: &'a str,
+    /// Of one value, in bytes.
+    size: usize,
+    kind: &'a str,
+    /// Values in a point.
+    count: usize,
+}
+
+impl<'a> Field<'a> {
+    /// All fields of a point, in their order.
+    fn all(path: &Path, header: &Header<'a>) -> Result<Vec<Self>> {
+        let missing =
+            |what: &str| Error::format(path, format!("the PCD header has no {what} line; it is damaged"));
+        let names =
+            header.all("FIELDS").or_else(|| header.all("COLUMNS")).ok_or_else(|| missing("FIELDS"))?;
+        let sizes = header.numbers(path, "SIZE")?.ok_or_else(|| missing("SIZE"))?;
+        let kinds = header.all("TYPE").ok_or_else(|| missing("TYPE"))?;
+        let counts = header.numbers(path, "COUNT")?.unwrap_or_else(|| vec![1; names.len()]);
+        if [sizes.len(), kinds.len(), counts.len()] != [names.len(); 3] {
+            let (n, s, t, c) = (names.len(), sizes.len(), kinds.len(), counts.len());
+            let reason = format!("FIELDS names {n} fields but SIZE has {s} values, TYPE {t} and COUNT {c}");
+            return Err(Error::format(path, format!("{reason}; they must be as many")));
+        }
+        let field = |i: usize| match [sizes[i], counts[i]].map(usize::try_from) {
+            [Ok(size), Ok(count @ 1..)] => Ok(Self { name: names[i], size, kind: kinds[i], count }),
+            _ => Err(impossible_size(path, names[i], counts[i], sizes[i])),
+        };
+        (0..names.len()).map(field).collect()
+    }
+
+    fn scalar(&self, path: &Path) -> Result<Scalar> {
+        let Self { name, size, kind, .. } = self;
+        scalar(kind, *size).ok_or_else(|| {
+            let reason = format!("the field {name} is of TYPE {kind} and SIZE {size}");
+            Error::format(
+                path,
+                format!("{reason}; coordinates are F of 4 or 8 bytes, or I or U of 1, 2, 4 or 8"),
+            )
+        })
+    }
+}
+
+fn impossible_size(path: &Path, name: &str, count: u64, size: u64) -> Error {
+    Error::format(path, format!("the field {name} has COUNT {count} and SIZE {size}; the header is damaged"))
+}
+
 /// What the header says about a point.
 struct Layout {
     count: u64,
@@ -123,45 +171,29 @@ struct Coordinate {
 
 impl Layout {
     fn of(path: &Path, header: &Header) -> Result<Self> {
-        let wrong = |reason: String| Error::format(path, reason);
-        let names = header.all("FIELDS").or_else(|| header.all("COLUMNS"));
-        let names = names.ok_or_else(|| wrong("the PCD header has no FIELDS line; it is damaged".into()))?;
-        let missing = |what: &str| wrong(format!("the PCD header has no {what} line; it is damaged"));
-        let sizes = header.numbers(path, "SIZE")?.ok_or_else(|| missing("SIZE"))?;
-        let types = header.all("TYPE").ok_or_else(|| missing("TYPE"))?;
-        let counts = header.numbers(path, "COUNT")?.unwrap_or_else(|| vec![1; names.len()]);
-        if [sizes.len(), types.len(), counts.len()] != [names.len(); 3] {
-            let (n, s, t, c) = (names.len(), sizes.len(), types.len(), counts.len());
-            let reason = format!("FIELDS names {n} fields but SIZE has {s} values, TYPE {t} and COUNT {c}");
-            return Err(wrong(format!("{reason}; they must be as many")));
-        }
+        let fields = Field::all(path, header)?;
         let mut found: [Option<Coordinate>; 3] = [None; 3];
         let (mut offset, mut place) = (0_usize, 0_usize);
-        for (i, name) in names.iter().enumerate() {
-            let too_large = || {
-                wrong(format!(
-                    "the field {name} has COUNT {} and SIZE {}; the header is damaged",
-                    counts[i], sizes[i]
-                ))
-            };
-            let [size, count] = [sizes[i], counts[i]].map(usize::try_from);
-            let (Ok(size), Ok(count @ 1..)) = (size, count) else { return Err(too_large()) };
-            let field_size = size.checked_mul(count).ok_or_else(too_large)?;
-            if let Some(k) = ["x", "y", "z"].iter().position(|wanted| wanted == name) {
-                let scalar = scalar(types[i], size).ok_or_else(|| {
-                    let reason = format!("the field {name} is of TYPE {} and SIZE {size}", types[i]);
-                    wrong(format!("{reason}; coordinates are F of 4 or 8 bytes, or I or U of 1, 2, 4 or 8"))
-                })?;
-                if found[k].replace(Coordinate { scalar, offset, size: field_size, place }).is_some() {
-                    return Err(wrong(format!("the field {name} appears more than once; rename one")));
+        for field in &fields {
+            let Field { name, size, count, .. } = *field;
+            let impossible = || impossible_size(path, name, count as u64, size as u64);
+            let field_size = size.checked_mul(count).ok_or_else(impossible)?;
+            if let Some(k) = ["x", "y", "z"].iter().position(|wanted| *wanted == name) {
+                let coordinate = Coordinate { scalar: field.scalar(path)?, offset, size: field_size, place };
+                if found[k].replace(coordinate).is_some() {
+                    return Err(Error::format(
+                        path,
+                        format!("the field {name} appears more than once; rename one"),
+                    ));
                 }
             }
-            offset = offset.checked_add(field_size).ok_or_else(too_large)?;
-            place = place.checked_add(count).ok_or_else(too_large)?;
+            offset = offset.checked_add(field_size).ok_or_else(impossible)?;
+            place = place.checked_add(count).ok_or_else(impossible)?;
         }
         let [Some(x), Some(y), Some(z)] = found else {
-            let reason = format!("the fields are [{}]", names.join(", "));
-            return Err(wrong(format!("{reason}; a cloud needs x, y and z")));
+            let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+            let reason = format!("the fields are [{}]; a cloud needs x, y and z", names.join(", "));
+            return Err(Error::format(path, reason));
         };
         let count = point_count(path, header)?;
         Ok(Self { count, point_size: offset, row_length: place, coordinates: [x, y, z] })
@@ -256,14 +288,7 @@ fn read_ascii(path: &Path, header: &Header, layout: &Layout) -> Result<Cloud> {
             let reason = format!("line {line_number}, {}, {what}", excerpt(row));
             Error::format(path, format!("{reason}; the file is damaged or its header is wrong"))
         };
-        let mut found: [&[u8]; 3] = [b""; 3];
-        let mut length = 0;
-        for word in words(row) {
-            if let Some(k) = places.iter().position(|place| *place == length) {
-                found[k] = word;
-            }
-            length += 1;
-        }
+        let (found, length) = pick(row, places);
         if length < layout.row_length {
             return Err(wrong(format!(
                 "holds {length} values where FIELDS and COUNT say {}",
@@ -279,4 +304,17 @@ fn read_ascii(path: &Path, header: &Header, layout: &Layout) -> Result<Cloud> {
         return Err(Error::format(path, format!("{reason}; the file is truncated or its header is wrong")));
     }
     Ok(points.into_cloud())
+}
+
+/// The words of `row` at three places (empty where there is none), and how many words it has.
+fn pick(row: &[u8], places: [usize; 3]) -> ([&[u8]; 3], usize) {
+    let mut found: [&[u8]; 3] = [b""; 3];
+    let mut length = 0;
+    for word in words(row) {
+        if let Some(k) = places.iter().position(|place| *place == length) {
+            found[k] = word;
+        }
+        length += 1;
+    }
+    (found, length)
 }
