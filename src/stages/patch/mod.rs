@@ -3,6 +3,7 @@
 //! The radius follows from the data ([`GatherPatches::neighbour_radii`]); both clouds of a pair share it.
 
 mod blocks;
+mod cells;
 mod cpu;
 mod radii;
 

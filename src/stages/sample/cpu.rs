@@ -1,7 +1,8 @@
 //! CPU side: exact furthest point sampling with buckets (QuickFPS, Han et al., TCAD 2023).
 //!
-//! The cloud is cut into buckets of neighbouring points. A new sample can only change the buckets whose box is
-//! nearer to it than their furthest point is to the samples before; all others are skipped.
+//! The cloud is cut into buckets of neighbouring points, under two levels of boxes. A new sample can only change
+//! the buckets whose box is nearer to it than their furthest point is to the samples before; all others are
+//! skipped.
 //!
 //! Skipping is exact to the bit: rounding is monotone, and a box distance is computed with the very operations
 //! of a point distance, so in f32 too it is never larger than the distance to any point inside the box.
@@ -15,10 +16,10 @@ use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 
-/// Points of one bucket: four wide vector registers.
-const BUCKET: usize = 64;
-/// Lanes of a reduction, a wide vector register.
+/// Lanes that are worked on together, a wide vector register.
 const LANES: usize = 16;
+/// Points of one bucket.
+const BUCKET: usize = 4 * LANES;
 
 impl SampleFarthest for Cpu {
     fn sample_farthest(&self, points: &Vec<Point>, count: usize) -> Result<Vec<u32>> {
@@ -31,14 +32,78 @@ impl SampleFarthest for Cpu {
 }
 
 fn sample(points: &[Point], count: usize) -> Vec<u32> {
-    let count = count.min(points.len());
-    if count == 0 {
-        return Vec::new();
+    match count.min(points.len()) {
+        0 => Vec::new(),
+        count => select(points, &mut Tree::new(points), count),
     }
-    let order = nearby_first(points);
-    let mut buckets: Vec<Bucket> = order.par_chunks(BUCKET).map(|part| Bucket::new(points, part)).collect();
-    let mut boxes = Boxes::around(&buckets);
-    select(points, &mut buckets, &mut boxes, count)
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn select(points: &[Point], tree: &mut Tree, count: usize) -> Vec<u32> {
+    let mut chosen = vec![0];
+    while chosen.len() < count {
+        tree.update(&points[chosen[chosen.len() - 1] as usize]);
+        match tree.furthest() {
+            0.0 => break,
+            furthest => chosen.push(tree.first_at(furthest)),
+        }
+    }
+    chosen
+}
+
+/// The cloud in buckets, and two levels of boxes around them. Child `i` of block `b` is bucket (or lower block)
+/// `LANES * b + i`.
+struct Tree {
+    buckets: Vec<Bucket>,
+    lower: Vec<Boxes>,
+    upper: Vec<Boxes>,
+}
+
+impl Tree {
+    fn new(points: &[Point]) -> Self {
+        let order = nearby_first(points);
+        let buckets: Vec<Bucket> = order.par_chunks(BUCKET).map(|part| Bucket::new(points, part)).collect();
+        let bounds: Vec<[Point; 2]> = buckets.iter().map(Bucket::bounds).collect();
+        let lower: Vec<Boxes> = bounds.chunks(LANES).map(Boxes::new).collect();
+        let bounds: Vec<[Point; 2]> = lower.iter().map(Boxes::bounds).collect();
+        let upper = bounds.chunks(LANES).map(Boxes::new).collect();
+        Self { buckets, lower, upper }
+    }
+
+    /// Takes the new sample `chosen` into account.
+    #[inline(always)]
+    fn update(&mut self, chosen: &Point) {
+        for (i, upper) in self.upper.iter_mut().enumerate() {
+            for lane in lanes(upper.reached_by(chosen)) {
+                let block = LANES * i + lane;
+                let lower = &mut self.lower[block];
+                for lane in lanes(lower.reached_by(chosen)) {
+                    lower.furthest[lane] = self.buckets[LANES * block + lane].update(chosen);
+                }
+                upper.furthest[lane] = largest(&lower.furthest);
+            }
+        }
+    }
+
+    /// The largest squared distance of a point to its nearest sample.
+    #[inline(always)]
+    fn furthest(&self) -> f32 {
+        self.upper.iter().map(|boxes| largest(&boxes.furthest)).fold(0.0, larger)
+    }
+
+    /// The lowest index of a point at squared distance `squared`.
+    #[inline(always)]
+    fn first_at(&self, squared: f32) -> u32 {
+        let mut first = u32::MAX;
+        for (i, upper) in self.upper.iter().enumerate() {
+            for block in lanes(equal(&upper.furthest, squared)).map(|lane| LANES * i + lane) {
+                for lane in lanes(equal(&self.lower[block].furthest, squared)) {
+                    first = first.min(self.buckets[LANES * block + lane].first_at(squared));
+                }
+            }
+        }
+        first
+    }
 }
 
 /// Neighbouring points. Unused entries repeat the last point with distance zero, so that they are never chosen.
@@ -46,7 +111,7 @@ struct Bucket {
     x: [f32; BUCKET],
     y: [f32; BUCKET],
     z: [f32; BUCKET],
-    /// Squared distance to the nearest chosen point.
+    /// Squared distance to the nearest sample.
     nearest: [f32; BUCKET],
     /// Place in the cloud.
     index: [u32; BUCKET],
@@ -60,7 +125,13 @@ impl Bucket {
         Self { x: coordinate(0), y: coordinate(1), z: coordinate(2), nearest, index }
     }
 
-    /// Takes `chosen` into account; returns the largest of the squared distances.
+    /// Lowest and highest corner.
+    fn bounds(&self) -> [Point; 2] {
+        let axes = [&self.x, &self.y, &self.z];
+        [f32::min, f32::max].map(|pick| axes.map(|axis| axis.iter().copied().fold(axis[0], pick)))
+    }
+
+    /// Takes the new sample `chosen` into account; returns the largest of the squared distances.
     #[inline(always)]
     fn update(&mut self, chosen: &Point) -> f32 {
         for i in 0..BUCKET {
@@ -71,89 +142,110 @@ impl Bucket {
         largest(&self.nearest)
     }
 
-    /// Lowest place in the cloud of a point at squared distance `squared`.
+    /// The lowest index of a point at squared distance `squared`.
+    #[inline(always)]
     fn first_at(&self, squared: f32) -> u32 {
-        let at = |i: &usize| self.nearest[*i] == squared;
-        (0..BUCKET).filter(at).map(|i| self.index[i]).min().unwrap_or(u32::MAX)
+        let mut first = u32::MAX;
+        for i in 0..BUCKET {
+            let candidate = if self.nearest[i] == squared { self.index[i] } else { u32::MAX };
+            first = first.min(candidate);
+        }
+        first
     }
 }
 
-/// The boxes around the buckets, coordinate by coordinate, and the largest squared distance in each bucket.
+/// Up to [`LANES`] boxes side by side. Unused lanes have no furthest point, so that they are never reached.
 struct Boxes {
-    lowest: [Vec<f32>; 3],
-    highest: [Vec<f32>; 3],
-    furthest: Vec<f32>,
+    lowest: [[f32; LANES]; 3],
+    highest: [[f32; LANES]; 3],
+    /// The largest squared distance of a point of the box to its nearest sample.
+    furthest: [f32; LANES],
 }
 
 impl Boxes {
-    fn around(buckets: &[Bucket]) -> Self {
-        let axis = |bucket: &Bucket, k: usize| [bucket.x, bucket.y, bucket.z][k];
-        let fold = |k: usize, pick: fn(f32, f32) -> f32| {
-            buckets.iter().map(|bucket| axis(bucket, k).into_iter().reduce(pick).unwrap_or(0.0)).collect()
-        };
+    fn new(bounds: &[[Point; 2]]) -> Self {
+        // Unused lanes repeat the last box: the bounds of all stay what they are.
+        let corner = |end: usize, k: usize| std::array::from_fn(|i| bounds[i.min(bounds.len() - 1)][end][k]);
         Self {
-            lowest: [0, 1, 2].map(|k| fold(k, f32::min)),
-            highest: [0, 1, 2].map(|k| fold(k, f32::max)),
-            furthest: vec![f32::INFINITY; buckets.len()],
+            lowest: [0, 1, 2].map(|k| corner(0, k)),
+            highest: [0, 1, 2].map(|k| corner(1, k)),
+            furthest: std::array::from_fn(|i| if i < bounds.len() { f32::INFINITY } else { 0.0 }),
         }
     }
 
-    /// Writes the buckets that `chosen` may change to the front of `reached`; returns their number.
+    /// Lowest and highest corner of all.
+    fn bounds(&self) -> [Point; 2] {
+        [
+            self.lowest.map(|axis| axis.into_iter().fold(axis[0], f32::min)),
+            self.highest.map(|axis| axis.into_iter().fold(axis[0], f32::max)),
+        ]
+    }
+
+    /// The boxes in which `chosen` may change a distance, one bit each.
     #[inline(always)]
-    fn reached_by(&self, chosen: &Point, reached: &mut [u32]) -> usize {
-        let count = self.furthest.len();
-        let [low_x, low_y, low_z] = [0, 1, 2].map(|k| &self.lowest[k][..count]);
-        let [high_x, high_y, high_z] = [0, 1, 2].map(|k| &self.highest[k][..count]);
-        let reached = &mut reached[..count];
-        let mut length = 0;
-        for b in 0..count {
-            let dx = outside(chosen[0], low_x[b], high_x[b]);
-            let dy = outside(chosen[1], low_y[b], high_y[b]);
-            let dz = outside(chosen[2], low_z[b], high_z[b]);
-            reached[length] = b as u32;
-            length += usize::from((dx * dx + dy * dy) + dz * dz < self.furthest[b]);
+    fn reached_by(&self, chosen: &Point) -> u32 {
+        let mut reached = [false; LANES];
+        for lane in 0..LANES {
+            let [dx, dy, dz] =
+                [0, 1, 2].map(|k| outside(chosen[k], self.lowest[k][lane], self.highest[k][lane]));
+            reached[lane] = (dx * dx + dy * dy) + dz * dz < self.furthest[lane];
         }
-        length
+        mask(&reached)
     }
 }
 
 /// How far `x` lies outside of `low..=high`.
 #[inline(always)]
 fn outside(x: f32, low: f32, high: f32) -> f32 {
-    let (below, above) = (low - x, x - high);
-    let distance = if below > above { below } else { above };
-    if distance > 0.0 { distance } else { 0.0 }
+    larger(larger(low - x, x - high), 0.0)
 }
 
-/// The largest of `values`, 0 for none; none is negative.
 #[inline(always)]
-fn largest(values: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (blocks, rest) = values.as_chunks::<LANES>();
-    for block in blocks {
-        for lane in 0..LANES {
-            lanes[lane] = if block[lane] > lanes[lane] { block[lane] } else { lanes[lane] };
-        }
-    }
-    lanes.iter().chain(rest).fold(0.0, |a, &b| if b > a { b } else { a })
+fn larger(a: f32, b: f32) -> f32 {
+    // `f32::max` would care for NaN, which does not come here, at the price of more instructions.
+    if a > b { a } else { b }
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn select(points: &[Point], buckets: &mut [Bucket], boxes: &mut Boxes, count: usize) -> Vec<u32> {
-    let mut chosen = vec![0];
-    let mut reached = vec![0; buckets.len()];
-    while chosen.len() < count {
-        let newest = points[chosen[chosen.len() - 1] as usize];
-        let length = boxes.reached_by(&newest, &mut reached);
-        for &b in &reached[..length] {
-            boxes.furthest[b as usize] = buckets[b as usize].update(&newest);
+/// The largest of `values`, of which none is negative.
+#[inline(always)]
+fn largest<const N: usize>(values: &[f32; N]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    for block in values.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            lanes[lane] = larger(block[lane], lanes[lane]);
         }
-        let furthest = largest(&boxes.furthest);
-        if furthest == 0.0 {
-            break;
-        }
-        let tied = boxes.furthest.iter().zip(buckets.iter()).filter(|(value, _)| **value == furthest);
-        chosen.extend(tied.map(|(_, bucket)| bucket.first_at(furthest)).min());
     }
-    chosen
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = larger(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// The lanes whose value is `value`, one bit each.
+#[inline(always)]
+fn equal(values: &[f32; LANES], value: f32) -> u32 {
+    mask(&values.map(|x| x == value))
+}
+
+#[inline(always)]
+fn mask(lanes: &[bool; LANES]) -> u32 {
+    let mut mask = 0;
+    for lane in 0..LANES {
+        mask |= u32::from(lanes[lane]) << lane;
+    }
+    mask
+}
+
+/// The numbers of the bits that are set, ascending.
+#[inline(always)]
+fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lane = mask.trailing_zeros() as usize;
+        mask &= mask.wrapping_sub(1);
+        (lane < LANES).then_some(lane)
+    })
 }

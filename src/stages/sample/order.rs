@@ -1,55 +1,95 @@
 //! An order in which points that follow each other are near each other: by Morton code.
 
+use multiversion::multiversion;
+
 use crate::cloud::Point;
 use crate::stages::voxel::bounds::Bounds;
 
-/// Bits of a Morton code along one axis. Many, so that a far outlier does not throw the rest into one cell.
-const AXIS_BITS: u32 = 21;
+/// Bits of a Morton code along one axis.
+const AXIS_BITS: u32 = 10;
 /// Bits that one pass of the radix sort looks at.
-const DIGIT_BITS: u32 = 8;
+const DIGIT_BITS: u32 = 10;
+/// Points that tell where most of the cloud is.
+const PROBES: usize = 256;
 
 /// The indices of `points`, sorted by Morton code, ties by index.
 pub(super) fn nearby_first(points: &[Point]) -> Vec<u32> {
-    let Some(bounds) = Bounds::around(points) else { return Vec::new() };
-    let largest = ((1u32 << AXIS_BITS) - 1) as f32;
-    let per_unit = largest / bounds.longest_side();
+    let mut keyed = morton_codes(points, &Cells::over(points));
+    let mut sorted = vec![0; keyed.len()];
+    for pass in 0..3 * AXIS_BITS / DIGIT_BITS {
+        sort_by_digit(&keyed, &mut sorted, u32::BITS + pass * DIGIT_BITS);
+        std::mem::swap(&mut keyed, &mut sorted);
+    }
+    keyed.into_iter().map(|key| key as u32).collect()
+}
+
+/// A grid of 2¹⁰ cells along each axis over the bulk of the cloud. What lies outside counts as its border, so a
+/// far outlier does not throw all other points into one cell.
+struct Cells {
+    lowest: Point,
+    per_unit: f32,
+}
+
+impl Cells {
+    /// Reaches beyond the inner nine tenths of the points, along each axis, by their extent on both sides.
+    fn over(points: &[Point]) -> Self {
+        let probes = || points.iter().step_by(points.len().div_ceil(PROBES).max(1));
+        let inner = [0, 1, 2].map(|k| {
+            let mut values: Vec<f32> = probes().map(|point| point[k]).collect();
+            values.sort_unstable_by(f32::total_cmp);
+            (values[values.len() / 20], values[values.len() - 1 - values.len() / 20])
+        });
+        let longest = inner.into_iter().map(|(low, high)| high - low).fold(0.0, f32::max);
+        if longest > 0.0 {
+            let lowest = inner.map(|(low, _)| low - longest);
+            return Self { lowest, per_unit: (1 << AXIS_BITS) as f32 / (3.0 * longest) };
+        }
+        // Nine tenths of the points are one point.
+        let bounds = Bounds::around(points).unwrap_or(Bounds { lowest: [0.0; 3], highest: [0.0; 3] });
+        Self { lowest: bounds.lowest, per_unit: (1 << AXIS_BITS) as f32 / bounds.longest_side() }
+    }
+
+    #[inline(always)]
+    fn coordinate(&self, point: &Point, k: usize) -> u32 {
+        let last = (1 << AXIS_BITS) - 1;
+        (((point[k] - self.lowest[k]) * self.per_unit) as i32).clamp(0, last) as u32
+    }
+}
+
+/// Codes in the upper half of each number, indices in the lower.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn morton_codes(points: &[Point], cells: &Cells) -> Vec<u64> {
     let code = |point: &Point| {
-        let [x, y, z] = [0, 1, 2].map(|k| ((point[k] - bounds.lowest[k]) * per_unit).min(largest) as u32);
-        spread(x) | spread(y) << 1 | spread(z) << 2
+        let [x, y, z] = [0, 1, 2].map(|k| spread(cells.coordinate(point, k)));
+        x | y << 1 | z << 2
     };
-    let keyed = points.iter().zip(0..).map(|(point, index)| (code(point), index)).collect();
-    radix_sorted(keyed).into_iter().map(|(_, index)| index).collect()
+    points.iter().zip(0u64..).map(|(point, index)| u64::from(code(point)) << u32::BITS | index).collect()
 }
 
 /// Moves bit `i` to bit `3 i`.
-fn spread(coordinate: u32) -> u64 {
-    let mut x = u64::from(coordinate);
-    x = (x | x << 32) & 0x001f_0000_0000_ffff;
-    x = (x | x << 16) & 0x001f_0000_ff00_00ff;
-    x = (x | x << 8) & 0x100f_00f0_0f00_f00f;
-    x = (x | x << 4) & 0x10c3_0c30_c30c_30c3;
-    (x | x << 2) & 0x1249_2492_4924_9249
+#[inline(always)]
+fn spread(coordinate: u32) -> u32 {
+    let mut x = coordinate;
+    x = (x | x << 16) & 0x0300_00ff;
+    x = (x | x << 8) & 0x0300_f00f;
+    x = (x | x << 4) & 0x030c_30c3;
+    (x | x << 2) & 0x0924_9249
 }
 
-/// A stable sort by key, digit by digit from the least.
-fn radix_sorted(mut keyed: Vec<(u64, u32)>) -> Vec<(u64, u32)> {
-    let mut sorted = keyed.clone();
-    for shift in (0..3 * AXIS_BITS).step_by(DIGIT_BITS as usize) {
-        let digit = |key: u64| (key >> shift) as usize & ((1 << DIGIT_BITS) - 1);
-        let mut next = [0usize; 1 << DIGIT_BITS];
-        for &(key, _) in &keyed {
-            next[digit(key)] += 1;
-        }
-        let mut start = 0;
-        for slot in &mut next {
-            start += std::mem::replace(slot, start);
-        }
-        for &entry in &keyed {
-            let slot = &mut next[digit(entry.0)];
-            sorted[*slot] = entry;
-            *slot += 1;
-        }
-        std::mem::swap(&mut keyed, &mut sorted);
+/// One pass of a radix sort: stable, by the digit at `shift`.
+fn sort_by_digit(keys: &[u64], sorted: &mut [u64], shift: u32) {
+    let digit = |key: u64| (key >> shift) as usize & ((1 << DIGIT_BITS) - 1);
+    let mut next = [0u32; 1 << DIGIT_BITS];
+    for &key in keys {
+        next[digit(key)] += 1;
     }
-    keyed
+    let mut start = 0;
+    for slot in &mut next {
+        start += std::mem::replace(slot, start);
+    }
+    for &key in keys {
+        let slot = &mut next[digit(key)];
+        sorted[*slot as usize] = key;
+        *slot += 1;
+    }
 }

@@ -1,0 +1,47 @@
+//! Furthest point sampling, with buckets and without.
+
+mod room;
+
+use coregister::backend::Cpu;
+use coregister::cloud::Point;
+use coregister::stages::sample::SampleFarthest;
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+
+/// What the buckets are measured against: every point is looked at for every sample.
+fn brute_force(points: &[Point], count: usize) -> Vec<usize> {
+    let mut nearest = vec![f32::INFINITY; points.len()];
+    let mut chosen = vec![0];
+    while chosen.len() < count {
+        let newest = points[chosen[chosen.len() - 1]];
+        let mut furthest = 0;
+        for (i, point) in points.iter().enumerate() {
+            let [dx, dy, dz] = [0, 1, 2].map(|k| point[k] - newest[k]);
+            nearest[i] = nearest[i].min((dx * dx + dy * dy) + dz * dz);
+            if nearest[i] > nearest[furthest] {
+                furthest = i;
+            }
+        }
+        chosen.push(furthest);
+    }
+    chosen
+}
+
+fn sample(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("sample");
+    group.sample_size(20);
+    let cpu = Cpu::new(0).expect("worker threads start");
+    for points in [30_000, 300_000] {
+        let scan = room::scan(points);
+        group.bench_function(format!("1500 from {points}"), |bencher| {
+            bencher.iter(|| cpu.sample_farthest(black_box(&scan), 1500));
+        });
+    }
+    let scan = room::scan(30_000);
+    group.bench_function("1500 from 30000, brute force", |bencher| {
+        bencher.iter(|| brute_force(black_box(&scan), 1500));
+    });
+}
+
+criterion_group!(benches, sample);
+criterion_main!(benches);
