@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod geometry;
+pub mod io;
 pub mod pipeline;
 pub mod registration;
 pub mod stages;
