@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod registration;
+pub mod simulate;
 pub mod stages;
 pub mod transform;
 
