@@ -64,11 +64,12 @@ impl Faults {
 
 /// A pixel with a surface behind it.
 #[derive(Clone, Copy)]
-struct Sample {
-    point: Vector3<f32>,
+pub(super) struct Sample {
+    pub point: Vector3<f32>,
+    pub normal: Vector3<f32>,
     /// World direction per unit of depth.
     ray: Vector3<f32>,
-    depth: f32,
+    pub depth: f32,
     cosine: f32,
 }
 
@@ -110,16 +111,12 @@ impl DepthCamera {
     }
 
     /// The surface behind a pixel.
-    pub fn sample(&self, scene: &Scene, view: &View, column: f32, row: f32) -> Option<(Vector3<f32>, f32)> {
-        self.cast(scene, view, column, row).map(|sample| (sample.point, sample.depth))
-    }
-
-    fn cast(&self, scene: &Scene, view: &View, column: f32, row: f32) -> Option<Sample> {
+    pub fn cast(&self, scene: &Scene, view: &View, column: f32, row: f32) -> Option<Sample> {
         let ray = self.ray(view, column, row);
         let length = ray.norm();
         let surface = scene.cast(&view.eye, &(ray / length), self.near * length, self.far * length)?;
         let depth = view.axes.column(2).dot(&(surface.point - view.eye));
-        Some(Sample { point: surface.point, ray, depth, cosine: surface.cosine })
+        Some(Sample { point: surface.point, normal: surface.normal, ray, depth, cosine: surface.cosine })
     }
 
     fn row(&self, scene: &Scene, view: &View, row: usize, errors: &Errors, mut dice: Dice) -> Points {

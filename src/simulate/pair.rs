@@ -180,6 +180,7 @@ struct Scans {
     world_from_target: RigidTransform,
     overlap: f64,
     rule: OverlapRule,
+    same_scene: bool,
 }
 
 /// As [`simulate_pair`], with the scenes of source and target (twice the same for overlapping pairs) and
@@ -259,7 +260,16 @@ fn disjoint_scans(kind: Kind, dice: &mut Dice, options: &PairOptions) -> Result<
     let (source, world_from_source, source_scene) = lone_scan(kind, derive_seed(seed, 100), options)?;
     let (target, world_from_target, target_scene) = lone_scan(kind, derive_seed(seed, 200), options)?;
     let rule = Rig::overlap_rule(kind, largest_side(&source));
-    let scans = Scans { kind, source, target, world_from_source, world_from_target, overlap: 0.0, rule };
+    let scans = Scans {
+        kind,
+        source,
+        target,
+        world_from_source,
+        world_from_target,
+        overlap: 0.0,
+        rule,
+        same_scene: false,
+    };
     Ok((scans, [source_scene, target_scene]))
 }
 
@@ -318,7 +328,16 @@ fn search(
         if window.contains(&overlap) && is_enough(&target, kind, options) {
             let [world_from_source, world_from_target] =
                 [&source_station, &station].map(|s: &Station| s.views[0].world_from_sensor);
-            return Some(Scans { kind, source, target, world_from_source, world_from_target, overlap, rule });
+            return Some(Scans {
+                kind,
+                source,
+                target,
+                world_from_source,
+                world_from_target,
+                overlap,
+                rule,
+                same_scene: true,
+            });
         }
         bracket.narrow(spread, overlap >= window.end);
     }
@@ -368,8 +387,7 @@ fn deliver(seed: u64, scans: Scans, overlapping: bool, motion: Motion, dice: &mu
     let moved_from_source = random_motion(scans.kind, largest_side(&scans.source), motion, dice);
     let moved_from_world = moved_from_source.compose(&scans.world_from_source.inverse());
     let target_from_world = scans.world_from_target.inverse();
-    let same_scene = scans.overlap > 0.0 || overlapping;
-    let target_from_source = if same_scene {
+    let target_from_source = if scans.same_scene {
         target_from_world.compose(&moved_from_world.inverse())
     } else {
         RigidTransform::identity()

@@ -80,11 +80,11 @@ pub(super) fn torus(radius: f32, tube: f32) -> Mesh {
 
 /// A superquadric with a rough skin, about the origin, axis-aligned.
 pub(super) fn blob(dice: &mut Dice, axes: [f32; 3], roughness: f32) -> Mesh {
-    const RINGS: usize = 22;
-    let power = dice.pick(&[1.0, 1.0, 0.5, 0.3]);
-    let wavelength = dice.between(0.5, 2.5);
+    const RINGS: usize = 26;
+    let power = dice.pick(&[1.0, 1.0, 0.8, 0.5]);
+    let wavelength = dice.between(1.2, 4.0);
     let coarse = Field::new(dice, wavelength);
-    let wavelength = dice.between(0.2, 0.5);
+    let wavelength = dice.between(0.5, 1.0);
     let fine = Field::new(dice, wavelength);
     let vertex = |i: usize| {
         let polar = 0.02 + (PI - 0.04) * (i / (2 * RINGS)) as f32 / (RINGS - 1) as f32;
@@ -92,7 +92,7 @@ pub(super) fn blob(dice: &mut Dice, axes: [f32; 3], roughness: f32) -> Mesh {
         let d = Vector3::new(polar.sin() * azimuth.cos(), polar.sin() * azimuth.sin(), polar.cos());
         let bent = d.map(|x| x.signum() * x.abs().powf(power));
         let length: f32 = bent.iter().map(|x| x.abs().powf(2.0 / power)).sum::<f32>().powf(power / 2.0);
-        let height = (1.0 + roughness * (coarse.of(&d) + 0.3 * fine.of(&d))).max(0.2);
+        let height = (1.0 + roughness * (coarse.of(&d) + 0.15 * fine.of(&d))).max(0.2);
         std::array::from_fn(|k| bent[k] / length * height * axes[k])
     };
     Mesh { vertices: (0..2 * RINGS * RINGS).map(vertex).collect(), faces: lattice(RINGS, 2 * RINGS, true) }

@@ -3,7 +3,7 @@
 use nalgebra::{Rotation3, Vector3};
 
 use super::cloud_tools::{OverlapRule, Points, thin, voxel_means};
-use super::depth_camera::{DepthCamera, Faults};
+use super::depth_camera::{DepthCamera, Faults, Sample};
 use super::dice::{Dice, derive_seed};
 use super::lidar::Lidar;
 use super::pair::{Kind, PairOptions};
@@ -107,7 +107,10 @@ impl Rig {
 
     fn place(&self, scene: &Scene, near: Option<(&Station, f32)>, dice: &mut Dice) -> Station {
         let (eye, at) = match scene.stage() {
-            Stage::Room(room) => in_room(room, near, dice),
+            Stage::Room(room) => {
+                let (eye, at) = in_room(room, near, dice);
+                (eye, if near.is_none() { towards_clutter(scene, eye, at, dice) } else { at })
+            }
             Stage::Ground(ground) => on_road(ground, near, dice),
             Stage::Turntable(radius) => around_object(*radius, near, dice),
         };
@@ -230,26 +233,28 @@ impl Camera {
 
     /// Enough of the first image is filled, and not by something right before the lens.
     fn is_clear(&self, scene: &Scene, station: &Station) -> bool {
-        let depths: Vec<f32> =
-            self.probe(scene, &station.views[0], 12).into_iter().map(|(_, depth)| depth).collect();
-        let pixels = 12 * 12 * self.optics.height / self.optics.width;
-        let close = depths.iter().filter(|&&depth| depth < 2.0 * self.optics.near).count();
-        let filled = if self.fills_image() { 0.6 } else { 0.1 };
-        depths.len() as f32 > filled * pixels as f32 && close * 4 < depths.len()
+        const COLUMNS: usize = 16;
+        let samples = self.probe(scene, &station.views[0], COLUMNS);
+        let pixels = COLUMNS * COLUMNS * self.optics.height / self.optics.width;
+        if self.is_turntable() {
+            return samples.len() * 10 > pixels;
+        }
+        let close = samples.iter().filter(|s| s.depth < 2.0 * self.optics.near).count();
+        samples.len() * 5 > pixels * 3 && close * 4 < samples.len() && is_varied(&samples)
     }
 
-    fn fills_image(&self) -> bool {
-        self.span > 0.0
+    fn is_turntable(&self) -> bool {
+        self.span == 0.0
     }
 
     /// Surfaces behind a coarse raster of pixels.
-    fn probe(&self, scene: &Scene, view: &View, columns: usize) -> Vec<(Vector3<f32>, f32)> {
+    fn probe(&self, scene: &Scene, view: &View, columns: usize) -> Vec<Sample> {
         let step = self.optics.width as f32 / columns as f32;
         let rows = columns * self.optics.height / self.optics.width;
         (0..columns * rows)
             .filter_map(|i| {
                 let (column, row) = ((i % columns) as f32 + 0.5, (i / columns) as f32 + 0.5);
-                self.optics.sample(scene, view, column * step, row * step)
+                self.optics.cast(scene, view, column * step, row * step)
             })
             .collect()
     }
@@ -258,7 +263,8 @@ impl Camera {
     fn forecast(&self, scene: &Scene, source: &Station, target: &Station) -> f64 {
         let points: Vec<_> =
             source.views.iter().step_by(3).flat_map(|view| self.probe(scene, view, PROBE)).collect();
-        let seen = |(point, _): &&(Vector3<f32>, f32)| {
+        let seen = |sample: &&Sample| {
+            let point = &sample.point;
             target
                 .views
                 .iter()
@@ -280,6 +286,32 @@ impl Camera {
         }
         if self.fuse > 0.0 { voxel_means(&points, self.fuse) } else { thin(points, FRAME_POINTS, dice) }
     }
+}
+
+/// Does a view show enough different planes? One that shows a bare wall or the floor alone could be registered
+/// anywhere along it; real test sets leave such views out.
+fn is_varied(samples: &[Sample]) -> bool {
+    let plane = |sample: &Sample| {
+        let [x, y, z] = [0, 1, 2].map(|k| (sample.normal[k] * 1.5).round() as i32);
+        [x, y, z, (sample.normal.dot(&sample.point) / 0.15).floor() as i32]
+    };
+    let mut planes: Vec<_> = samples.iter().map(plane).collect();
+    planes.sort_unstable();
+    planes.dedup();
+    planes.len() * 5 > samples.len()
+}
+
+/// Turns a sensor's aim to some piece of furniture, which is where the corners of the soup are.
+fn towards_clutter(scene: &Scene, eye: Vector3<f32>, at: Vector3<f32>, dice: &mut Dice) -> Vector3<f32> {
+    for _ in 0..8 {
+        let vertices = &scene.mesh().vertices;
+        let corner = Vector3::from(vertices[dice.below(vertices.len())]);
+        let distance = (corner - eye).norm();
+        if corner.z > 0.1 && corner.z < 1.8 && distance > 1.0 && distance < 3.0 {
+            return corner;
+        }
+    }
+    at
 }
 
 /// Eye and aim of a sensor in a room, at about the height of a hand or a robot.

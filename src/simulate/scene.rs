@@ -27,6 +27,8 @@ pub(super) enum Stage {
 pub(super) struct Surface {
     /// On the surface, relief included.
     pub point: Vector3<f32>,
+    /// Of the triangle, unit, towards the sensor.
+    pub normal: Vector3<f32>,
     /// Of the angle between the ray and the normal, 0..1.
     pub cosine: f32,
 }
@@ -88,7 +90,11 @@ impl Scene {
         let slant = normal.dot(direction);
         // The relief grows towards whoever looks, so that both sides of a thin wall keep theirs.
         let outwards = if slant > 0.0 { -normal } else { normal };
-        Some(Surface { point: bare + outwards * self.relief.at(&bare), cosine: slant.abs() })
+        Some(Surface {
+            point: bare + outwards * self.relief.at(&bare),
+            normal: outwards,
+            cosine: slant.abs(),
+        })
     }
 
     /// Is nothing in between? Surfaces within a fiftieth of the way from `to` do not count.
@@ -102,7 +108,7 @@ impl Scene {
 fn unevenness(dice: &mut Dice, stage: &Stage) -> Relief {
     let (amplitude, wavelength) = match stage {
         Stage::Room(_) => (dice.between(0.0, 0.012), dice.between(0.1, 0.9)),
-        Stage::Ground(_) => (dice.between(0.0, 0.05), dice.between(0.3, 3.0)),
+        Stage::Ground(_) => (dice.between(0.0, 0.02), dice.between(0.5, 3.0)),
         Stage::Turntable(radius) => (dice.between(0.0, 0.02) * radius, dice.between(0.1, 0.5) * radius),
     };
     if dice.chance(0.8) { Relief::new(dice, amplitude, wavelength) } else { Relief::flat() }

@@ -23,13 +23,13 @@ pub(super) struct Ground {
 
 impl Ground {
     fn new(dice: &mut Dice) -> Self {
-        let (long, short) = (dice.between(8.0, 40.0), dice.between(0.8, 3.0));
+        let (long, short) = (dice.between(15.0, 70.0), dice.between(0.8, 3.0));
         Self {
             size: dice.between(90.0, 150.0),
             road: dice.between(3.0, 8.0),
             kerb: dice.between(0.0, 0.18),
-            hills: (dice.between(0.05, 0.8), Field::new(dice, long)),
-            bumps: (dice.between(0.0, 0.06), Field::new(dice, short)),
+            hills: (dice.between(0.0, 0.015) * long, Field::new(dice, long)),
+            bumps: (dice.between(0.0, 0.05), Field::new(dice, short)),
             slope: [dice.normal() * 0.015, dice.normal() * 0.015],
         }
     }
@@ -48,15 +48,15 @@ impl Ground {
 
     /// A scene of one kind of place.
     fn populate(&self, dice: &mut Dice, counts: &Counts, mesh: &mut Mesh) {
-        let density = dice.between(0.4, 1.5);
+        let density = dice.between(0.5, 1.5);
         let road = self.road;
         let bands: [(usize, fn(&mut Dice) -> Mesh, f32, f32, bool); 10] = [
             (counts.cars, car, road * 0.4, road + counts.parking, true),
             (counts.vans, van, road * 0.5, road + counts.parking * 0.5 + 1.0, true),
             (counts.trees, tree, road + 1.0, road + 28.0, false),
             (counts.bushes, bush, road + 1.0, road + 22.0, false),
-            (12, pole, road, road + 8.0, false),
-            (6, fence, road + 1.0, road + 15.0, true),
+            (22, pole, road, road + 8.0, false),
+            (12, fence, road + 1.0, road + 12.0, true),
             (5, person, 1.0, road + 10.0, false),
             (3, heap, road, road + 10.0, false),
             (2, monument, road, road + 10.0, false),
@@ -109,10 +109,10 @@ struct Counts {
     built_up: f32,
 }
 
-const STREET: Counts = Counts { cars: 10, vans: 3, trees: 10, bushes: 10, parking: 2.0, built_up: 0.85 };
-const SUBURB: Counts = Counts { cars: 6, vans: 2, trees: 16, bushes: 20, parking: 3.0, built_up: 0.5 };
-const PARK: Counts = Counts { cars: 2, vans: 0, trees: 30, bushes: 26, parking: 2.0, built_up: 0.05 };
-const CAR_PARK: Counts = Counts { cars: 26, vans: 4, trees: 8, bushes: 8, parking: 14.0, built_up: 0.25 };
+const STREET: Counts = Counts { cars: 22, vans: 4, trees: 16, bushes: 14, parking: 2.0, built_up: 0.85 };
+const SUBURB: Counts = Counts { cars: 12, vans: 2, trees: 26, bushes: 30, parking: 3.0, built_up: 0.5 };
+const PARK: Counts = Counts { cars: 2, vans: 0, trees: 44, bushes: 34, parking: 2.0, built_up: 0.05 };
+const CAR_PARK: Counts = Counts { cars: 34, vans: 5, trees: 8, bushes: 8, parking: 14.0, built_up: 0.25 };
 
 /// A random outdoor scene.
 pub(super) fn street(dice: &mut Dice) -> (Mesh, Ground) {
@@ -123,8 +123,10 @@ pub(super) fn street(dice: &mut Dice) -> (Mesh, Ground) {
     (mesh, ground)
 }
 
+/// Along the road, or across it now and then.
 fn right_angle(dice: &mut Dice) -> f32 {
-    dice.below(4) as f32 * FRAC_PI_2 + dice.between(-0.1, 0.1)
+    let across = if dice.chance(0.2) { FRAC_PI_2 } else { 0.0 };
+    across + if dice.chance(0.5) { PI } else { 0.0 } + dice.between(-0.06, 0.06)
 }
 
 fn heap(dice: &mut Dice) -> Mesh {
