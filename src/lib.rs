@@ -11,6 +11,7 @@ pub mod geometry;
 pub mod io;
 pub mod pipeline;
 pub mod registration;
+pub mod simulate;
 pub mod stages;
 pub mod transform;
 
