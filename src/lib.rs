@@ -7,6 +7,7 @@ pub mod cloud;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod evaluate;
 pub mod geometry;
 pub mod io;
 pub mod pipeline;
@@ -21,3 +22,8 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use registration::{Registration, Status};
 pub use transform::RigidTransform;
+
+/// The Rust snippets of README.md are compiled and run with the documentation's own.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

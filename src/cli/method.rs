@@ -1,0 +1,195 @@
+//! The flags that choose and tune the method, and the one place where they become a [`Config`].
+
+use clap::{Args, ValueEnum};
+use coregister::config::{Config, Descriptor, DeviceChoice, Gravity, Voxel};
+
+use super::devices;
+
+/// More threads than this are a slip of the keyboard.
+const MOST_THREADS: u16 = 1024;
+
+/// Flags shared by `register` and `evaluate`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Method")]
+pub struct MethodFlags {
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
+    device: DeviceChoice,
+
+    /// What describes the surroundings of a point
+    #[arg(long, value_enum, default_value = "classic")]
+    descriptor: DescriptorName,
+
+    /// Edge of the voxels that both clouds are thinned to, in their unit; auto derives it from the data
+    #[arg(long, value_name = "auto|SIZE", default_value = "auto", value_parser = parse_voxel)]
+    #[arg(allow_hyphen_values = true)]
+    voxel: Voxel,
+
+    /// Up axis that both clouds share: auto looks for one, none searches any rotation, x,y,z gives it
+    #[arg(long, value_name = "auto|none|X,Y,Z", default_value = "auto", value_parser = parse_gravity)]
+    #[arg(allow_hyphen_values = true)]
+    gravity: Gravity,
+
+    /// Seed of every random choice; the same seed gives the same answer
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
+    seed: u64,
+
+    /// Worker threads; one per core if left out. Changes the speed, never the answer
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
+    threads: Option<u16>,
+
+    /// Stop at the estimate from matches; do not refine it on the clouds
+    #[arg(long)]
+    no_refine: bool,
+}
+
+impl MethodFlags {
+    /// The checked settings. Fails where the asked-for device cannot be had.
+    pub fn config(&self) -> coregister::Result<Config> {
+        devices::check(self.device)?;
+        Ok(Config {
+            device: self.device,
+            descriptor: self.descriptor.into(),
+            voxel: self.voxel,
+            gravity: self.gravity,
+            seed: self.seed,
+            threads: self.threads.map_or(0, usize::from),
+            refine: !self.no_refine,
+        })
+    }
+}
+
+/// The names of the descriptors on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DescriptorName {
+    /// Hand-made surface statistics; needs no weights
+    Classic,
+}
+
+impl From<DescriptorName> for Descriptor {
+    fn from(name: DescriptorName) -> Self {
+        match name {
+            DescriptorName::Classic => Self::Classic,
+        }
+    }
+}
+
+fn parse_device(text: &str) -> Result<DeviceChoice, String> {
+    match text.split_once(':') {
+        None if text == "auto" => Ok(DeviceChoice::Auto),
+        None if text == "cpu" => Ok(DeviceChoice::Cpu),
+        None if text == "cuda" => Ok(DeviceChoice::Cuda(0)),
+        Some(("cuda", number)) => {
+            let number = number.parse().map_err(|_| format!("`{number}` is no device number"))?;
+            Ok(DeviceChoice::Cuda(number))
+        }
+        _ => Err("give auto, cpu, cuda or cuda:N".to_owned()),
+    }
+}
+
+fn parse_voxel(text: &str) -> Result<Voxel, String> {
+    if text == "auto" {
+        return Ok(Voxel::Auto);
+    }
+    match text.parse() {
+        Ok(size) if size > 0.0 && f64::is_finite(size) => Ok(Voxel::Size(size)),
+        _ => Err("give auto or a length above zero".to_owned()),
+    }
+}
+
+fn parse_gravity(text: &str) -> Result<Gravity, String> {
+    match text {
+        "auto" => Ok(Gravity::Auto),
+        "none" => Ok(Gravity::None),
+        _ => parse_axis(text).map(Gravity::Axis).ok_or_else(|| {
+            "give auto, none, or three finite numbers that are not all zero, such as 0,0,1".to_owned()
+        }),
+    }
+}
+
+fn parse_axis(text: &str) -> Option<[f64; 3]> {
+    let numbers: Vec<f64> =
+        text.split(',').map(|number| number.trim().parse().ok()).collect::<Option<_>>()?;
+    let axis: [f64; 3] = numbers.try_into().ok()?;
+    let usable = axis.iter().all(|x| x.is_finite()) && axis.iter().any(|x| *x != 0.0);
+    usable.then_some(axis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Harness {
+        #[command(flatten)]
+        method: MethodFlags,
+    }
+
+    /// The settings that `arguments` (separated by spaces) give; `None` when they are refused.
+    fn config(arguments: &str) -> Option<Config> {
+        let words = std::iter::once("test").chain(arguments.split_whitespace());
+        Harness::try_parse_from(words).ok()?.method.config().ok()
+    }
+
+    #[test]
+    fn no_flags_give_the_default() {
+        assert_eq!(config(""), Some(Config::default()));
+    }
+
+    #[test]
+    fn device() {
+        assert_eq!(config("--device cpu").unwrap().device, DeviceChoice::Cpu);
+        assert_eq!(config("--device auto").unwrap().device, DeviceChoice::Auto);
+        assert_eq!(parse_device("cuda"), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!(parse_device("cuda:3"), Ok(DeviceChoice::Cuda(3)));
+        for wrong in ["gpu", "cuda:", "cuda:-1", "cuda:x", "cpu:0", ""] {
+            assert!(parse_device(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn descriptor() {
+        assert_eq!(config("--descriptor classic").unwrap().descriptor, Descriptor::Classic);
+        assert!(config("--descriptor fancy").is_none());
+    }
+
+    #[test]
+    fn voxel() {
+        assert_eq!(config("--voxel 0.05").unwrap().voxel, Voxel::Size(0.05));
+        assert_eq!(config("--voxel auto").unwrap().voxel, Voxel::Auto);
+        for wrong in ["0", "-1", "nan", "inf", "5cm"] {
+            assert!(config(&format!("--voxel {wrong}")).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn gravity() {
+        assert_eq!(config("--gravity auto").unwrap().gravity, Gravity::Auto);
+        assert_eq!(config("--gravity none").unwrap().gravity, Gravity::None);
+        assert_eq!(config("--gravity -0.1,0,9.8").unwrap().gravity, Gravity::Axis([-0.1, 0.0, 9.8]));
+        for wrong in ["0,0,0", "0,1", "0,0,1,0", "a,b,c", "0,0,inf", "up"] {
+            assert!(config(&format!("--gravity {wrong}")).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn seed() {
+        assert_eq!(config("--seed 18446744073709551615").unwrap().seed, u64::MAX);
+        assert!(config("--seed -1").is_none());
+    }
+
+    #[test]
+    fn threads() {
+        assert_eq!(config("--threads 3").unwrap().threads, 3);
+        for wrong in ["0", "1025", "-2", "two"] {
+            assert!(config(&format!("--threads {wrong}")).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn no_refine() {
+        assert!(!config("--no-refine").unwrap().refine);
+    }
+}
