@@ -33,7 +33,9 @@ fn main() {
     for row in csv::Reader::from_path(csv).unwrap().records() {
         let row = row.unwrap();
         let set = row[0].to_string();
-        if !set.starts_with(&filter) { continue; }
+        if !set.starts_with(&filter) {
+            continue;
+        }
         let folder = csv.parent().unwrap();
         let (s, t) = (read(&folder.join(&row[2])), read(&folder.join(&row[3])));
         let numbers: Vec<f64> = row[5].split_whitespace().map(|x| x.parse().unwrap()).collect();
@@ -42,55 +44,120 @@ fn main() {
         let start = std::time::Instant::now();
         let pair = pipeline.backend.run(|| canonical_pair(&s, &t)).unwrap();
         // canonical truth
-        let st = pair.target.cloud_from_canonical.inverse().compose(&truth).compose(&pair.source.cloud_from_canonical);
+        let st = pair
+            .target
+            .cloud_from_canonical
+            .inverse()
+            .compose(&truth)
+            .compose(&pair.source.cloud_from_canonical);
         let truth_canonical = RigidTransform::new(st.rotation, st.translation / pair.unit);
         let (rre, rte, right) = limits(&set);
         let spacing = pipeline.spacing(&pair).unwrap();
         let mut scratch = Timings::default();
-        let (ps, pt) = (pipeline.prepare(&pair.source.points, spacing, &mut scratch).unwrap(), pipeline.prepare(&pair.target.points, spacing, &mut scratch).unwrap());
+        let (ps, pt) = (
+            pipeline.prepare(&pair.source.points, spacing, &mut scratch).unwrap(),
+            pipeline.prepare(&pair.target.points, spacing, &mut scratch).unwrap(),
+        );
         let radii = pipeline.radii(&ps, &pt).unwrap();
         let mut line = String::new();
         let mut stats = vec![];
         for r in &radii {
             let h = pipeline.hypotheses(&ps, &pt, *r, &mut scratch).unwrap();
-            let mut good = 0; let mut az = vec![];
+            let mut good = 0;
+            let mut az = vec![];
             for i in 0..h.source.len() {
                 let moved = truth_canonical.apply(&to_vector(&h.source[i]));
                 if (moved - to_vector(&h.target[i])).norm() * pair.unit < right {
                     good += 1;
                     let p = &h.poses[i];
                     let rot = nalgebra::Matrix3::from_fn(|r, c| p[3 * r + c] as f64);
-                    az.push(coregister::transform::rotation_angle(&(rot.transpose() * truth_canonical.rotation)).to_degrees());
+                    az.push(
+                        coregister::transform::rotation_angle(&(rot.transpose() * truth_canonical.rotation))
+                            .to_degrees(),
+                    );
                 }
             }
             az.sort_by(f64::total_cmp);
             let ir = good as f64 / h.source.len().max(1) as f64;
-            line += &format!(" {:.3} ({}/{}; {:.0}°)", ir, good, h.source.len(), az.get(az.len() / 2).copied().unwrap_or(f64::NAN));
+            line += &format!(
+                " {:.3} ({}/{}; {:.0}°)",
+                ir,
+                good,
+                h.source.len(),
+                az.get(az.len() / 2).copied().unwrap_or(f64::NAN)
+            );
             stats.push(ir);
         }
         let c = pipeline.candidates(&pair, &mut timings).unwrap();
         let spent = start.elapsed().as_secs_f64();
-        let errors: Vec<(f64, f64)> = c.poses.iter().map(|p| {
-            let t = RigidTransform::new(nalgebra::Matrix3::from_fn(|r, c| p[3 * r + c] as f64), nalgebra::Vector3::new(p[9] as f64, p[10] as f64, p[11] as f64)).orthonormalised();
-            let f = pair.to_file_frames(&t);
-            (f.angle_to(&truth).to_degrees(), f.distance_to(&truth))
-        }).collect();
+        let errors: Vec<(f64, f64)> = c
+            .poses
+            .iter()
+            .map(|p| {
+                let t = RigidTransform::new(
+                    nalgebra::Matrix3::from_fn(|r, c| p[3 * r + c] as f64),
+                    nalgebra::Vector3::new(p[9] as f64, p[10] as f64, p[11] as f64),
+                )
+                .orthonormalised();
+                let f = pair.to_file_frames(&t);
+                (f.angle_to(&truth).to_degrees(), f.distance_to(&truth))
+            })
+            .collect();
         let first = errors.iter().position(|e| e.0 < rre && e.1 < rte);
         let ok = first == Some(0);
         stats.extend([ok as u8 as f64, first.is_some() as u8 as f64, spent]);
         if !quiet {
-            println!("{set:10} {:24} ov {:.2} pts {}/{} sp {:.4} r {:?} IR{line} first {:?} of {} err {:.1}° {:.3}", &row[1], row[4].parse::<f64>().unwrap(), ps.points.len(), pt.points.len(), spacing as f64 * pair.unit, radii.iter().map(|r| ((*r as f64 * pair.unit) * 100.0).round() / 100.0).collect::<Vec<_>>(), first, errors.len(), errors[0].0, errors[0].1);
-            let at = |p: [f32; 3], c: &coregister::stages::clean::CanonicalCloud| { let q = c.cloud_from_canonical.apply(&(to_vector(&p) * pair.unit)); format!("({:.2} {:.2} {:.2})", q.x, q.y, q.z) };
-            println!("      view s {:.3} t {:.3} at {}", ps.viewpoint.unevenness, pt.viewpoint.unevenness, at(pt.viewpoint.position, &pair.target));
-            for (i, a) in c.agreement.iter().take(3).enumerate() { println!("      {i} {:?} err {:.1}° {:.3}", a, errors[i].0, errors[i].1); }
-            if let Some(f) = first { println!("      true: {f} {:?}", c.agreement[f]); }
-            println!("      {}", timings.stages.iter().map(|(n, d)| format!("{n} {:.1}", d.as_secs_f64() * 1e3)).collect::<Vec<_>>().join("  "));
+            println!(
+                "{set:10} {:24} ov {:.2} pts {}/{} sp {:.4} r {:?} IR{line} first {:?} of {} err {:.1}° {:.3}",
+                &row[1],
+                row[4].parse::<f64>().unwrap(),
+                ps.points.len(),
+                pt.points.len(),
+                spacing as f64 * pair.unit,
+                radii.iter().map(|r| ((*r as f64 * pair.unit) * 100.0).round() / 100.0).collect::<Vec<_>>(),
+                first,
+                errors.len(),
+                errors[0].0,
+                errors[0].1
+            );
+            let at = |p: [f32; 3], c: &coregister::stages::clean::CanonicalCloud| {
+                let q = c.cloud_from_canonical.apply(&(to_vector(&p) * pair.unit));
+                format!("({:.2} {:.2} {:.2})", q.x, q.y, q.z)
+            };
+            println!(
+                "      view s {:.3} t {:.3} at {}",
+                ps.viewpoint.unevenness,
+                pt.viewpoint.unevenness,
+                at(pt.viewpoint.position, &pair.target)
+            );
+            for (i, a) in c.agreement.iter().take(3).enumerate() {
+                println!("      {i} {:?} err {:.1}° {:.3}", a, errors[i].0, errors[i].1);
+            }
+            if let Some(f) = first {
+                println!("      true: {f} {:?}", c.agreement[f]);
+            }
+            println!(
+                "      {}",
+                timings
+                    .stages
+                    .iter()
+                    .map(|(n, d)| format!("{n} {:.1}", d.as_secs_f64() * 1e3))
+                    .collect::<Vec<_>>()
+                    .join("  ")
+            );
         }
         totals.entry(set).or_default().push(stats);
     }
     for (set, rows) in totals {
         let mean = |k: usize| rows.iter().map(|r| r[k]).sum::<f64>() / rows.len() as f64;
         let n = rows[0].len();
-        println!("{set:12} n {} IR {} ok {:.3} among {:.3} time {:.3}", rows.len(), (0..n - 3).map(|k| format!("{:.3}", mean(k))).collect::<Vec<_>>().join(" / "), mean(n - 3), mean(n - 2), mean(n - 1));
+        println!(
+            "{set:12} n {} IR {} ok {:.3} among {:.3} time {:.3}",
+            rows.len(),
+            (0..n - 3).map(|k| format!("{:.3}", mean(k))).collect::<Vec<_>>().join(" / "),
+            mean(n - 3),
+            mean(n - 2),
+            mean(n - 1)
+        );
     }
 }

@@ -46,6 +46,19 @@ pub fn dot(a: &Point, b: &Point) -> f32 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
+/// `a × b`.
+#[inline(always)]
+pub fn cross(a: &Point, b: &Point) -> Point {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}
+
+/// To unit length; zero stays zero.
+#[inline(always)]
+pub fn normalised(a: &Point) -> Point {
+    let length = dot(a, a).sqrt();
+    if length > 0.0 { a.map(|x| x / length) } else { *a }
+}
+
 /// `|a − b|²`.
 #[inline(always)]
 pub fn squared_distance(a: &Point, b: &Point) -> f32 {
@@ -79,7 +92,8 @@ pub fn least_eigenvector(m: &Symmetric) -> ([f64; 3], Option<Vector3<f64>>) {
     if spread <= f64::EPSILON * mean.abs() || !spread.is_finite() {
         return ([mean; 3], None);
     }
-    let determinant = a * (b * c - m[4] * m[4]) - m[1] * (m[1] * c - m[4] * m[2]) + m[2] * (m[1] * m[4] - b * m[2]);
+    let determinant =
+        a * (b * c - m[4] * m[4]) - m[1] * (m[1] * c - m[4] * m[2]) + m[2] * (m[1] * m[4] - b * m[2]);
     let half = (determinant / (2.0 * spread * spread * spread)).clamp(-1.0, 1.0);
     let angle = half.acos() / 3.0;
     let largest = mean + 2.0 * spread * angle.cos();

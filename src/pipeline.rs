@@ -78,7 +78,8 @@ impl<B: Backend> Pipeline<B> {
         let tolerance = Tolerance { base: 3.0 * spacing, slope: 0.06 };
         let support =
             timings.measure("consensus", || b.score_hypotheses(&all.poses, &all.source, &all, tolerance))?;
-        let options = EstimateOptions { candidates: 64, tolerance, precision: 2.0 * spacing, distinct: 10.0 * spacing };
+        let options =
+            EstimateOptions { candidates: 64, tolerance, precision: 2.0 * spacing, distinct: 10.0 * spacing };
         let rough = timings.measure("estimate", || b.estimate_poses(&all, &support, options))?;
         let coarse = RefineOptions { samples: 600, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
         let fine = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
@@ -139,15 +140,25 @@ impl<B: Backend> Pipeline<B> {
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
         let mut describe = |cloud: &Prepared<B>| {
-            let patches = timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
-            let frames =
-                timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, if std::env::var("BEND").is_ok() {Orientation::Bend} else {Orientation::Towards(cloud.viewpoint.position)}))?;
+            let patches =
+                timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
+            let frames = timings.measure("frame", || {
+                b.estimate_frames(
+                    &patches,
+                    &cloud.keypoints,
+                    if std::env::var("BEND").is_ok() {
+                        Orientation::Bend
+                    } else {
+                        Orientation::Towards(cloud.viewpoint.position)
+                    },
+                )
+            })?;
             timings.measure("describe", || b.describe(&patches, frames))
         };
         let (s, t) = (describe(source)?, describe(target)?);
         let matches = timings.measure("matching", || b.match_mutual(&s.invariant, &t.invariant, s.width))?;
-        let angles =
-            timings.measure("azimuth", || b.align_azimuth(&s.equivariant, &t.equivariant, s.rings, &matches))?;
+        let angles = timings
+            .measure("azimuth", || b.align_azimuth(&s.equivariant, &t.equivariant, s.rings, &matches))?;
         let placed_source = Placed { keypoints: &source.keypoints, frames: &s.frames };
         let placed_target = Placed { keypoints: &target.keypoints, frames: &t.frames };
         timings.measure("pose", || b.recover_poses(placed_source, placed_target, &matches, &angles))

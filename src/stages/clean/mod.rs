@@ -77,7 +77,10 @@ struct Moments {
 impl Moments {
     fn of(cloud: &Cloud) -> Self {
         let sums = |points: &[Point]| {
-            points.iter().filter(|p| is_finite(p)).fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + vector(p)))
+            points
+                .iter()
+                .filter(|p| is_finite(p))
+                .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + vector(p)))
         };
         let (count, sum) = fold_chunks(&cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
         let mean = sum / count.max(1) as f64;

@@ -122,8 +122,7 @@ fn locate(points: &[Point], frame: &Frame, out: &mut Workspace) {
         let shell = (u as i32).min(RADII as i32 - 2);
         let band = (v as i32).min(ELEVATIONS as i32 - 2);
         let sector = (a as i32).min(AZIMUTHS as i32 - 1);
-        out.cell[i] =
-            ((shell * ELEVATIONS as i32 + band) * PADDED_AZIMUTHS as i32 + sector) as u32;
+        out.cell[i] = ((shell * ELEVATIONS as i32 + band) * PADDED_AZIMUTHS as i32 + sector) as u32;
         out.radial[i] = u - shell as f32;
         out.elevation[i] = v - band as f32;
         out.azimuth[i] = a - sector as f32;

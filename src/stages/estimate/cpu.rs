@@ -26,8 +26,9 @@ impl EstimatePoses for Cpu {
         order.sort_by(|&a, &b| support[b].score.total_cmp(&support[a].score).then(a.cmp(&b)));
         let ranked = order.into_iter().map(|i| (hypotheses.poses[i], hypotheses.source[i]));
         let chosen = extent.distinct(ranked, options.distinct, options.candidates);
-        let polished: Vec<Pose> =
-            self.run(|| chosen.par_iter().map(|(pose, anchor)| polish(pose, anchor, hypotheses, &options)).collect());
+        let polished: Vec<Pose> = self.run(|| {
+            chosen.par_iter().map(|(pose, anchor)| polish(pose, anchor, hypotheses, &options)).collect()
+        });
         let again = polished.into_iter().map(|pose| (pose, [0.0; 3]));
         let apart = extent.distinct(again, 0.3 * options.distinct, options.candidates);
         Ok(apart.into_iter().map(|(pose, _)| pose).collect())

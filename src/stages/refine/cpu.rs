@@ -33,7 +33,12 @@ impl RefinePoses for Cpu {
     }
 }
 
-fn refine(mut pose: Pose, samples: &[(Point, Point)], target: &Surface<Cpu>, options: &RefineOptions) -> Pose {
+fn refine(
+    mut pose: Pose,
+    samples: &[(Point, Point)],
+    target: &Surface<Cpu>,
+    options: &RefineOptions,
+) -> Pose {
     let negligible = 1e-3 * f64::from(target.spacing);
     for round in 0..options.rounds {
         let late = round as f32 / (options.rounds.max(2) - 1) as f32;

@@ -165,7 +165,8 @@ impl Surface<Cpu> {
         let n = count.max(1) as f64;
         let mean = sum.map(|s| f64::from(s) / n);
         let pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)];
-        let centred = std::array::from_fn(|k| f64::from(products[k]) / n - mean[pairs[k].0] * mean[pairs[k].1]);
+        let centred =
+            std::array::from_fn(|k| f64::from(products[k]) / n - mean[pairs[k].0] * mean[pairs[k].1]);
         (count, centred)
     }
 }

@@ -28,8 +28,10 @@ impl MeasureAgreement for Cpu {
             let back = inverse(pose);
             let (source_overlap, rmse) = overlap(source.surface, target.surface, pose, samples, reach);
             let (target_overlap, _) = overlap(target.surface, source.surface, &back, samples, reach);
-            let (source_in_front, source_in_view) = in_front(source.surface, target.view, pose, samples, 2.0 * reach);
-            let (target_in_front, target_in_view) = in_front(target.surface, source.view, &back, samples, 2.0 * reach);
+            let (source_in_front, source_in_view) =
+                in_front(source.surface, target.view, pose, samples, 2.0 * reach);
+            let (target_in_front, target_in_view) =
+                in_front(target.surface, source.view, &back, samples, 2.0 * reach);
             Agreement {
                 source_overlap,
                 target_overlap,
@@ -45,7 +47,13 @@ impl MeasureAgreement for Cpu {
 }
 
 /// Share of `moving`'s samples that lie on `fixed`, and their root mean square distance along its normals.
-fn overlap(moving: &Surface<Cpu>, fixed: &Surface<Cpu>, pose: &Pose, samples: usize, reach: f32) -> (f32, f32) {
+fn overlap(
+    moving: &Surface<Cpu>,
+    fixed: &Surface<Cpu>,
+    pose: &Pose,
+    samples: usize,
+    reach: f32,
+) -> (f32, f32) {
     let places = &moving.place[..moving.place.len().min(samples)];
     let (mut agreeing, mut squares) = (0u32, 0f32);
     for &place in places {
@@ -63,7 +71,13 @@ fn overlap(moving: &Surface<Cpu>, fixed: &Surface<Cpu>, pose: &Pose, samples: us
 
 /// Share of `moving`'s samples that stand in front of what `view` saw by more than `margin`, and share of those in
 /// directions in which it saw anything.
-fn in_front(moving: &Surface<Cpu>, view: &RangeImage<Cpu>, pose: &Pose, samples: usize, margin: f32) -> (f32, f32) {
+fn in_front(
+    moving: &Surface<Cpu>,
+    view: &RangeImage<Cpu>,
+    pose: &Pose,
+    samples: usize,
+    margin: f32,
+) -> (f32, f32) {
     let places = &moving.place[..moving.place.len().min(samples)];
     let (mut front, mut viewed) = (0u32, 0u32);
     for &place in places {

@@ -32,7 +32,8 @@ impl Agreement {
     /// Lab.
     pub fn quality(&self) -> f32 {
         let w: f32 = std::env::var("FW").map_or(1.0, |x| x.parse().unwrap());
-        0.5 * (self.source_overlap + self.target_overlap) - w * 0.5 * (self.source_in_front + self.target_in_front)
+        0.5 * (self.source_overlap + self.target_overlap)
+            - w * 0.5 * (self.source_in_front + self.target_in_front)
     }
 }
 

@@ -7,14 +7,17 @@ use super::{EstimateViewpoint, RangeImage, Viewpoint};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{distance, dot, subtract};
+use crate::geometry::{cross, distance, dot, normalised, subtract};
 
 /// Points that take part in the coarse search and in the fine one.
 const COARSE_POINTS: usize = 1_500;
 const FINE_POINTS: usize = 6_000;
-/// Positions per axis of the coarse search, over the bounding box grown by [`MARGIN`] of it on every side.
-const STEPS: usize = 9;
-const MARGIN: f32 = 0.7;
+/// Positions per axis of the lattice over the bounding box grown by [`MARGIN`] of it on every side.
+const STEPS: usize = 7;
+const MARGIN: f32 = 0.5;
+/// Distances of positions all around the cloud, in root mean square radii, and their number per distance.
+const AROUND: [f32; 3] = [2.0, 4.0, 8.0];
+const DIRECTIONS: usize = 40;
 /// Offsets from the densest place that are tried as well, as shares of the mean distance from it.
 const NEAR_OFFSETS: [f32; 4] = [0.02, 0.06, 0.15, 0.35];
 /// Starts of the fine search.
@@ -23,6 +26,8 @@ const STARTS: usize = 4;
 const CELLS: f32 = 500.0;
 /// Fewest and most cells along the edge of a cube face.
 const FACE_CELLS: (f32, f32) = (4.0, 128.0);
+/// A mean direction longer than this belongs to a view that faces one way.
+const NARROW_VIEW: f32 = 0.3;
 /// Times the step of the pattern search is halved.
 const HALVINGS: usize = 5;
 
@@ -56,10 +61,13 @@ impl EstimateViewpoint for Cpu {
         Ok(self.run(|| {
             let chosen = select(points, IMAGE_POINTS);
             let mut directions = vec![[0.0; 3]; chosen.len()];
-            let solid_angle = unit_directions(&chosen, &eye, &mut directions);
-            let edge = face_edge(solid_angle, chosen.len() as f32 / POINTS_PER_CELL, IMAGE_EDGE);
-            let mut image: RangeImage<Self> =
-                RangeImage { eye, edge: edge as u32, nearest: vec![f32::INFINITY; 6 * (edge * edge) as usize] };
+            let mean = unit_directions(&chosen, &eye, &mut directions);
+            let edge = face_edge(solid_angle(&mean), chosen.len() as f32 / POINTS_PER_CELL, IMAGE_EDGE);
+            let mut image: RangeImage<Self> = RangeImage {
+                eye,
+                edge: edge as u32,
+                nearest: vec![f32::INFINITY; 6 * (edge * edge) as usize],
+            };
             for (p, direction) in chosen.iter().zip(&directions) {
                 let nearest = &mut image.nearest[cube_cell(direction, edge)];
                 *nearest = nearest.min(distance(p, &eye));
@@ -81,7 +89,9 @@ fn select(points: &[Point], count: usize) -> Vec<Point> {
     if points.len() <= count {
         return points.to_vec();
     }
-    let hash = |i: usize| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let hash = |i: usize| {
+        (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+    };
     (0..count).map(|i| points[(u128::from(hash(i)) * points.len() as u128 >> 64) as usize]).collect()
 }
 
@@ -101,6 +111,13 @@ fn starts(points: &[Point]) -> Vec<Start> {
         let index = [i % STEPS, i / STEPS % STEPS, i / STEPS / STEPS];
         starts.push(Start { position: [0, 1, 2].map(|k| first[k] + step[k] * index[k] as f32), step });
     }
+    let radius = (points.iter().map(|p| dot(p, p)).sum::<f32>() / points.len() as f32).sqrt();
+    for distance in AROUND.map(|share| share * radius) {
+        for i in 0..DIRECTIONS {
+            let position = fibonacci_direction(i, DIRECTIONS).map(|x| x * distance);
+            starts.push(Start { position, step: [0.4 * distance; 3] });
+        }
+    }
     let (median, mean_distance) = geometric_median(points);
     for share in NEAR_OFFSETS {
         for direction in 0..6 {
@@ -111,6 +128,14 @@ fn starts(points: &[Point]) -> Vec<Start> {
     }
     starts.push(Start { position: median, step: [0.02 * mean_distance; 3] });
     starts
+}
+
+/// The `i`-th of `count` directions spread evenly over the sphere.
+fn fibonacci_direction(i: usize, count: usize) -> Point {
+    let z = 1.0 - (2 * i + 1) as f32 / count as f32;
+    let azimuth = i as f32 * std::f32::consts::PI * (3.0 - 5f32.sqrt());
+    let r = (1.0 - z * z).sqrt();
+    [r * azimuth.cos(), r * azimuth.sin(), z]
 }
 
 /// The position with the least sum of distances (Weiszfeld 1937), and the mean distance from it.
@@ -165,17 +190,43 @@ fn pattern_search(points: &[Point], start: &Start) -> Viewpoint {
 fn unevenness(points: &[Point], eye: &Point, cells: &mut Vec<u32>) -> f32 {
     let mut directions = [[0f32; 3]; FINE_POINTS];
     let directions = &mut directions[..points.len()];
-    let solid_angle = unit_directions(points, eye, directions);
-    let edge = face_edge(solid_angle, CELLS, FACE_CELLS);
+    let mean = unit_directions(points, eye, directions);
+    let edge = face_edge(solid_angle(&mean), CELLS, FACE_CELLS);
+    let axes = image_axes(directions, &mean);
     cells.clear();
     cells.resize(6 * (edge * edge) as usize, 0);
     for direction in directions.iter() {
-        cells[cube_cell(direction, edge)] += 1;
+        cells[cube_cell(&axes.map(|axis| dot(&axis, direction)), edge)] += 1;
     }
     let occupied = cells.iter().filter(|c| **c > 0).count() as f32;
     let pairs: u64 = cells.iter().map(|&c| u64::from(c) * u64::from(c.saturating_sub(1))).sum();
     let n = points.len() as f32;
     (occupied * pairs.max(1) as f32 / (n * (n - 1.0).max(1.0))).ln()
+}
+
+/// The axes of the image that a pinhole camera would have: across, up and towards the mean direction, turned so
+/// that the spread across is largest. A cube face so placed sees a depth image as evenly as its camera did.
+/// The cloud's own axes where the directions point all around.
+fn image_axes(directions: &[Point], mean: &Point) -> [Point; 3] {
+    let length = dot(mean, mean).sqrt();
+    if length < NARROW_VIEW {
+        return [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+    }
+    let ahead = mean.map(|x| x / length);
+    let least = (0..3).fold(0, |k, i| if ahead[i].abs() < ahead[k].abs() { i } else { k });
+    let across =
+        normalised(&std::array::from_fn(|k| f32::from(u8::from(k == least)) - ahead[least] * ahead[k]));
+    let up = cross(&ahead, &across);
+    let (mut xx, mut xy, mut yy) = (0f32, 0f32, 0f32);
+    for direction in directions {
+        let (x, y) = (dot(&across, direction), dot(&up, direction));
+        xx += x * x;
+        xy += x * y;
+        yy += y * y;
+    }
+    let (sin, cos) = (0.5 * (2.0 * xy).atan2(xx - yy)).sin_cos();
+    let turned = |a: f32, b: f32| [0, 1, 2].map(|k| a * across[k] + b * up[k]);
+    [turned(cos, sin), turned(-sin, cos), ahead]
 }
 
 /// Cells along a cube face's edge so that `solid_angle` holds about `cells` of them.
@@ -206,9 +257,15 @@ impl RangeImage<Cpu> {
     }
 }
 
-/// Unit directions from `eye`, and the solid angle of a cap with the same mean direction length.
+/// Solid angle of a cap with this mean direction: one of half angle α has mean length (1 + cos α)/2 and solid
+/// angle 2π(1 − cos α).
+fn solid_angle(mean: &Point) -> f32 {
+    4.0 * std::f32::consts::PI * (1.0 - dot(mean, mean).sqrt())
+}
+
+/// Unit directions from `eye`, and their mean.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn unit_directions(points: &[Point], eye: &Point, directions: &mut [Point]) -> f32 {
+fn unit_directions(points: &[Point], eye: &Point, directions: &mut [Point]) -> Point {
     let mut sum = [0f32; 3];
     for (p, direction) in points.iter().zip(directions.iter_mut()) {
         let d = [p[0] - eye[0], p[1] - eye[1], p[2] - eye[2]];
@@ -218,9 +275,7 @@ fn unit_directions(points: &[Point], eye: &Point, directions: &mut [Point]) -> f
             sum[k] += direction[k];
         }
     }
-    // A cap of half angle α has mean direction length (1 + cos α)/2 and solid angle 2π(1 − cos α).
-    let mean = (sum[0] * sum[0] + sum[1] * sum[1] + sum[2] * sum[2]).sqrt() / points.len().max(1) as f32;
-    4.0 * std::f32::consts::PI * (1.0 - mean)
+    sum.map(|x| x / points.len().max(1) as f32)
 }
 
 /// Cell of a direction on a cube whose faces have `edge` × `edge` cells.
