@@ -9,16 +9,14 @@ use coregister::{Cloud, Config, RigidTransform};
 use std::path::Path;
 
 fn read(path: &Path) -> Cloud {
-    let bytes = std::fs::read(path).unwrap();
-    let end = bytes.windows(11).position(|w| w == b"end_header\n").unwrap() + 11;
-    let n = (bytes.len() - end) / 12;
-    Cloud::from_f32(bytemuck::pod_collect_to_vec(&bytes[end..end + n * 12]))
+    coregister::io::read_cloud(path).unwrap()
 }
 
 fn limits(set: &str) -> (f64, f64, f64) {
     match set.split('-').next().unwrap() {
         "lidar" => (5.0, 2.0, 0.6),
-        "bunny" | "object" => (5.0, 0.01, 0.004),
+        "bunny" => (5.0, 0.01, 0.004),
+        "object" => (5.0, 0.05, 0.02),
         _ => (15.0, 0.3, 0.1),
     }
 }
@@ -55,14 +53,17 @@ fn main() {
         let spacing = pipeline.spacing(&pair).unwrap();
         let mut scratch = Timings::default();
         let (ps, pt) = (
-            pipeline.prepare(&pair.source.points, spacing, &mut scratch).unwrap(),
-            pipeline.prepare(&pair.target.points, spacing, &mut scratch).unwrap(),
+            pipeline.prepare(&pair.source, spacing, &mut scratch).unwrap(),
+            pipeline.prepare(&pair.target, spacing, &mut scratch).unwrap(),
         );
         let radii = pipeline.radii(&ps, &pt).unwrap();
         let mut line = String::new();
         let mut stats = vec![];
+        let mut matches = 0;
         for r in &radii {
-            let h = pipeline.hypotheses(&ps, &pt, *r, &mut scratch).unwrap();
+            let (fs, ft) = (pipeline.describe(&ps, *r, &mut scratch).unwrap(), pipeline.describe(&pt, *r, &mut scratch).unwrap());
+            let h = pipeline.propose(&ps, &fs, &pt, &ft, &mut scratch).unwrap();
+            matches += h.source.len();
             let mut good = 0;
             let mut az = vec![];
             for i in 0..h.source.len() {
@@ -88,12 +89,12 @@ fn main() {
             );
             stats.push(ir);
         }
-        let c = pipeline.candidates(&pair, &mut timings).unwrap();
+        let (c, answer) = pipeline.register_with_candidates(&pair, &mut timings).unwrap();
         let spent = start.elapsed().as_secs_f64();
         let errors: Vec<(f64, f64)> = c
-            .poses
             .iter()
-            .map(|p| {
+            .map(|candidate| {
+                let p = &candidate.pose;
                 let t = RigidTransform::new(
                     nalgebra::Matrix3::from_fn(|r, c| p[3 * r + c] as f64),
                     nalgebra::Vector3::new(p[9] as f64, p[10] as f64, p[11] as f64),
@@ -103,8 +104,19 @@ fn main() {
                 (f.angle_to(&truth).to_degrees(), f.distance_to(&truth))
             })
             .collect();
+        if let Ok(f) = std::env::var("DUMP") {
+            use std::io::Write;
+            let mut f = std::fs::OpenOptions::new().append(true).create(true).open(f).unwrap();
+            for i in 0..errors.len() {
+                let a = c[i].agreement;
+                let correct = errors[i].0 < rre && errors[i].1 < rte && !set.ends_with("none");
+                writeln!(f, "{set},{},{},{i},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}", &row[1], &row[4], a.source_overlap, a.target_overlap, a.source_in_front, a.target_in_front, a.source_in_view, a.target_in_view, a.rmse / spacing, c[i].support.count, c[i].support.score, matches, ps.viewpoint.unevenness, pt.viewpoint.unevenness, errors[i].0, errors[i].1, correct as u8).unwrap();
+            }
+        }
         let first = errors.iter().position(|e| e.0 < rre && e.1 < rte);
         let ok = first == Some(0);
+        let final_error = { let f = pair.to_file_frames(&coregister::pipeline::to_rigid(&answer.pose)); (f.angle_to(&truth).to_degrees(), f.distance_to(&truth)) };
+        println!("@ {set} {} {} conf {:.4} ok {} err {:.2} {:.3} free {:?}", &row[1], &row[4], answer.confidence, (final_error.0 < rre && final_error.1 < rte && !set.ends_with("none")) as u8, final_error.0, final_error.1, coregister::stages::verify::judge::free_motions(&answer.observation).len());
         stats.extend([ok as u8 as f64, first.is_some() as u8 as f64, spent]);
         if !quiet {
             println!(
@@ -130,11 +142,11 @@ fn main() {
                 pt.viewpoint.unevenness,
                 at(pt.viewpoint.position, &pair.target)
             );
-            for (i, a) in c.agreement.iter().take(3).enumerate() {
+            for (i, a) in c.iter().map(|c| (c.agreement, c.log_odds)).take(3).enumerate() {
                 println!("      {i} {:?} err {:.1}° {:.3}", a, errors[i].0, errors[i].1);
             }
             if let Some(f) = first {
-                println!("      true: {f} {:?}", c.agreement[f]);
+                println!("      true: {f} {:?}", c[f].agreement);
             }
             println!(
                 "      {}",

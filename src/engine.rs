@@ -1,24 +1,127 @@
 //! The run-time choice of a device: the only place where backends are matched on.
 
+use nalgebra::{Matrix3, Matrix6, Vector3};
+
+use crate::backend::Cpu;
 use crate::cloud::Cloud;
-use crate::config::Config;
-use crate::error::Result;
-use crate::registration::Registration;
+use crate::config::{Config, DeviceChoice, Gravity, Voxel};
+use crate::error::{Error, Result};
+use crate::pipeline::{Answer, Pipeline, to_rigid};
+use crate::registration::{Registration, Status, Timings};
+use crate::stages::clean::{CanonicalPair, canonical_pair};
+use crate::stages::verify::judge::{self, FreeMotion};
+
+/// Answers with at least this confidence are accepted.
+pub const LEAST_CONFIDENCE: f64 = 0.8;
 
 /// A device that is ready to register pairs. Make one, use it for many pairs.
 pub struct Engine {
-    config: Config,
+    pipeline: Pipeline<Cpu>,
 }
 
 impl Engine {
     /// Checks the settings and opens the device.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for settings out of range, [`Error::Device`] for a device that cannot compute.
     pub fn new(config: Config) -> Result<Self> {
-        Ok(Self { config })
+        check(&config)?;
+        let backend = Cpu::new(config.threads)?;
+        Ok(Self { pipeline: Pipeline { backend, config } })
     }
 
-    /// Finds the transform that lays `source` onto `target`; see [`Registration`].
+    /// Finds the transform that lays `source` onto `target`; see [`Registration`]. A pair without a confident
+    /// answer is no error: its status is [`Status::Rejected`].
+    ///
+    /// # Errors
+    /// [`Error::Cloud`] when a cloud has too few usable points or no extent.
     pub fn register(&self, source: &Cloud, target: &Cloud) -> Result<Registration> {
-        let _ = (&self.config, source, target);
-        todo!()
+        let mut timings = Timings::default();
+        let cpu = &self.pipeline.backend;
+        let pair = timings.measure("clean", || cpu.run(|| canonical_pair(source, target)))?;
+        let answer = self.pipeline.register(&pair, &mut timings)?;
+        Ok(report(&pair, &answer, &self.pipeline.config, timings))
     }
+}
+
+fn check(config: &Config) -> Result<()> {
+    if let Voxel::Size(size) = config.voxel
+        && !(size.is_finite() && size > 0.0)
+    {
+        return Err(Error::Config(format!("the voxel size must be a positive number, not {size}")));
+    }
+    if let Gravity::Axis(axis) = config.gravity
+        && !(axis.iter().all(|x| x.is_finite()) && axis.iter().any(|x| *x != 0.0))
+    {
+        return Err(Error::Config(format!("the gravity axis must be three numbers, not all zero, not {axis:?}")));
+    }
+    match config.device {
+        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
+        DeviceChoice::Cuda(_) => {
+            Err(Error::Device("this version computes on the CPU only; use the device auto or cpu".into()))
+        }
+    }
+}
+
+/// The answer in the files' frames and units.
+fn report(pair: &CanonicalPair, answer: &Answer, config: &Config, timings: Timings) -> Registration {
+    let target_from_canonical = pair.target.cloud_from_canonical.rotation;
+    let free = judge::free_motions(&answer.observation);
+    let (status, reason) = verdict(answer, &free);
+    let overlap = answer.candidate.map_or(0.0, |c| c.agreement.source_overlap);
+    let count = answer.observation.count.max(1.0);
+    let rmse = (answer.observation.squares / count).sqrt() * pair.unit;
+    Registration {
+        target_from_source: pair.to_file_frames(&to_rigid(&answer.pose)),
+        status,
+        reason,
+        confidence: answer.confidence,
+        overlap: f64::from(overlap),
+        inliers: answer.candidate.map_or(0, |c| c.support.count as usize),
+        inlier_rmse: rmse,
+        information: information(answer, &target_from_canonical, pair.unit, rmse),
+        unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
+        timings,
+        device: "cpu".into(),
+        seed: config.seed,
+    }
+}
+
+fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
+    if answer.candidate.is_none() {
+        return (Status::Rejected, "no part of one cloud resembles a part of the other".into());
+    }
+    if !free.is_empty() {
+        let reason = "the overlap does not determine the transform: the surfaces slide or turn on each other";
+        return (Status::Rejected, reason.into());
+    }
+    if answer.confidence < LEAST_CONFIDENCE {
+        let reason = format!(
+            "the clouds do not agree clearly enough on this transform: confidence {:.2}, {LEAST_CONFIDENCE} is needed",
+            answer.confidence
+        );
+        return (Status::Rejected, reason);
+    }
+    (Status::Accepted, String::new())
+}
+
+/// `Σ J Jᵀ / σ²`, turned to the target file's axes and divided by the unit where a length enters.
+fn information(answer: &Answer, turn: &Matrix3<f64>, unit: f64, rmse: f64) -> [[f64; 6]; 6] {
+    let mut both = Matrix6::zeros();
+    both.fixed_view_mut::<3, 3>(0, 0).copy_from(&(turn * unit));
+    both.fixed_view_mut::<3, 3>(3, 3).copy_from(turn);
+    let canonical = Matrix6::from_fn(|r, c| answer.observation.normal_matrix[6 * r + c]);
+    let variance = rmse * rmse;
+    let scale = if variance > 0.0 { 1.0 / variance } else { 0.0 };
+    let matrix = both * canonical * both.transpose() * scale;
+    std::array::from_fn(|r| std::array::from_fn(|c| matrix[(r, c)]))
+}
+
+fn in_words(motion: &FreeMotion, turn: &Matrix3<f64>) -> String {
+    let (what, axis): (_, &Vector3<f64>) = match motion {
+        FreeMotion::Rotation(axis) => ("rotation about", axis),
+        FreeMotion::Translation(axis) => ("translation along", axis),
+    };
+    let axis = turn * axis;
+    format!("{what} ({:.2}, {:.2}, {:.2})", axis.x, axis.y, axis.z)
 }

@@ -112,3 +112,48 @@ pub fn least_eigenvector(m: &Symmetric) -> ([f64; 3], Option<Vector3<f64>>) {
     let clear = length > 1e-12 * spread * spread;
     (values, clear.then(|| longest / length))
 }
+
+/// Where a cloud's points are, roughly: enough to say how far apart two poses move them.
+pub struct Extent {
+    /// Mean of the points.
+    pub centre: Point,
+    /// Mean distance from it.
+    pub radius: f32,
+}
+
+impl Extent {
+    /// Of these points; at the origin, of radius zero, without any.
+    pub fn of(points: &[Point]) -> Self {
+        let scale = 1.0 / points.len().max(1) as f32;
+        let centre = [0, 1, 2].map(|k| points.iter().map(|p| p[k]).sum::<f32>() * scale);
+        let radius = points.iter().map(|p| distance(p, &centre)).sum::<f32>() * scale;
+        Self { centre, radius }
+    }
+
+    /// Upper bound (within √2) on how far apart two poses move a point at the mean radius.
+    pub fn apart(&self, a: &Pose, b: &Pose) -> f32 {
+        let shift = distance(&apply(a, &self.centre), &apply(b, &self.centre));
+        let turn: f32 = a[..9].iter().zip(&b[..9]).map(|(a, b)| (a - b).powi(2)).sum();
+        // |A − B|_F = 2√2 sin(angle / 2).
+        shift + self.radius * (0.5 * turn).sqrt()
+    }
+
+    /// The first `most` entries of which no two are closer than `limit`.
+    pub fn distinct<T>(
+        &self,
+        ranked: impl Iterator<Item = (Pose, T)>,
+        limit: f32,
+        most: usize,
+    ) -> Vec<(Pose, T)> {
+        let mut kept: Vec<(Pose, T)> = Vec::new();
+        for (pose, label) in ranked {
+            if kept.len() == most {
+                break;
+            }
+            if kept.iter().all(|(other, _)| self.apart(other, &pose) >= limit) {
+                kept.push((pose, label));
+            }
+        }
+        kept
+    }
+}

@@ -1,58 +1,38 @@
 //! The method, top to bottom, once, generic over the backend.
 
+use nalgebra::{Matrix3, Vector3};
+
 use crate::backend::Device;
 use crate::cloud::Point;
-use crate::config::{Config, Voxel};
+use crate::config::{Config, Gravity, Voxel};
 use crate::error::Result;
-use crate::geometry::Pose;
+use crate::geometry::{Extent, Pose};
 use crate::registration::Timings;
 use crate::stages::Backend;
-use crate::stages::clean::CanonicalPair;
-use crate::stages::consensus::Tolerance;
+use crate::stages::clean::{CanonicalCloud, CanonicalPair};
+use crate::stages::consensus::{Support, Tolerance};
+use crate::stages::describe::Features;
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::frame::Orientation;
 use crate::stages::pose::{Hypotheses, Placed};
 use crate::stages::refine::RefineOptions;
 use crate::stages::surface::Surface;
-use crate::stages::verify::{Agreement, Scene};
+use crate::stages::verify::judge::{confidence, log_odds};
+use crate::stages::verify::{Agreement, Observation, Scene};
 use crate::stages::viewpoint::{RangeImage, Viewpoint};
 
 /// Points per cloud after thinning.
-const WANTED_POINTS: usize = 25_000;
+const WANTED_POINTS: usize = 15_000;
 /// Keypoints per cloud.
 const KEYPOINTS: usize = 1_500;
-/// Share of the cloud in a keypoint's ball, one per scale.
+/// Share of the cloud in a keypoint's ball, one per scale, largest first.
 const SHARES: [f32; 3] = [0.05, 0.02, 0.005];
-
-/// A cloud on the device, ready to be described and compared.
-pub struct Prepared<D: Device> {
-    /// Thinned points, in sample order.
-    pub points: D::Buffer<Point>,
-    /// Where patches are taken.
-    pub keypoints: D::Buffer<Point>,
-    /// The thinned points with normals.
-    pub surface: Surface<D>,
-    /// Where the cloud was seen from.
-    pub viewpoint: Viewpoint,
-    /// What was seen from there.
-    pub view: RangeImage<D>,
-    /// The same at four times the spacing, for the first steps of refinement.
-    pub coarse: Surface<D>,
-}
-
-impl<D: Device> Prepared<D> {
-    fn scene(&self) -> Scene<'_, D> {
-        Scene { surface: &self.surface, view: &self.view }
-    }
-}
-
-/// A candidate answer in canonical frames.
-pub struct Candidates {
-    /// Poses, best first.
-    pub poses: Vec<Pose>,
-    /// What the clouds say about each.
-    pub agreement: Vec<Agreement>,
-}
+/// Edge of the coarse voxels in fine ones.
+const COARSE: f32 = 4.0;
+/// Candidates that are refined and compared on the clouds.
+const CANDIDATES: usize = 64;
+/// Points of each cloud on which candidates are compared.
+const SAMPLES: usize = 2_000;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
@@ -62,42 +42,74 @@ pub struct Pipeline<B: Backend> {
     pub config: Config,
 }
 
+/// A cloud on the device, ready to be described and compared.
+pub struct Prepared<D: Device> {
+    /// Thinned points, in sample order.
+    pub points: D::Buffer<Point>,
+    /// Where patches are taken.
+    pub keypoints: D::Buffer<Point>,
+    /// The thinned points with normals.
+    pub surface: Surface<D>,
+    /// The same at [`COARSE`] times the spacing, for the first steps of refinement.
+    pub coarse: Surface<D>,
+    /// Where the cloud was seen from.
+    pub viewpoint: Viewpoint,
+    /// What was seen from there.
+    pub view: RangeImage<D>,
+    /// How patches find their axis.
+    pub orientation: Orientation,
+}
+
+/// What the clouds and the matches say about one candidate.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Before refinement, canonical frames.
+    pub estimated: Pose,
+    /// After refinement.
+    pub pose: Pose,
+    /// The clouds' word.
+    pub agreement: Agreement,
+    /// The matches' word.
+    pub support: Support,
+    /// Log-odds that it is right, taken alone.
+    pub log_odds: f32,
+}
+
+/// The answer in canonical frames.
+pub struct Answer {
+    /// `T_target_source` between the canonical frames.
+    pub pose: Pose,
+    /// Probability that it is right.
+    pub confidence: f64,
+    /// The best candidate behind it; `None` when no two keypoints matched.
+    pub candidate: Option<Candidate>,
+    /// What the overlap says about the pose.
+    pub observation: Observation,
+}
+
 impl<B: Backend> Pipeline<B> {
-    /// The method.
-    pub fn candidates(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Candidates> {
-        let b = &self.backend;
+    /// The method: describe both clouds at every scale, let every match propose a pose and every match judge it,
+    /// refine the best few on the clouds, and let the clouds choose.
+    pub fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
+        self.register_with_candidates(pair, timings).map(|x| x.1)
+    }
+    /// Lab.
+    pub fn register_with_candidates(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<(Vec<Candidate>, Answer)> {
         let spacing = timings.measure("voxel", || self.spacing(pair))?;
-        let source = self.prepare(&pair.source.points, spacing, timings)?;
-        let target = self.prepare(&pair.target.points, spacing, timings)?;
-        let radii = timings.measure("radius", || self.radii(&source, &target))?;
+        let source = self.prepare(&pair.source, spacing, timings)?;
+        let target = self.prepare(&pair.target, spacing, timings)?;
         let mut scales = Vec::new();
-        for radius in radii {
-            scales.push(self.hypotheses(&source, &target, radius, timings)?);
+        for radius in timings.measure("radius", || self.radii(&source, &target))? {
+            let source_features = self.describe(&source, radius, timings)?;
+            let target_features = self.describe(&target, radius, timings)?;
+            scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
         }
-        let all = self.concatenate(&scales)?;
-        let tolerance = Tolerance { base: 3.0 * spacing, slope: 0.06 };
-        let support =
-            timings.measure("consensus", || b.score_hypotheses(&all.poses, &all.source, &all, tolerance))?;
-        let options =
-            EstimateOptions { candidates: 64, tolerance, precision: 2.0 * spacing, distinct: 10.0 * spacing };
-        let rough = timings.measure("estimate", || b.estimate_poses(&all, &support, options))?;
-        let coarse = RefineOptions { samples: 600, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let fine = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let refined = timings.measure("refine", || {
-            let near = b.refine_poses(&source.coarse, &target.coarse, &rough, coarse)?;
-            b.refine_poses(&source.surface, &target.surface, &near, fine)
-        })?;
-        let agreement = timings.measure("verify", || {
-            b.measure_agreement(source.scene(), target.scene(), &refined, 2000, 1.5 * spacing)
-        })?;
-        let poses = b.download(&refined)?;
-        let agreement = b.download(&agreement)?;
-        let mut order: Vec<usize> = (0..poses.len()).collect();
-        order.sort_by(|&i, &j| agreement[j].quality().total_cmp(&agreement[i].quality()).then(i.cmp(&j)));
-        Ok(Candidates {
-            poses: order.iter().map(|&i| poses[i]).collect(),
-            agreement: order.iter().map(|&i| agreement[i]).collect(),
-        })
+        let hypotheses = self.concatenate(&scales)?;
+        let estimated = self.agree(&hypotheses, spacing, timings)?;
+        let refined = self.refine(&source, &target, &estimated, timings)?;
+        let candidates = self.compare(&source, &target, &estimated, &refined, &hypotheses, timings)?;
+        let answer = self.conclude(&source, &target, &candidates, timings)?;
+        Ok((candidates, answer))
     }
 
     /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
@@ -109,19 +121,31 @@ impl<B: Backend> Pipeline<B> {
         Ok(size(&pair.source.points)?.max(size(&pair.target.points)?))
     }
 
-    /// Thins a cloud, picks its keypoints and builds its surfaces.
-    pub fn prepare(&self, points: &[Point], spacing: f32, timings: &mut Timings) -> Result<Prepared<B>> {
+    /// Thins a cloud, picks its keypoints, builds its surfaces and finds where it was seen from.
+    pub fn prepare(&self, cloud: &CanonicalCloud, spacing: f32, timings: &mut Timings) -> Result<Prepared<B>> {
         let b = &self.backend;
-        let all = b.upload(points)?;
-        let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
-        let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
+        let all = b.upload(&cloud.points)?;
         let points = timings.measure("voxel", || b.voxel_downsample(&all, spacing))?;
-        let coarse = timings.measure("voxel", || b.voxel_downsample(&points, 4.0 * spacing))?;
+        let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
         let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
         let keypoints = b.gather_points(&points, &indices)?;
         let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
-        let coarse = timings.measure("surface", || b.build_surface(&coarse, 4.0 * spacing))?;
-        Ok(Prepared { points, keypoints, surface, viewpoint, view, coarse })
+        let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
+        let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
+        let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
+        let orientation = self.orientation(cloud, &viewpoint);
+        Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, orientation })
+    }
+
+    /// Patches look along gravity where it is known, else towards where they were seen from.
+    fn orientation(&self, cloud: &CanonicalCloud, viewpoint: &Viewpoint) -> Orientation {
+        match self.config.gravity {
+            Gravity::Axis(up) => {
+                let up = cloud.cloud_from_canonical.rotation.transpose() * Vector3::from(up).normalize();
+                Orientation::Fixed([up.x as f32, up.y as f32, up.z as f32])
+            }
+            Gravity::Auto | Gravity::None => Orientation::Towards(viewpoint.position),
+        }
     }
 
     /// Patch radii shared by both clouds, largest first.
@@ -130,38 +154,31 @@ impl<B: Backend> Pipeline<B> {
         Ok(of(source)?.into_iter().zip(of(target)?).map(|(s, t)| (s * t).sqrt()).collect())
     }
 
-    /// One hypothesis per mutual match of the patches of one scale.
-    pub fn hypotheses(
+    /// Patches, frames and features of one cloud at one scale.
+    pub fn describe(&self, cloud: &Prepared<B>, radius: f32, timings: &mut Timings) -> Result<Features<B>> {
+        let b = &self.backend;
+        let patches = timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
+        let frames =
+            timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, cloud.orientation))?;
+        timings.measure("describe", || b.describe(&patches, frames))
+    }
+
+    /// One hypothesis per mutual match of the features of one scale.
+    pub fn propose(
         &self,
         source: &Prepared<B>,
+        s: &Features<B>,
         target: &Prepared<B>,
-        radius: f32,
+        t: &Features<B>,
         timings: &mut Timings,
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
-        let mut describe = |cloud: &Prepared<B>| {
-            let patches =
-                timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
-            let frames = timings.measure("frame", || {
-                b.estimate_frames(
-                    &patches,
-                    &cloud.keypoints,
-                    if std::env::var("BEND").is_ok() {
-                        Orientation::Bend
-                    } else {
-                        Orientation::Towards(cloud.viewpoint.position)
-                    },
-                )
-            })?;
-            timings.measure("describe", || b.describe(&patches, frames))
-        };
-        let (s, t) = (describe(source)?, describe(target)?);
         let matches = timings.measure("matching", || b.match_mutual(&s.invariant, &t.invariant, s.width))?;
         let angles = timings
             .measure("azimuth", || b.align_azimuth(&s.equivariant, &t.equivariant, s.rings, &matches))?;
-        let placed_source = Placed { keypoints: &source.keypoints, frames: &s.frames };
-        let placed_target = Placed { keypoints: &target.keypoints, frames: &t.frames };
-        timings.measure("pose", || b.recover_poses(placed_source, placed_target, &matches, &angles))
+        let source = Placed { keypoints: &source.keypoints, frames: &s.frames };
+        let target = Placed { keypoints: &target.keypoints, frames: &t.frames };
+        timings.measure("pose", || b.recover_poses(source, target, &matches, &angles))
     }
 
     /// The hypotheses of all scales in one.
@@ -173,4 +190,119 @@ impl<B: Backend> Pipeline<B> {
             target: b.concatenate(&scales.iter().map(|h| &h.target).collect::<Vec<_>>())?,
         })
     }
+
+    /// The best few poses by the matches' own vote.
+    fn agree(&self, all: &Hypotheses<B>, spacing: f32, timings: &mut Timings) -> Result<B::Buffer<Pose>> {
+        let b = &self.backend;
+        let tolerance = Tolerance { base: 3.0 * spacing, slope: 0.06 };
+        let support =
+            timings.measure("consensus", || b.score_hypotheses(&all.poses, &all.source, all, tolerance))?;
+        let options = EstimateOptions {
+            candidates: CANDIDATES,
+            tolerance,
+            precision: 2.0 * spacing,
+            distinct: 10.0 * spacing,
+        };
+        timings.measure("estimate", || b.estimate_poses(all, &support, options))
+    }
+
+    /// Candidates moved to where the surfaces meet, coarse to fine.
+    fn refine(
+        &self,
+        source: &Prepared<B>,
+        target: &Prepared<B>,
+        estimated: &B::Buffer<Pose>,
+        timings: &mut Timings,
+    ) -> Result<B::Buffer<Pose>> {
+        let b = &self.backend;
+        let coarse = RefineOptions { samples: 600, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
+        let fine = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
+        timings.measure("refine", || {
+            let near = b.refine_poses(&source.coarse, &target.coarse, estimated, coarse)?;
+            b.refine_poses(&source.surface, &target.surface, &near, fine)
+        })
+    }
+
+    /// What clouds and matches say about every candidate, best first (ties: the better supported one).
+    pub fn compare(
+        &self,
+        source: &Prepared<B>,
+        target: &Prepared<B>,
+        estimated: &B::Buffer<Pose>,
+        refined: &B::Buffer<Pose>,
+        hypotheses: &Hypotheses<B>,
+        timings: &mut Timings,
+    ) -> Result<Vec<Candidate>> {
+        let b = &self.backend;
+        let spacing = source.surface.spacing;
+        let agreement = timings.measure("verify", || {
+            b.measure_agreement(source.scene(), target.scene(), refined, SAMPLES, 1.5 * spacing)
+        })?;
+        let anchors = b.upload(&vec![[0.0f32; 3]; b.len(refined)])?;
+        let tolerance = Tolerance { base: 3.0 * spacing, slope: 0.0 };
+        let support =
+            timings.measure("verify", || b.score_hypotheses(refined, &anchors, hypotheses, tolerance))?;
+        let (estimated, poses) = (b.download(estimated)?, b.download(refined)?);
+        let (agreement, support) = (b.download(&agreement)?, b.download(&support)?);
+        let mut candidates: Vec<Candidate> = (0..poses.len())
+            .map(|i| Candidate {
+                estimated: estimated[i],
+                pose: poses[i],
+                agreement: agreement[i],
+                support: support[i],
+                log_odds: log_odds(&agreement[i], &support[i]),
+            })
+            .collect();
+        candidates.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
+        Ok(candidates)
+    }
+
+    /// The best candidate, refined on more points, and how sure that is.
+    fn conclude(
+        &self,
+        source: &Prepared<B>,
+        target: &Prepared<B>,
+        candidates: &[Candidate],
+        timings: &mut Timings,
+    ) -> Result<Answer> {
+        let b = &self.backend;
+        let Some(best) = candidates.first().copied() else {
+            return Ok(Answer::nothing());
+        };
+        let extent = Extent::of(&b.download(&source.keypoints)?);
+        let ranked = candidates.iter().map(|c| (c.pose, c.log_odds));
+        let distinct = extent.distinct(ranked, 10.0 * source.surface.spacing, candidates.len());
+        let rivals: Vec<f32> = distinct.iter().map(|(_, log_odds)| *log_odds).collect();
+        let closest = RefineOptions { samples: 6000, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
+        let refined = timings.measure("refine", || {
+            b.refine_poses(&source.surface, &target.surface, &b.upload(&[best.pose])?, closest)
+        })?;
+        let refined = b.download(&refined)?[0];
+        let reach = 1.5 * source.surface.spacing;
+        let observation = timings
+            .measure("verify", || b.observe(&source.surface, &target.surface, &refined, 6000, reach))?;
+        let pose = if self.config.refine { refined } else { best.estimated };
+        Ok(Answer { pose, confidence: confidence(&rivals), candidate: Some(best), observation })
+    }
+}
+
+impl<D: Device> Prepared<D> {
+    fn scene(&self) -> Scene<'_, D> {
+        Scene { surface: &self.surface, view: &self.view }
+    }
+}
+
+impl Answer {
+    /// No candidate at all.
+    fn nothing() -> Self {
+        let observation = bytemuck::Zeroable::zeroed();
+        Self { pose: crate::geometry::IDENTITY, confidence: 0.0, candidate: None, observation }
+    }
+}
+
+/// A pose in f64, its rotation made exact again.
+pub fn to_rigid(pose: &Pose) -> crate::transform::RigidTransform {
+    let rotation = Matrix3::from_fn(|r, c| f64::from(pose[3 * r + c]));
+    let translation = Vector3::new(f64::from(pose[9]), f64::from(pose[10]), f64::from(pose[11]));
+    crate::transform::RigidTransform::new(rotation, translation).orthonormalised()
 }

@@ -7,7 +7,7 @@ use super::{EstimateOptions, EstimatePoses};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{apply, distance, to_vector};
+use crate::geometry::{Extent, apply, distance, to_vector};
 use crate::stages::consensus::Support;
 use crate::stages::pose::{Hypotheses, Pose};
 
@@ -32,48 +32,6 @@ impl EstimatePoses for Cpu {
         let again = polished.into_iter().map(|pose| (pose, [0.0; 3]));
         let apart = extent.distinct(again, 0.3 * options.distinct, options.candidates);
         Ok(apart.into_iter().map(|(pose, _)| pose).collect())
-    }
-}
-
-/// Where the source's matches are: centre and mean radius.
-struct Extent {
-    centre: [f32; 3],
-    radius: f32,
-}
-
-impl Extent {
-    fn of(points: &[Point]) -> Self {
-        let scale = 1.0 / points.len().max(1) as f32;
-        let centre = [0, 1, 2].map(|k| points.iter().map(|p| p[k]).sum::<f32>() * scale);
-        let radius = points.iter().map(|p| distance(p, &centre)).sum::<f32>() * scale;
-        Self { centre, radius }
-    }
-
-    /// Upper bound (within √2) on how far apart two poses move a point at the mean radius.
-    fn apart(&self, a: &Pose, b: &Pose) -> f32 {
-        let shift = distance(&apply(a, &self.centre), &apply(b, &self.centre));
-        let turn: f32 = a[..9].iter().zip(&b[..9]).map(|(a, b)| (a - b).powi(2)).sum();
-        // |A − B|_F = 2√2 sin(angle / 2).
-        shift + self.radius * (0.5 * turn).sqrt()
-    }
-
-    /// The first `most` entries of which no two are closer than `limit`.
-    fn distinct(
-        &self,
-        ranked: impl Iterator<Item = (Pose, Point)>,
-        limit: f32,
-        most: usize,
-    ) -> Vec<(Pose, Point)> {
-        let mut kept: Vec<(Pose, Point)> = Vec::new();
-        for (pose, anchor) in ranked {
-            if kept.len() == most {
-                break;
-            }
-            if kept.iter().all(|(other, _)| self.apart(other, &pose) >= limit) {
-                kept.push((pose, anchor));
-            }
-        }
-        kept
     }
 }
 

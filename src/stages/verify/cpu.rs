@@ -1,11 +1,13 @@
 //! CPU side: poses in parallel.
 
+use nalgebra::{Matrix6, Vector3, Vector6};
 use rayon::prelude::*;
 
-use super::{Agreement, MeasureAgreement, Scene};
+use super::{Agreement, MeasureAgreement, Observation, Scene};
 use crate::backend::Cpu;
+use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{Pose, apply, dot, inverse, rotate, subtract};
+use crate::geometry::{Pose, apply, dot, inverse, rotate, subtract, to_vector};
 use crate::stages::surface::Surface;
 use crate::stages::viewpoint::RangeImage;
 
@@ -44,29 +46,70 @@ impl MeasureAgreement for Cpu {
         };
         Ok(self.run(|| poses.par_iter().map(measure).collect()))
     }
+
+    fn observe(
+        &self,
+        source: &Surface<Self>,
+        target: &Surface<Self>,
+        pose: &Pose,
+        samples: usize,
+        reach: f32,
+    ) -> Result<Observation> {
+        let pairs: Vec<Contact> = contacts(source, target, pose, samples, reach).collect();
+        let count = pairs.len() as f64;
+        let sum = pairs.iter().fold(Vector3::zeros(), |sum, c| sum + to_vector(&c.point));
+        let centre = sum / count.max(1.0);
+        let (mut matrix, mut squares, mut arms) = (Matrix6::zeros(), 0.0, 0.0);
+        for contact in &pairs {
+            let (arm, normal) = (to_vector(&contact.point) - centre, to_vector(&contact.normal));
+            let turn = arm.cross(&normal);
+            let row = Vector6::new(turn.x, turn.y, turn.z, normal.x, normal.y, normal.z);
+            matrix += row * row.transpose();
+            squares += f64::from(contact.distance).powi(2);
+            arms += arm.norm_squared();
+        }
+        let normal_matrix = std::array::from_fn(|i| matrix[(i / 6, i % 6)]);
+        let radius = (arms / count.max(1.0)).sqrt();
+        Ok(Observation { normal_matrix, centre: centre.into(), radius, squares, count })
+    }
+}
+
+/// A point of one cloud that lies on the other's surface.
+struct Contact {
+    point: Point,
+    normal: Point,
+    /// Along the normal, signed.
+    distance: f32,
+}
+
+/// The samples of `moving` that lie on `fixed`: within `reach` of a point whose normal agrees.
+fn contacts<'a>(
+    moving: &'a Surface<Cpu>,
+    fixed: &'a Surface<Cpu>,
+    pose: &'a Pose,
+    samples: usize,
+    reach: f32,
+) -> impl Iterator<Item = Contact> + 'a {
+    let places = &moving.place[..moving.place.len().min(samples)];
+    places.iter().filter_map(move |&place| {
+        let point = apply(pose, &moving.points[place as usize]);
+        let (i, _) = fixed.nearest(&point, reach)?;
+        let normal = fixed.normals[i];
+        let turned = rotate(pose, &moving.normals[place as usize]);
+        let distance = dot(&subtract(&point, &fixed.points[i]), &normal);
+        (dot(&turned, &normal).abs() >= LEAST_COSINE).then_some(Contact { point, normal, distance })
+    })
 }
 
 /// Share of `moving`'s samples that lie on `fixed`, and their root mean square distance along its normals.
-fn overlap(
-    moving: &Surface<Cpu>,
-    fixed: &Surface<Cpu>,
-    pose: &Pose,
-    samples: usize,
-    reach: f32,
-) -> (f32, f32) {
-    let places = &moving.place[..moving.place.len().min(samples)];
-    let (mut agreeing, mut squares) = (0u32, 0f32);
-    for &place in places {
-        let p = apply(pose, &moving.points[place as usize]);
-        let Some((i, _)) = fixed.nearest(&p, reach) else { continue };
-        let normal = &fixed.normals[i];
-        let turned = rotate(pose, &moving.normals[place as usize]);
-        if dot(&turned, normal).abs() >= LEAST_COSINE {
-            agreeing += 1;
-            squares += dot(&subtract(&p, &fixed.points[i]), normal).powi(2);
-        }
+fn overlap(moving: &Surface<Cpu>, fixed: &Surface<Cpu>, pose: &Pose, samples: usize, reach: f32) -> (f32, f32) {
+    let (mut count, mut squares) = (0u32, 0f32);
+    for contact in contacts(moving, fixed, pose, samples, reach) {
+        count += 1;
+        squares += contact.distance * contact.distance;
     }
-    (agreeing as f32 / places.len().max(1) as f32, (squares / agreeing.max(1) as f32).sqrt())
+    let total = moving.place.len().min(samples).max(1);
+    (count as f32 / total as f32, (squares / count.max(1) as f32).sqrt())
 }
 
 /// Share of `moving`'s samples that stand in front of what `view` saw by more than `margin`, and share of those in

@@ -1,6 +1,13 @@
 //! How well the clouds themselves agree under a pose, and whether that can be relied on.
+//!
+//! Three witnesses are heard about every candidate: how much of each surface lies on the other (overlap), how much
+//! of each stands in front of what the other saw (free space), and how many matches agree (support). Overlap alone
+//! is deceived: rooms and streets are full of walls and floors that lie on each other under wrong poses. Free
+//! space is not: a scan has looked through the space before its surfaces, and nothing of the other scan may stand
+//! there. [`judge`] weighs the three.
 
 mod cpu;
+pub mod judge;
 
 use super::surface::Surface;
 use super::viewpoint::RangeImage;
@@ -28,21 +35,29 @@ pub struct Agreement {
     pub target_in_view: f32,
 }
 
-impl Agreement {
-    /// Lab.
-    pub fn quality(&self) -> f32 {
-        let w: f32 = std::env::var("FW").map_or(1.0, |x| x.parse().unwrap());
-        0.5 * (self.source_overlap + self.target_overlap)
-            - w * 0.5 * (self.source_in_front + self.target_in_front)
-    }
-}
-
 /// A cloud as verification sees it.
 pub struct Scene<'a, D: Device + ?Sized> {
     /// Its surface.
     pub surface: &'a Surface<D>,
     /// What it saw.
     pub view: &'a RangeImage<D>,
+}
+
+/// What the overlap of two surfaces says about their relative motion.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Observation {
+    /// `Σ J Jᵀ` over the overlapping source samples, `J = (arm × n, n)` with the arm from `centre` and the target's
+    /// normal `n`: what point-to-plane distances say about (rotation, translation). Row-major.
+    pub normal_matrix: [f64; 36],
+    /// Mean of the overlapping source samples, target coordinates.
+    pub centre: [f64; 3],
+    /// Root mean square arm.
+    pub radius: f64,
+    /// Sum of squared distances along the normals.
+    pub squares: f64,
+    /// Number of overlapping source samples.
+    pub count: f64,
 }
 
 /// See the module.
@@ -57,4 +72,14 @@ pub trait MeasureAgreement: Device {
         samples: usize,
         reach: f32,
     ) -> Result<Self::Buffer<Agreement>>;
+
+    /// What the overlap under one pose says about it; parameters as in [`MeasureAgreement::measure_agreement`].
+    fn observe(
+        &self,
+        source: &Surface<Self>,
+        target: &Surface<Self>,
+        pose: &Pose,
+        samples: usize,
+        reach: f32,
+    ) -> Result<Observation>;
 }

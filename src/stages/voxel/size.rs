@@ -26,8 +26,32 @@ pub(super) fn voxel_size(points: &[Point], wanted: usize) -> f32 {
     let finest = longest / f64::from(CELLS_PER_AXIS);
     let target = (wanted.max(1) as f64).min(LARGEST_SHARE * count(finest));
     let search = Search { target, low: finest, high: 2.0 * longest, latest: None, slope: SURFACE_SLOPE };
-    search.run(longest / 32.0, count) as f32
+    let edge = search.run(longest / 32.0, count);
+    coarsen_to_surface(edge, count) as f32
 }
+
+/// The smallest edge from `edge` on, in steps of √2, at which the count falls as it does on a surface and not as
+/// on the scan lines that a sparse LiDAR leaves: below that, neighbours in space share no neighbourhood.
+fn coarsen_to_surface(mut edge: f64, count: impl Fn(f64) -> f64) -> f64 {
+    let mut cells = count(edge);
+    for _ in 0..MOST_COARSENINGS {
+        let wider = edge * std::f64::consts::SQRT_2;
+        let fewer = count(wider);
+        let slope = (cells / fewer).ln() / std::f64::consts::SQRT_2.ln();
+        if slope >= LEAST_SLOPE || fewer < FEWEST_CELLS {
+            break;
+        }
+        (edge, cells) = (wider, fewer);
+    }
+    edge
+}
+
+/// Least fall of the count (both as logarithms): 2 on a surface, 1 on lines, 0 between isolated points.
+const LEAST_SLOPE: f64 = 1.2;
+/// Coarsening stops at so few cells.
+const FEWEST_CELLS: f64 = 2_000.0;
+/// Steps of coarsening at most: a factor of 32.
+const MOST_COARSENINGS: usize = 10;
 
 /// Count over edge, both as logarithms, for a surface.
 const SURFACE_SLOPE: f64 = -2.0;

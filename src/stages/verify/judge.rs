@@ -1,0 +1,73 @@
+//! From witnesses to a verdict. Host work on a few numbers per candidate.
+
+use nalgebra::{Matrix6, SymmetricEigen, Vector3};
+
+use super::{Agreement, Observation};
+use crate::stages::consensus::Support;
+
+/// Weights of the witnesses in the log-odds that a candidate is right: a logistic regression on candidates of
+/// simulated pairs of all kinds, right and wrong ones weighted equally per pair.
+const BIAS: f32 = -3.3;
+const OVERLAP_WEIGHT: f32 = 3.3;
+const IN_FRONT_WEIGHT: f32 = -57.0;
+const SUPPORT_WEIGHT: f32 = 1.7;
+/// The free-space witness may be mistaken about the viewpoint, so its veto is bounded.
+const MOST_IN_FRONT: f32 = 0.15;
+
+/// Log-odds that a candidate is right, from what the clouds and the matches say about it alone.
+pub fn log_odds(agreement: &Agreement, support: &Support) -> f32 {
+    let overlap = 0.5 * (agreement.source_overlap + agreement.target_overlap);
+    let in_front = 0.5 * (agreement.source_in_front + agreement.target_in_front);
+    BIAS + OVERLAP_WEIGHT * overlap
+        + IN_FRONT_WEIGHT * in_front.min(MOST_IN_FRONT)
+        + SUPPORT_WEIGHT * support.score.ln_1p()
+}
+
+/// Probability that the first of some distinct candidates is right, given the log-odds of each and that at most
+/// one is: its odds against all others' and against none being right.
+pub fn confidence(log_odds: &[f32]) -> f64 {
+    let odds: Vec<f64> = log_odds.iter().map(|x| f64::from(*x).exp()).collect();
+    odds.first().map_or(0.0, |first| first / (1.0 + odds.iter().sum::<f64>()))
+}
+
+/// A motion that the overlap does not determine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FreeMotion {
+    /// Rotation about this unit axis through the centre of the overlap, target coordinates.
+    Rotation(Vector3<f64>),
+    /// Translation along this unit axis, target coordinates.
+    Translation(Vector3<f64>),
+}
+
+/// A motion is unobserved when the mean squared cosine between it and the normals it would have to move against is
+/// below this: normals of a plane that are off by 3° leave 0.003.
+const LEAST_OBSERVED: f64 = 0.003;
+
+/// The motions that leave the overlapping surfaces on each other: the null directions of the normal matrix, with
+/// rotations in units of the overlap's radius (Gelfand et al., "Geometrically stable sampling", 3DIM 2003).
+pub fn free_motions(observation: &Observation) -> Vec<FreeMotion> {
+    if observation.count < 1.0 || observation.radius <= 0.0 {
+        return Vec::new();
+    }
+    let scale = |k: usize| if k < 3 { 1.0 / observation.radius } else { 1.0 };
+    let matrix = Matrix6::from_fn(|r, c| {
+        observation.normal_matrix[6 * r + c] * scale(r) * scale(c) / observation.count
+    });
+    let eigen = SymmetricEigen::new(matrix);
+    let mut order: Vec<usize> = (0..6).collect();
+    order.sort_by(|&a, &b| eigen.eigenvalues[a].total_cmp(&eigen.eigenvalues[b]));
+    order
+        .into_iter()
+        .filter(|&k| eigen.eigenvalues[k] < LEAST_OBSERVED)
+        .map(|k| {
+            let direction = eigen.eigenvectors.column(k);
+            let turn = Vector3::new(direction[0], direction[1], direction[2]);
+            let shift = Vector3::new(direction[3], direction[4], direction[5]);
+            if turn.norm() > shift.norm() {
+                FreeMotion::Rotation(turn.normalize())
+            } else {
+                FreeMotion::Translation(shift.normalize())
+            }
+        })
+        .collect()
+}
