@@ -3,6 +3,9 @@
 //! Built by binned surface-area heuristic, eight children a node and eight triangles a leaf, laid out so that
 //! the eight box tests and the eight triangle tests of a step become vector instructions.
 
+// One lane is an index into several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
 use nalgebra::Vector3;
 
 use super::mesh::Mesh;

@@ -262,13 +262,12 @@ impl Camera {
     /// The share of what the source's views see that some view of the target sees as well.
     fn forecast(&self, scene: &Scene, source: &Station, target: &Station) -> f64 {
         let points: Vec<_> =
-            source.views.iter().step_by(3).flat_map(|view| self.probe(scene, view, PROBE)).collect();
+            source.views.iter().step_by(2).flat_map(|view| self.probe(scene, view, PROBE)).collect();
         let seen = |sample: &&Sample| {
             let point = &sample.point;
             target
                 .views
                 .iter()
-                .step_by(2)
                 .any(|view| self.optics.depth_of(view, point).is_some() && scene.sees(&view.eye, point))
         };
         points.iter().filter(seen).count() as f64 / points.len().max(1) as f64

@@ -17,7 +17,7 @@ pub(super) enum Stage {
     /// Inside the outline.
     Room(Room),
     /// On the road.
-    Ground(Ground),
+    Ground(Box<Ground>),
     /// Around an object of this radius at the origin.
     Turntable(f32),
 }
@@ -54,7 +54,7 @@ impl Scene {
             }
             Kind::Lidar => {
                 let (mesh, ground) = street(&mut dice);
-                (mesh, Stage::Ground(ground))
+                (mesh, Stage::Ground(Box::new(ground)))
             }
             Kind::Object => {
                 let (mesh, radius) = object(&mut dice);
