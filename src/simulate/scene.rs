@@ -107,7 +107,7 @@ impl Scene {
 
 fn unevenness(dice: &mut Dice, stage: &Stage) -> Relief {
     let (amplitude, wavelength) = match stage {
-        Stage::Room(_) => (dice.between(0.0, 0.012), dice.between(0.1, 0.9)),
+        Stage::Room(_) => (dice.between(0.0, 0.008), dice.between(0.15, 0.9)),
         Stage::Ground(_) => (dice.between(0.0, 0.02), dice.between(0.5, 3.0)),
         Stage::Turntable(radius) => (dice.between(0.0, 0.02) * radius, dice.between(0.1, 0.5) * radius),
     };
