@@ -48,7 +48,7 @@ impl Dice {
 
     /// One of `0..n`; `n` is small beside 2³², so the modulo's bias does not show.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.0.next_u32() as u64 * n as u64 >> 32) as usize
+        ((u64::from(self.0.next_u32()) * n as u64) >> 32) as usize
     }
 
     /// One of `low..=high`.

@@ -20,7 +20,7 @@ const SCENES: u64 = 60;
 /// Second stations that are tried for a first one.
 const SECOND_STATIONS: usize = 16;
 /// A pair's overlap comes this near to the value drawn for it, while that is easy to reach.
-const TOLERANCE: f64 = 0.05;
+const TOLERANCE: f64 = 0.1;
 /// Pairs that count as not overlapping share less than this.
 const DISJOINT: f64 = 0.02;
 
@@ -317,7 +317,7 @@ fn search(
         let spread = bracket.draw(dice);
         let Some(station) = rig.second_station(scene, &source_station, spread, dice) else { continue };
         if let Some(forecast) = rig.forecast(scene, &source_station, &station) {
-            let margin = 0.08;
+            let margin = 0.03;
             if forecast < window.start - margin || forecast > window.end + margin {
                 bracket.narrow(spread, forecast > window.end);
                 continue;

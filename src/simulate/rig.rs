@@ -167,7 +167,7 @@ impl Camera {
         };
         let faults = Faults {
             constant: dice.between(0.0, 0.002),
-            quadratic: dice.between(0.0005, 0.003),
+            quadratic: dice.between(0.000_3, 0.002_2),
             correlated: dice.between(0.2, 0.8),
             step: dice.pick(&[0.0, 0.0015, 0.0029, 0.0029]),
             dropout: dice.between(0.0, 0.15),
@@ -182,14 +182,15 @@ impl Camera {
             height: (height * detail) as usize,
             tangent: dice.between(0.46, 0.62),
             near: dice.between(0.35, 0.6),
-            far: dice.between(3.2, 5.0),
-            faults: faults.scaled(noise),
+            far: if fused { dice.between(2.8, 4.0) } else { dice.between(3.0, 4.5) },
+            // A fused surface is the mean of tens of images: less noise is left than a few of them give.
+            faults: faults.scaled(if fused { 0.3 * noise } else { noise }),
         };
         Self {
             optics,
             views: if fused { dice.count(6, 14) } else { 1 },
-            span: dice.between(0.1, 1.0),
-            jitter: [dice.between(0.0, 0.004) * noise, dice.between(0.0, 0.005) * noise],
+            span: dice.between(0.1, 0.8),
+            jitter: [dice.between(0.0, 0.001_5) * noise, dice.between(0.0, 0.003) * noise],
             fuse: if fused { dice.pick(&[0.006, 0.006, 0.008]) / detail } else { 0.0 },
             roll: dice.between(0.0, 0.3),
         }
@@ -262,13 +263,12 @@ impl Camera {
     /// The share of what the source's views see that some view of the target sees as well.
     fn forecast(&self, scene: &Scene, source: &Station, target: &Station) -> f64 {
         let points: Vec<_> =
-            source.views.iter().step_by(3).flat_map(|view| self.probe(scene, view, PROBE)).collect();
+            source.views.iter().step_by(2).flat_map(|view| self.probe(scene, view, PROBE)).collect();
         let seen = |sample: &&Sample| {
             let point = &sample.point;
             target
                 .views
                 .iter()
-                .step_by(2)
                 .any(|view| self.optics.depth_of(view, point).is_some() && scene.sees(&view.eye, point))
         };
         points.iter().filter(seen).count() as f64 / points.len().max(1) as f64

@@ -17,7 +17,7 @@ pub(super) enum Stage {
     /// Inside the outline.
     Room(Room),
     /// On the road.
-    Ground(Ground),
+    Ground(Box<Ground>),
     /// Around an object of this radius at the origin.
     Turntable(f32),
 }
@@ -54,7 +54,7 @@ impl Scene {
             }
             Kind::Lidar => {
                 let (mesh, ground) = street(&mut dice);
-                (mesh, Stage::Ground(ground))
+                (mesh, Stage::Ground(Box::new(ground)))
             }
             Kind::Object => {
                 let (mesh, radius) = object(&mut dice);
@@ -107,7 +107,7 @@ impl Scene {
 
 fn unevenness(dice: &mut Dice, stage: &Stage) -> Relief {
     let (amplitude, wavelength) = match stage {
-        Stage::Room(_) => (dice.between(0.0, 0.012), dice.between(0.1, 0.9)),
+        Stage::Room(_) => (dice.between(0.0, 0.008), dice.between(0.15, 0.9)),
         Stage::Ground(_) => (dice.between(0.0, 0.02), dice.between(0.5, 3.0)),
         Stage::Turntable(radius) => (dice.between(0.0, 0.02) * radius, dice.between(0.1, 0.5) * radius),
     };

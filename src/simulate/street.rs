@@ -50,7 +50,7 @@ impl Ground {
     fn populate(&self, dice: &mut Dice, counts: &Counts, mesh: &mut Mesh) {
         let density = dice.between(0.5, 1.5);
         let road = self.road;
-        let bands: [(usize, fn(&mut Dice) -> Mesh, f32, f32, bool); 10] = [
+        let bands: [Band; 10] = [
             (counts.cars, car, road * 0.4, road + counts.parking, true),
             (counts.vans, van, road * 0.5, road + counts.parking * 0.5 + 1.0, true),
             (counts.trees, tree, road + 1.0, road + 28.0, false),
@@ -96,6 +96,9 @@ impl Ground {
         }
     }
 }
+
+/// How many of a thing stand how near and how far from the middle of the road, and whether along it.
+type Band = (usize, fn(&mut Dice) -> Mesh, f32, f32, bool);
 
 /// What a kind of place has, before its density is drawn.
 struct Counts {
