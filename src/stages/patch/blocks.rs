@@ -34,22 +34,14 @@ impl Blocks {
     pub fn new(points: &[Point], keypoints: &[Point], radius: f32) -> Self {
         let length = block_length(points, keypoints, radius);
         let cells = Cells::new(points, radius, length);
-        let block = |(i, part): (usize, &[Point])| Block::new(&cells, part, i * length);
-        let blocks = points.par_chunks(length).enumerate().map(block).collect();
+        let blocks = points.par_chunks(length).map(|part| Block::new(&cells, part)).collect();
         Self { blocks, cells, radius }
     }
 
-    /// Finds the first [`PATCH_CAPACITY`] points, in index order, within the radius of `centre`.
-    pub fn search(&self, centre: &Point, hits: &mut Hits) {
-        hits.indices.clear();
-        let reach = self.cells.reach(centre, self.radius);
-        for block in &self.blocks {
-            mark_hits(block, &self.cells, &reach, centre, self.radius * self.radius, &mut hits.marks);
-            hits.collect_marks(block);
-            if hits.indices.len() == PATCH_CAPACITY {
-                break;
-            }
-        }
+    /// Writes the first [`PATCH_CAPACITY`] offsets, in index order, of points within the radius of `centre` to the
+    /// front of `row`; returns their number.
+    pub fn gather(&self, centre: &Point, scratch: &mut Scratch, row: &mut [Point]) -> usize {
+        gather(self, centre, scratch, row)
     }
 }
 
@@ -73,47 +65,56 @@ fn squared_distance([x, y, z]: Point, centre: &Point) -> f32 {
     (dx * dx + dy * dy) + dz * dz
 }
 
-/// What one search finds; kept between searches for its memory.
-pub(super) struct Hits {
-    indices: Vec<u32>,
-    /// Bit `i`: the `i`-th point of the current block is a hit.
+/// Memory of a search, kept from one to the next.
+pub(super) struct Scratch {
+    /// Places of the hits in their block, in the order of the search.
+    hits: Vec<u32>,
+    /// Bit `i`: the `i`-th point of the block is a hit.
     marks: [u64; LARGEST_BLOCK / 64],
+    /// Number of hits in earlier words of `marks`.
+    before: [u32; LARGEST_BLOCK / 64],
+    /// Differences from the keypoint in index order, and a last entry for those that find no room.
+    offsets: [Point; PATCH_CAPACITY + 1],
 }
 
-impl Hits {
-    /// No hits.
+impl Scratch {
     pub fn new() -> Self {
-        Self { indices: Vec::with_capacity(PATCH_CAPACITY), marks: [0; LARGEST_BLOCK / 64] }
-    }
-
-    /// Ascending.
-    pub fn indices(&self) -> &[u32] {
-        &self.indices
-    }
-
-    /// Clears the marks; their indices go to the list, as far as there is room.
-    fn collect_marks(&mut self, block: &Block) {
-        for (word, first) in
-            self.marks[..block.length.div_ceil(64)].iter_mut().zip((block.first_index..).step_by(64))
-        {
-            let mut marks = std::mem::take(word);
-            while marks != 0 && self.indices.len() < PATCH_CAPACITY {
-                self.indices.push(first + marks.trailing_zeros());
-                marks &= marks - 1;
-            }
+        Self {
+            hits: vec![0; LARGEST_BLOCK + LANES],
+            marks: [0; LARGEST_BLOCK / 64],
+            before: [0; LARGEST_BLOCK / 64],
+            offsets: [[0.0; 3]; PATCH_CAPACITY + 1],
         }
     }
 }
 
+/// The numbers of the bits of every byte, ascending: packs the hits among eight points without a branch on any
+/// of them, since whether a point is a hit is hard to foretell.
+static CHOICES: [[u8; 8]; 256] = {
+    let mut choices = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut count) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                choices[byte][count] = bit;
+                count += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    choices
+};
+
 /// Points of consecutive indices, sorted by cell.
 struct Block {
-    first_index: u32,
     length: usize,
     /// Coordinates, and [`LANES`] unused entries, so that a run of points can be read in whole lanes.
     x: Vec<f32>,
     y: Vec<f32>,
     z: Vec<f32>,
-    /// Index minus `first_index`.
+    /// Index in the block before sorting.
     index: Vec<u32>,
     /// Cell `c` is `start[c]..start[c + 1]`.
     start: Vec<u32>,
@@ -121,7 +122,7 @@ struct Block {
 
 impl Block {
     /// A counting sort.
-    fn new(grid: &Cells, points: &[Point], first_index: usize) -> Self {
+    fn new(grid: &Cells, points: &[Point]) -> Self {
         let cells: Vec<u32> = points.iter().map(|point| grid.cell(point) as u32).collect();
         let mut start = vec![0u32; grid.count() + 1];
         for &cell in &cells {
@@ -140,50 +141,94 @@ impl Block {
             (x[place], y[place], z[place]) = (point[0], point[1], point[2]);
             index[place] = i as u32;
         }
-        Self { first_index: first_index as u32, length: points.len(), x, y, z, index, start }
+        Self { length: points.len(), x, y, z, index, start }
     }
 
-    /// Marks the hits among the points of `run`.
+    /// Lists the hits in the reach of a ball; returns their number.
     #[inline(always)]
-    fn mark(&self, run: std::ops::Range<usize>, centre: &Point, radius_squared: f32, marks: &mut [u64]) {
-        for begin in run.clone().step_by(LANES) {
-            let end = begin + LANES;
-            let (x, y, z) = (&self.x[begin..end], &self.y[begin..end], &self.z[begin..end]);
-            let mut within = 0u32;
-            for lane in 0..LANES {
-                let hit = squared_distance([x[lane], y[lane], z[lane]], centre) < radius_squared;
-                within |= u32::from(hit) << lane;
+    fn find(&self, reach: &Reach, centre: &Point, radius_squared: f32, hits: &mut [u32]) -> usize {
+        let mut found = 0;
+        reach.for_each_run(|cells| {
+            let run = self.start[*cells.start()] as usize..self.start[cells.end() + 1] as usize;
+            for begin in run.clone().step_by(LANES) {
+                let mut within = self.within(begin, centre, radius_squared);
+                if run.end < begin + LANES {
+                    within &= (1 << (run.end - begin)) - 1;
+                }
+                for half in [0, LANES / 2] {
+                    let chosen = (within >> half) as usize % CHOICES.len();
+                    let listed = &mut hits[found..found + LANES / 2];
+                    for (slot, choice) in listed.iter_mut().zip(&CHOICES[chosen]) {
+                        *slot = (begin + half) as u32 + u32::from(*choice);
+                    }
+                    found += chosen.count_ones() as usize;
+                }
             }
-            if run.end < end {
-                within &= (1 << (run.end - begin)) - 1;
-            }
-            let index = &self.index[begin..end];
-            while within != 0 {
-                let hit = index[within.trailing_zeros() as usize % LANES];
-                marks[hit as usize / 64] |= 1 << (hit % 64);
-                within &= within - 1;
-            }
+        });
+        found
+    }
+
+    /// Which of the [`LANES`] points from `begin` on lie within the ball, one bit each.
+    #[inline(always)]
+    fn within(&self, begin: usize, centre: &Point, radius_squared: f32) -> u32 {
+        let lanes = begin..begin + LANES;
+        let (x, y, z) = (&self.x[lanes.clone()], &self.y[lanes.clone()], &self.z[lanes]);
+        let mut within = 0;
+        for lane in 0..LANES {
+            let hit = squared_distance([x[lane], y[lane], z[lane]], centre) < radius_squared;
+            within |= u32::from(hit) << lane;
         }
+        within
+    }
+
+    /// Puts the differences of the listed hits in index order behind the first `taken`; returns how many there
+    /// are then. The place of a hit is the number of marks before its own.
+    #[inline(always)]
+    fn order(&self, centre: &Point, found: usize, taken: usize, scratch: &mut Scratch) -> usize {
+        let Scratch { hits, marks, before, offsets } = scratch;
+        let hits = &hits[..found];
+        for &hit in hits {
+            let index = self.index[hit as usize];
+            marks[index as usize / 64] |= 1 << (index % 64);
+        }
+        let words = self.length.div_ceil(64);
+        let mut count = taken as u32;
+        for (before, word) in before[..words].iter_mut().zip(&marks[..words]) {
+            *before = count;
+            count += word.count_ones();
+        }
+        for &hit in hits {
+            let hit = hit as usize;
+            let index = self.index[hit] as usize;
+            let earlier = marks[index / 64] & ((1 << (index % 64)) - 1);
+            let place = (before[index / 64] + earlier.count_ones()) as usize;
+            offsets[place.min(PATCH_CAPACITY)] =
+                [self.x[hit] - centre[0], self.y[hit] - centre[1], self.z[hit] - centre[2]];
+        }
+        marks[..words].fill(0);
+        count as usize
     }
 }
 
-/// Marks the hits of one block.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn mark_hits(
-    block: &Block,
-    cells: &Cells,
-    reach: &Reach,
-    centre: &Point,
-    radius_squared: f32,
-    marks: &mut [u64],
-) {
-    for z in reach.lowest[2]..=reach.highest[2] {
-        for y in reach.lowest[1]..=reach.highest[1] {
-            // The cells of a row follow each other, so their points are one run.
-            let row = cells.row(y, z);
-            let (first, last) = (row + reach.lowest[0], row + reach.highest[0]);
-            let run = block.start[first] as usize..block.start[last + 1] as usize;
-            block.mark(run, centre, radius_squared, marks);
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma+popcnt+bmi1+bmi2",
+    "x86_64+avx2+fma+popcnt+bmi1+bmi2"
+))]
+fn gather(blocks: &Blocks, centre: &Point, scratch: &mut Scratch, row: &mut [Point]) -> usize {
+    let reach = blocks.cells.reach(centre, blocks.radius);
+    let radius_squared = blocks.radius * blocks.radius;
+    let mut taken = 0;
+    for block in &blocks.blocks {
+        let found = block.find(&reach, centre, radius_squared, &mut scratch.hits);
+        taken = block.order(centre, found, taken, scratch);
+        if taken >= PATCH_CAPACITY {
+            taken = PATCH_CAPACITY;
+            break;
         }
     }
+    let (row, offsets) = (row[..taken].as_flattened_mut(), scratch.offsets[..taken].as_flattened());
+    for (scaled, offset) in row.iter_mut().zip(offsets) {
+        *scaled = offset / blocks.radius;
+    }
+    taken
 }
