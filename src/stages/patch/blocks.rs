@@ -38,10 +38,10 @@ impl Blocks {
         Self { blocks, cells, radius }
     }
 
-    /// Writes the first [`PATCH_CAPACITY`] offsets, in index order, of points within the radius of `centre` to the
-    /// front of `row`; returns their number.
-    pub fn gather(&self, centre: &Point, scratch: &mut Scratch, row: &mut [Point]) -> usize {
-        gather(self, centre, scratch, row)
+    /// The first [`PATCH_CAPACITY`] offsets, in index order, of points within the radius of `centre`, and their
+    /// number.
+    pub fn gather(&self, centre: &Point, scratch: &mut Scratch) -> ([Point; PATCH_CAPACITY], u32) {
+        gather(self, centre, scratch)
     }
 }
 
@@ -107,15 +107,31 @@ static CHOICES: [[u8; 8]; 256] = {
     choices
 };
 
+/// Lists `begin` plus the numbers of the bits set in `byte`, from `found` on; returns how many are listed then.
+#[inline(always)]
+fn list_lanes(byte: u32, begin: usize, list: &mut [u32], found: usize) -> usize {
+    let choices = &CHOICES[byte as usize % CHOICES.len()];
+    for (slot, &choice) in list[found..found + 8].iter_mut().zip(choices) {
+        *slot = begin as u32 + u32::from(choice);
+    }
+    found + byte.count_ones() as usize
+}
+
+/// A point and its index in its block before sorting.
+#[derive(Clone, Copy)]
+struct Indexed {
+    point: Point,
+    index: u32,
+}
+
 /// Points of consecutive indices, sorted by cell.
 struct Block {
-    length: usize,
     /// Coordinates, and [`LANES`] unused entries, so that a run of points can be read in whole lanes.
     x: Vec<f32>,
     y: Vec<f32>,
     z: Vec<f32>,
-    /// Index in the block before sorting.
-    index: Vec<u32>,
+    /// The same once more, as hits are read one by one.
+    points: Vec<Indexed>,
     /// Cell `c` is `start[c]..start[c + 1]`.
     start: Vec<u32>,
 }
@@ -132,39 +148,35 @@ impl Block {
             start[cell] += start[cell - 1];
         }
         let mut next = start.clone();
-        let room = points.len() + LANES;
-        let (mut x, mut y, mut z, mut index) =
-            (vec![0.0; room], vec![0.0; room], vec![0.0; room], vec![0; room]);
-        for (i, (&cell, point)) in cells.iter().zip(points).enumerate() {
-            let place = next[cell as usize] as usize;
-            next[cell as usize] += 1;
-            (x[place], y[place], z[place]) = (point[0], point[1], point[2]);
-            index[place] = i as u32;
+        let mut sorted = vec![Indexed { point: [0.0; 3], index: 0 }; points.len()];
+        for (index, (&cell, &point)) in (0..).zip(cells.iter().zip(points)) {
+            let place = &mut next[cell as usize];
+            sorted[*place as usize] = Indexed { point, index };
+            *place += 1;
         }
-        Self { length: points.len(), x, y, z, index, start }
+        let unused = std::iter::repeat_n(0.0, LANES);
+        let axis = |k: usize| sorted.iter().map(|entry| entry.point[k]).chain(unused.clone()).collect();
+        Self { x: axis(0), y: axis(1), z: axis(2), points: sorted, start }
     }
 
     /// Lists the hits in the reach of a ball; returns their number.
     #[inline(always)]
     fn find(&self, reach: &Reach, centre: &Point, radius_squared: f32, hits: &mut [u32]) -> usize {
         let mut found = 0;
-        reach.for_each_run(|cells| {
-            let run = self.start[*cells.start()] as usize..self.start[cells.end() + 1] as usize;
-            for begin in run.clone().step_by(LANES) {
-                let mut within = self.within(begin, centre, radius_squared);
-                if run.end < begin + LANES {
-                    within &= (1 << (run.end - begin)) - 1;
-                }
-                for half in [0, LANES / 2] {
-                    let chosen = (within >> half) as usize % CHOICES.len();
-                    let listed = &mut hits[found..found + LANES / 2];
-                    for (slot, choice) in listed.iter_mut().zip(&CHOICES[chosen]) {
-                        *slot = (begin + half) as u32 + u32::from(*choice);
+        for z in reach.layers() {
+            for y in reach.rows() {
+                let Some(cells) = reach.run(y, z) else { continue };
+                let run = self.start[*cells.start()] as usize..self.start[cells.end() + 1] as usize;
+                for begin in run.clone().step_by(LANES) {
+                    let mut within = self.within(begin, centre, radius_squared);
+                    if run.end < begin + LANES {
+                        within &= (1 << (run.end - begin)) - 1;
                     }
-                    found += chosen.count_ones() as usize;
+                    found = list_lanes(within & 0xff, begin, hits, found);
+                    found = list_lanes(within >> 8, begin + 8, hits, found);
                 }
             }
-        });
+        }
         found
     }
 
@@ -188,22 +200,22 @@ impl Block {
         let Scratch { hits, marks, before, offsets } = scratch;
         let hits = &hits[..found];
         for &hit in hits {
-            let index = self.index[hit as usize];
+            let index = self.points[hit as usize].index;
             marks[index as usize / 64] |= 1 << (index % 64);
         }
-        let words = self.length.div_ceil(64);
+        let words = self.points.len().div_ceil(64);
         let mut count = taken as u32;
         for (before, word) in before[..words].iter_mut().zip(&marks[..words]) {
             *before = count;
             count += word.count_ones();
         }
         for &hit in hits {
-            let hit = hit as usize;
-            let index = self.index[hit] as usize;
-            let earlier = marks[index / 64] & ((1 << (index % 64)) - 1);
-            let place = (before[index / 64] + earlier.count_ones()) as usize;
+            let Indexed { point, index } = self.points[hit as usize];
+            let word = index as usize / 64;
+            let earlier = marks[word] & ((1 << (index % 64)) - 1);
+            let place = (before[word] + earlier.count_ones()) as usize;
             offsets[place.min(PATCH_CAPACITY)] =
-                [self.x[hit] - centre[0], self.y[hit] - centre[1], self.z[hit] - centre[2]];
+                [point[0] - centre[0], point[1] - centre[1], point[2] - centre[2]];
         }
         marks[..words].fill(0);
         count as usize
@@ -214,7 +226,7 @@ impl Block {
     "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma+popcnt+bmi1+bmi2",
     "x86_64+avx2+fma+popcnt+bmi1+bmi2"
 ))]
-fn gather(blocks: &Blocks, centre: &Point, scratch: &mut Scratch, row: &mut [Point]) -> usize {
+fn gather(blocks: &Blocks, centre: &Point, scratch: &mut Scratch) -> ([Point; PATCH_CAPACITY], u32) {
     let reach = blocks.cells.reach(centre, blocks.radius);
     let radius_squared = blocks.radius * blocks.radius;
     let mut taken = 0;
@@ -226,9 +238,10 @@ fn gather(blocks: &Blocks, centre: &Point, scratch: &mut Scratch, row: &mut [Poi
             break;
         }
     }
-    let (row, offsets) = (row[..taken].as_flattened_mut(), scratch.offsets[..taken].as_flattened());
-    for (scaled, offset) in row.iter_mut().zip(offsets) {
+    let mut row = [[0.0; 3]; PATCH_CAPACITY];
+    let (scaled, offsets) = (row[..taken].as_flattened_mut(), scratch.offsets[..taken].as_flattened());
+    for (scaled, offset) in scaled.iter_mut().zip(offsets) {
         *scaled = offset / blocks.radius;
     }
-    taken
+    (row, taken as u32)
 }

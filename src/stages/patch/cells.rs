@@ -86,22 +86,29 @@ pub(super) struct Reach<'a> {
 }
 
 impl Reach<'_> {
-    /// The runs of cells that the ball may touch, as ranges in the order of the cells.
+    /// The layers that the ball may touch.
     #[inline(always)]
-    pub fn for_each_run(&self, mut visit: impl FnMut(RangeInclusive<usize>)) {
-        for z in self.range(2, self.radius) {
-            for y in self.range(1, self.radius) {
-                let (aside_y, aside_z) = (self.aside(1, y), self.aside(2, z));
-                let squared = self.radius * self.radius - aside_y * aside_y - aside_z * aside_z;
-                // Without cells everything here is NaN or zero, and the only run is visited.
-                if squared < 0.0 {
-                    continue;
-                }
-                let row = self.cells.row(y, z);
-                let run = self.range(0, squared.sqrt() + SLACK);
-                visit(row + run.start()..=row + run.end());
-            }
+    pub fn layers(&self) -> RangeInclusive<usize> {
+        self.range(2, self.radius)
+    }
+
+    /// The rows of each layer that the ball may touch.
+    #[inline(always)]
+    pub fn rows(&self) -> RangeInclusive<usize> {
+        self.range(1, self.radius)
+    }
+
+    /// The cells of row `y` of layer `z` that the ball may touch.
+    #[inline(always)]
+    pub fn run(&self, y: usize, z: usize) -> Option<RangeInclusive<usize>> {
+        let (aside_y, aside_z) = (self.aside(1, y), self.aside(2, z));
+        let squared = self.radius * self.radius - aside_y * aside_y - aside_z * aside_z;
+        // Without cells everything here is NaN or zero, and the only cell is searched.
+        if squared < 0.0 {
+            return None;
         }
+        let (row, run) = (self.cells.row(y, z), self.range(0, squared.sqrt() + SLACK));
+        Some(row + run.start()..=row + run.end())
     }
 
     /// The cells along axis `k` within `distance` of the centre.

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::blocks::{Blocks, Scratch};
-use super::{GatherPatches, PATCH_CAPACITY, Patches, radii};
+use super::{GatherPatches, Patches, radii};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
@@ -30,11 +30,9 @@ impl GatherPatches for Cpu {
 
 fn gather(points: &[Point], keypoints: &[Point], radius: f32) -> Patches<Cpu> {
     let blocks = Blocks::new(points, keypoints, radius);
-    let mut offsets = vec![[0.0; 3]; keypoints.len() * PATCH_CAPACITY];
-    let mut count = vec![0; keypoints.len()];
-    let rows = offsets.par_chunks_mut(PATCH_CAPACITY).zip(&mut count).zip(keypoints);
-    rows.for_each_init(Scratch::new, |scratch, ((row, count), keypoint)| {
-        *count = blocks.gather(keypoint, scratch, row) as u32;
-    });
-    Patches { offsets, count, radius }
+    let (mut rows, mut count) = (Vec::new(), Vec::new());
+    let patches =
+        keypoints.par_iter().map_init(Scratch::new, |scratch, keypoint| blocks.gather(keypoint, scratch));
+    patches.unzip_into_vecs(&mut rows, &mut count);
+    Patches { offsets: rows.into_flattened(), count, radius }
 }
