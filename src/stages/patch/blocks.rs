@@ -11,16 +11,15 @@ use rayon::prelude::*;
 use super::PATCH_CAPACITY;
 use super::cells::{Cells, Reach};
 use crate::cloud::Point;
+use crate::stages::sample::lanes::{BITS, LANES};
 
 /// Share of a typical patch that one block is to fill: small blocks waste little on dense balls, large blocks
 /// visit few cells.
-const FILL_PER_BLOCK: f64 = 0.6;
+const FILL_PER_BLOCK: f64 = 0.4;
 /// Fewest points of a block.
-const SMALLEST_BLOCK: usize = 1 << 11;
+const SMALLEST_BLOCK: usize = 1 << 10;
 /// Most points of a block.
 const LARGEST_BLOCK: usize = 1 << 15;
-/// Points that are tested together.
-const LANES: usize = 16;
 
 /// A cloud, ready for ball queries of one radius.
 pub(super) struct Blocks {
@@ -86,6 +85,11 @@ impl Scratch {
             offsets: [[0.0; 3]; PATCH_CAPACITY + 1],
         }
     }
+}
+
+#[inline(always)]
+fn lanes(values: &[f32], begin: usize) -> &[f32; LANES] {
+    values[begin..].first_chunk().expect("runs end before the unused entries")
 }
 
 /// The numbers of the bits of every byte, ascending: packs the hits among eight points without a branch on any
@@ -183,12 +187,11 @@ impl Block {
     /// Which of the [`LANES`] points from `begin` on lie within the ball, one bit each.
     #[inline(always)]
     fn within(&self, begin: usize, centre: &Point, radius_squared: f32) -> u32 {
-        let lanes = begin..begin + LANES;
-        let (x, y, z) = (&self.x[lanes.clone()], &self.y[lanes.clone()], &self.z[lanes]);
+        let (x, y, z) = (lanes(&self.x, begin), lanes(&self.y, begin), lanes(&self.z, begin));
         let mut within = 0;
         for lane in 0..LANES {
             let hit = squared_distance([x[lane], y[lane], z[lane]], centre) < radius_squared;
-            within |= u32::from(hit) << lane;
+            within |= if hit { BITS[lane] } else { 0 };
         }
         within
     }

@@ -11,13 +11,12 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::SampleFarthest;
+use super::lanes::{BITS, LANES};
 use super::order::nearby_first;
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 
-/// Lanes that are worked on together, a wide vector register.
-const LANES: usize = 16;
 /// Points of one bucket.
 const BUCKET: usize = 4 * LANES;
 
@@ -74,10 +73,10 @@ impl Tree {
     #[inline(always)]
     fn update(&mut self, chosen: &Point) {
         for (i, upper) in self.upper.iter_mut().enumerate() {
-            for lane in lanes(upper.reached_by(chosen)) {
+            for lane in set_lanes(upper.reached_by(chosen)) {
                 let block = LANES * i + lane;
                 let lower = &mut self.lower[block];
-                for lane in lanes(lower.reached_by(chosen)) {
+                for lane in set_lanes(lower.reached_by(chosen)) {
                     lower.furthest[lane] = self.buckets[LANES * block + lane].update(chosen);
                 }
                 upper.furthest[lane] = largest(&lower.furthest);
@@ -96,8 +95,8 @@ impl Tree {
     fn first_at(&self, squared: f32) -> u32 {
         let mut first = u32::MAX;
         for (i, upper) in self.upper.iter().enumerate() {
-            for block in lanes(equal(&upper.furthest, squared)).map(|lane| LANES * i + lane) {
-                for lane in lanes(equal(&self.lower[block].furthest, squared)) {
+            for block in set_lanes(equal(&upper.furthest, squared)).map(|lane| LANES * i + lane) {
+                for lane in set_lanes(equal(&self.lower[block].furthest, squared)) {
                     first = first.min(self.buckets[LANES * block + lane].first_at(squared));
                 }
             }
@@ -184,13 +183,14 @@ impl Boxes {
     /// The boxes in which `chosen` may change a distance, one bit each.
     #[inline(always)]
     fn reached_by(&self, chosen: &Point) -> u32 {
-        let mut reached = [false; LANES];
+        let mut reached = 0;
         for lane in 0..LANES {
             let [dx, dy, dz] =
                 [0, 1, 2].map(|k| outside(chosen[k], self.lowest[k][lane], self.highest[k][lane]));
-            reached[lane] = (dx * dx + dy * dy) + dz * dz < self.furthest[lane];
+            let nearer = (dx * dx + dy * dy) + dz * dz < self.furthest[lane];
+            reached |= if nearer { BITS[lane] } else { 0 };
         }
-        mask(&reached)
+        reached
     }
 }
 
@@ -228,21 +228,16 @@ fn largest<const N: usize>(values: &[f32; N]) -> f32 {
 /// The lanes whose value is `value`, one bit each.
 #[inline(always)]
 fn equal(values: &[f32; LANES], value: f32) -> u32 {
-    mask(&values.map(|x| x == value))
-}
-
-#[inline(always)]
-fn mask(lanes: &[bool; LANES]) -> u32 {
-    let mut mask = 0;
+    let mut equal = 0;
     for lane in 0..LANES {
-        mask |= u32::from(lanes[lane]) << lane;
+        equal |= if values[lane] == value { BITS[lane] } else { 0 };
     }
-    mask
+    equal
 }
 
 /// The numbers of the bits that are set, ascending.
 #[inline(always)]
-fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
+fn set_lanes(mut mask: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lane = mask.trailing_zeros() as usize;
         mask &= mask.wrapping_sub(1);
