@@ -62,7 +62,7 @@ impl Tree {
     fn new(points: &[Point]) -> Self {
         let order = nearby_first(points);
         let buckets: Vec<Bucket> = order.par_chunks(BUCKET).map(|part| Bucket::new(points, part)).collect();
-        let bounds: Vec<[Point; 2]> = buckets.iter().map(Bucket::bounds).collect();
+        let bounds: Vec<[Point; 2]> = buckets.par_iter().map(Bucket::bounds).collect();
         let lower: Vec<Boxes> = bounds.chunks(LANES).map(Boxes::new).collect();
         let bounds: Vec<[Point; 2]> = lower.iter().map(Boxes::bounds).collect();
         let upper = bounds.chunks(LANES).map(Boxes::new).collect();
@@ -127,7 +127,10 @@ impl Bucket {
     /// Lowest and highest corner.
     fn bounds(&self) -> [Point; 2] {
         let axes = [&self.x, &self.y, &self.z];
-        [f32::min, f32::max].map(|pick| axes.map(|axis| axis.iter().copied().fold(axis[0], pick)))
+        [
+            axes.map(|axis| axis.iter().fold(axis[0], |a, &b| smaller(a, b))),
+            axes.map(|axis| axis.iter().fold(axis[0], |a, &b| larger(a, b))),
+        ]
     }
 
     /// Takes the new sample `chosen` into account; returns the largest of the squared distances.
@@ -175,8 +178,8 @@ impl Boxes {
     /// Lowest and highest corner of all.
     fn bounds(&self) -> [Point; 2] {
         [
-            self.lowest.map(|axis| axis.into_iter().fold(axis[0], f32::min)),
-            self.highest.map(|axis| axis.into_iter().fold(axis[0], f32::max)),
+            self.lowest.map(|axis| axis.into_iter().fold(axis[0], smaller)),
+            self.highest.map(|axis| axis.into_iter().fold(axis[0], larger)),
         ]
     }
 
@@ -198,6 +201,11 @@ impl Boxes {
 #[inline(always)]
 fn outside(x: f32, low: f32, high: f32) -> f32 {
     larger(larger(low - x, x - high), 0.0)
+}
+
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }
 
 #[inline(always)]
