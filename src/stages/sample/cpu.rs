@@ -187,11 +187,11 @@ impl Boxes {
     #[inline(always)]
     fn reached_by(&self, chosen: &Point) -> u32 {
         let mut reached = 0;
-        for lane in 0..LANES {
+        for (lane, bit) in BITS.into_iter().enumerate() {
             let [dx, dy, dz] =
                 [0, 1, 2].map(|k| outside(chosen[k], self.lowest[k][lane], self.highest[k][lane]));
             let nearer = (dx * dx + dy * dy) + dz * dz < self.furthest[lane];
-            reached |= if nearer { BITS[lane] } else { 0 };
+            reached |= if nearer { bit } else { 0 };
         }
         reached
     }
@@ -236,11 +236,7 @@ fn largest<const N: usize>(values: &[f32; N]) -> f32 {
 /// The lanes whose value is `value`, one bit each.
 #[inline(always)]
 fn equal(values: &[f32; LANES], value: f32) -> u32 {
-    let mut equal = 0;
-    for lane in 0..LANES {
-        equal |= if values[lane] == value { BITS[lane] } else { 0 };
-    }
-    equal
+    values.iter().zip(BITS).fold(0, |equal, (x, bit)| equal | if *x == value { bit } else { 0 })
 }
 
 /// The numbers of the bits that are set, ascending.

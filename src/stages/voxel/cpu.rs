@@ -93,9 +93,7 @@ impl Cell {
     }
 
     fn add(&mut self, point: &Point) {
-        for k in 0..3 {
-            self.sum[k] += point[k] - self.centre[k];
-        }
+        self.sum = [0, 1, 2].map(|k| self.sum[k] + (point[k] - self.centre[k]));
         self.count += 1;
     }
 
