@@ -2,6 +2,7 @@
 
 use multiversion::multiversion;
 
+use super::lanes::floor;
 use crate::cloud::Point;
 use crate::stages::voxel::bounds::Bounds;
 
@@ -51,8 +52,9 @@ impl Cells {
 
     #[inline(always)]
     fn coordinate(&self, point: &Point, k: usize) -> u32 {
-        let last = (1 << AXIS_BITS) - 1;
-        (((point[k] - self.lowest[k]) * self.per_unit) as i32).clamp(0, last) as u32
+        let (cell, last) = ((point[k] - self.lowest[k]) * self.per_unit, ((1 << AXIS_BITS) - 1) as f32);
+        let cell = if cell > 0.0 { cell } else { 0.0 };
+        floor(if cell < last { cell } else { last })
     }
 }
 

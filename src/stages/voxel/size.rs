@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::bounds::Bounds;
-use super::grid::{CELLS_PER_AXIS, Grid};
+use super::grid::{BLOCK, CELLS_PER_AXIS, Grid};
 use crate::cloud::Point;
 
 /// An edge is good enough when its count is within this factor of the target.
@@ -24,7 +24,7 @@ pub(super) fn voxel_size(points: &[Point], wanted: usize) -> f32 {
     }
     let count = |edge: f64| count_cells(points, &Grid::new(&bounds, edge as f32));
     let finest = longest / f64::from(CELLS_PER_AXIS);
-    let target = (wanted.max(1) as f64).min(LARGEST_SHARE * count(finest));
+    let target = target(points, wanted.max(1), &Grid::new(&bounds, finest as f32));
     let search = Search { target, low: finest, high: 2.0 * longest, latest: None, slope: SURFACE_SLOPE };
     let edge = search.run(longest / 32.0, count);
     coarsen_to_surface(edge, count) as f32
@@ -52,6 +52,14 @@ const LEAST_SLOPE: f64 = 1.2;
 const FEWEST_CELLS: f64 = 2_000.0;
 /// Steps of coarsening at most: a factor of 32.
 const MOST_COARSENINGS: usize = 10;
+
+/// The number of cells to aim at: `wanted`, or less where there are too few points that `finest` tells apart.
+fn target(points: &[Point], wanted: usize, finest: &Grid) -> f64 {
+    let possible = |points: &[Point]| LARGEST_SHARE * count_cells(points, finest);
+    // A few points mostly settle it.
+    let some = &points[..points.len().min(2 * wanted)];
+    if possible(some) >= wanted as f64 { wanted as f64 } else { possible(points).min(wanted as f64) }
+}
 
 /// Count over edge, both as logarithms, for a surface.
 const SURFACE_SLOPE: f64 = -2.0;
@@ -146,19 +154,12 @@ fn union(mut a: Vec<u64>, b: Vec<u64>) -> Vec<u64> {
     a
 }
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma",
-    "x86_64+avx2+fma"
-))]
 fn mark_cells(points: &[Point], grid: &Grid, sketch: &mut [u64]) {
-    const BLOCK: usize = 256;
-    let mut bits = [0u32; BLOCK];
+    let mut places = [0; BLOCK];
     for block in points.chunks(BLOCK) {
-        for (bit, point) in bits.iter_mut().zip(block) {
-            *bit = (grid.place(point) >> (64 - SKETCH_BITS)) as u32;
-        }
-        for bit in &bits[..block.len()] {
-            sketch[(bit >> 6) as usize] |= 1 << (bit & 63);
+        for place in grid.places(block, &mut places) {
+            let bit = place >> (u64::BITS - SKETCH_BITS);
+            sketch[(bit / 64) as usize] |= 1 << (bit % 64);
         }
     }
 }
