@@ -41,7 +41,7 @@ fn check<B: GatherPatches>(backend: &B) {
         ("infinite", room.clone(), room[..5].to_vec(), f32::INFINITY),
         ("keypoints that are no points", room.clone(), outside.clone(), 0.8),
         ("keypoints that are no points, large balls", room.clone(), outside, 5.0),
-        ("lattice, points on the border of the ball", lattice(20), lattice(20), 3.0),
+        ("lattice, points on the border of the ball", lattice(20), lattice(20)[3000..3300].to_vec(), 3.0),
         ("far from the origin", room.iter().map(|p| p.map(|x| x + 5e4)).collect(), vec![[50001.0; 3]], 0.8),
         ("huge", cube(3000, 3e38, 2), cube(20, 3e38, 2), 1e38),
         ("large", cube(3000, 3e18, 2), cube(20, 3e18, 2), 1e18),
@@ -87,7 +87,7 @@ fn check_radii<B: GatherPatches>(backend: &B) {
         (room(100, 1), room(10, 2)),
         (vec![[1.0; 3]; 50], vec![[1.0; 3]; 50]),
         (vec![[1.0; 3]], vec![[2.0; 3]]),
-        (lattice(15), lattice(15)),
+        (lattice(12), lattice(12)),
         (cube(500, 3e38, 1), cube(30, 3e38, 2)),
         (cube(500, 1e-30, 1), cube(30, 1e-30, 2)),
     ] {

@@ -2,8 +2,8 @@
 //!
 //! The cloud is cut into blocks of consecutive indices, each block sorted into grid cells. A ball looks at block
 //! after block and stops when its patch is full; since points come in random order, a large ball is full after
-//! the first blocks, however large the cloud. Inside a block the hits are marked in a bit set, which hands them
-//! back in index order.
+//! the first blocks, however large the cloud. Inside a block the hits come cell by cell; they are marked in a bit
+//! set, and the number of marks before its own is a hit's place in index order.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -40,7 +40,8 @@ impl Blocks {
     /// The first [`PATCH_CAPACITY`] offsets, in index order, of points within the radius of `centre`, and their
     /// number.
     pub fn gather(&self, centre: &Point, scratch: &mut Scratch) -> ([Point; PATCH_CAPACITY], u32) {
-        gather(self, centre, scratch)
+        let count = gather(self, centre, scratch);
+        (*scratch.offsets.first_chunk().expect("the scratch holds a patch"), count)
     }
 }
 
@@ -87,6 +88,7 @@ impl Scratch {
     }
 }
 
+/// The [`LANES`] values from `begin` on.
 #[inline(always)]
 fn lanes(values: &[f32], begin: usize) -> &[f32; LANES] {
     values[begin..].first_chunk().expect("runs end before the unused entries")
@@ -225,11 +227,12 @@ impl Block {
     }
 }
 
+/// The work of [`Blocks::gather`]: leaves the patch at the front of `scratch.offsets` and returns its length.
 #[multiversion(targets(
     "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma+popcnt+bmi1+bmi2",
     "x86_64+avx2+fma+popcnt+bmi1+bmi2"
 ))]
-fn gather(blocks: &Blocks, centre: &Point, scratch: &mut Scratch) -> ([Point; PATCH_CAPACITY], u32) {
+fn gather(blocks: &Blocks, centre: &Point, scratch: &mut Scratch) -> u32 {
     let reach = blocks.cells.reach(centre, blocks.radius);
     let radius_squared = blocks.radius * blocks.radius;
     let mut taken = 0;
@@ -241,10 +244,10 @@ fn gather(blocks: &Blocks, centre: &Point, scratch: &mut Scratch) -> ([Point; PA
             break;
         }
     }
-    let mut row = [[0.0; 3]; PATCH_CAPACITY];
-    let (scaled, offsets) = (row[..taken].as_flattened_mut(), scratch.offsets[..taken].as_flattened());
-    for (scaled, offset) in scaled.iter_mut().zip(offsets) {
-        *scaled = offset / blocks.radius;
+    let (offsets, unused) = scratch.offsets.split_at_mut(taken);
+    for offset in offsets.as_flattened_mut() {
+        *offset /= blocks.radius;
     }
-    (row, taken as u32)
+    unused.fill([0.0; 3]);
+    taken as u32
 }

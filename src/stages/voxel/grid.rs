@@ -56,7 +56,7 @@ pub(super) const BLOCK: usize = 256;
 ))]
 fn places_of_block(grid: &Grid, points: &[Point], places: &mut [u64; BLOCK]) {
     for (points, places) in points.chunks(LANES).zip(places.as_chunks_mut().0) {
-        let mut lanes = [[0.0; 3]; LANES];
+        let mut lanes = [grid.lowest; LANES];
         lanes[..points.len()].copy_from_slice(points);
         *places = places_of_lanes(grid, &lanes);
     }

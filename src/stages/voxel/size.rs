@@ -1,16 +1,24 @@
 //! The search for the cell edge that leaves a wanted number of points.
 
+use std::ops::RangeInclusive;
+
 use rayon::prelude::*;
 
 use super::bounds::Bounds;
 use super::grid::{BLOCK, CELLS_PER_AXIS, Grid};
 use crate::cloud::Point;
 
+/// Count over edge, both as logarithms, for a surface.
+const SURFACE_SLOPE: f64 = -2.0;
+/// Slopes to be believed: between those of a line and of a solid, and a little more.
+const SLOPES: RangeInclusive<f64> = -3.5..=-0.7;
 /// An edge is good enough when its count is within this factor of the target.
 const TOLERANCE: f64 = 1.08;
 /// Share of the distinct points that is asked for where the cloud is too small for the wanted number.
 const LARGEST_SHARE: f64 = 0.75;
-/// Most counts of one search. Real clouds need three or four.
+/// A bracket this narrow holds a jump of the count (a lattice has such), not the target.
+const FINEST_BRACKET: f64 = 1.002;
+/// Most counts of one search. Scans need two or three.
 const MOST_STEPS: usize = 40;
 /// Steps after which a search that does not settle halves its bracket instead.
 const STEPS_BEFORE_BISECTION: usize = 10;
@@ -61,9 +69,6 @@ fn target(points: &[Point], wanted: usize, finest: &Grid) -> f64 {
     if possible(some) >= wanted as f64 { wanted as f64 } else { possible(points).min(wanted as f64) }
 }
 
-/// Count over edge, both as logarithms, for a surface.
-const SURFACE_SLOPE: f64 = -2.0;
-
 /// A secant search on logarithms of edge and count, kept inside a bracket. Edges enter only as ratios, so the
 /// answer scales with the cloud.
 struct Search {
@@ -74,6 +79,7 @@ struct Search {
     high: f64,
     /// The last edge and its count.
     latest: Option<(f64, f64)>,
+    /// Count over edge, both as logarithms, as far as known.
     slope: f64,
 }
 
@@ -91,6 +97,9 @@ impl Search {
                 break;
             }
             self.learn(edge, cells);
+            if self.high / self.low < FINEST_BRACKET {
+                break;
+            }
             edge = self.next_edge(edge, cells, step);
         }
         best.1
@@ -105,7 +114,7 @@ impl Search {
         if let Some((edge_before, cells_before)) = self.latest {
             let slope = (cells / cells_before).ln() / (edge / edge_before).ln();
             if slope.is_finite() {
-                self.slope = slope.clamp(-3.5, -0.7);
+                self.slope = slope.clamp(*SLOPES.start(), *SLOPES.end());
             }
         }
         self.latest = Some((edge, cells));
@@ -124,7 +133,7 @@ impl Search {
 /// Bits of the sketch that counts cells: 256 KiB, which stays in a core's cache.
 const SKETCH_BITS: u32 = 21;
 /// Points that one task puts into a sketch.
-const POINTS_PER_TASK: usize = 1 << 16;
+const POINTS_PER_TASK: usize = 1 << 15;
 
 /// The number of occupied cells, by linear counting: every cell sets the bit at its hash, and the share of bits
 /// still clear tells how many cells there were, collisions included. Off by 0.05 % (one standard deviation) up
