@@ -2,10 +2,24 @@
 
 mod room;
 
+use std::collections::HashMap;
+
 use coregister::backend::Cpu;
+use coregister::cloud::Point;
 use coregister::stages::voxel::VoxelDownsample;
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
+
+/// What the parts and tables are measured against: sums in one hash map of the standard library.
+fn brute_force(points: &[Point], size: f32) -> Vec<Point> {
+    let mut cells = HashMap::<[i32; 3], (Point, f32)>::new();
+    for point in points {
+        let (sum, count) = cells.entry(point.map(|x| (x / size).floor() as i32)).or_default();
+        *sum = [0, 1, 2].map(|k| sum[k] + point[k]);
+        *count += 1.0;
+    }
+    cells.into_values().map(|(sum, count)| sum.map(|x| x / count)).collect()
+}
 
 fn voxel(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("voxel");
@@ -20,6 +34,10 @@ fn voxel(criterion: &mut Criterion) {
             bencher.iter(|| cpu.voxel_downsample(black_box(&scan), size));
         });
     }
+    group.sample_size(20);
+    group.bench_function("downsample 300k, one hash map", |bencher| {
+        bencher.iter(|| brute_force(black_box(&scan), 0.07));
+    });
 }
 
 criterion_group!(benches, voxel);

@@ -61,7 +61,10 @@ fn main() {
         let mut stats = vec![];
         let mut matches = 0;
         for r in &radii {
-            let (fs, ft) = (pipeline.describe(&ps, *r, &mut scratch).unwrap(), pipeline.describe(&pt, *r, &mut scratch).unwrap());
+            let (fs, ft) = (
+                pipeline.describe(&ps, *r, &mut scratch).unwrap(),
+                pipeline.describe(&pt, *r, &mut scratch).unwrap(),
+            );
             let h = pipeline.propose(&ps, &fs, &pt, &ft, &mut scratch).unwrap();
             matches += h.source.len();
             let mut good = 0;
@@ -89,7 +92,8 @@ fn main() {
             );
             stats.push(ir);
         }
-        let (c, answer) = pipeline.register_with_candidates(&pair, &mut timings).unwrap();
+        let answer = pipeline.register(&pair, &mut timings).unwrap();
+        let c = answer.candidates.clone();
         let spent = start.elapsed().as_secs_f64();
         let errors: Vec<(f64, f64)> = c
             .iter()
@@ -110,13 +114,46 @@ fn main() {
             for i in 0..errors.len() {
                 let a = c[i].agreement;
                 let correct = errors[i].0 < rre && errors[i].1 < rte && !set.ends_with("none");
-                writeln!(f, "{set},{},{},{i},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}", &row[1], &row[4], a.source_overlap, a.target_overlap, a.source_in_front, a.target_in_front, a.source_in_view, a.target_in_view, a.rmse / spacing, c[i].support.count, c[i].support.score, matches, ps.viewpoint.unevenness, pt.viewpoint.unevenness, errors[i].0, errors[i].1, correct as u8).unwrap();
+                writeln!(
+                    f,
+                    "{set},{},{},{i},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+                    &row[1],
+                    &row[4],
+                    a.source_overlap,
+                    a.target_overlap,
+                    a.source_in_front,
+                    a.target_in_front,
+                    a.source_in_view,
+                    a.target_in_view,
+                    a.rmse / spacing,
+                    c[i].support.count,
+                    c[i].support.score,
+                    matches,
+                    ps.viewpoint.unevenness,
+                    pt.viewpoint.unevenness,
+                    errors[i].0,
+                    errors[i].1,
+                    correct as u8
+                )
+                .unwrap();
             }
         }
         let first = errors.iter().position(|e| e.0 < rre && e.1 < rte);
         let ok = first == Some(0);
-        let final_error = { let f = pair.to_file_frames(&coregister::pipeline::to_rigid(&answer.pose)); (f.angle_to(&truth).to_degrees(), f.distance_to(&truth)) };
-        println!("@ {set} {} {} conf {:.4} ok {} err {:.2} {:.3} free {:?}", &row[1], &row[4], answer.confidence, (final_error.0 < rre && final_error.1 < rte && !set.ends_with("none")) as u8, final_error.0, final_error.1, coregister::stages::verify::judge::free_motions(&answer.observation).len());
+        let final_error = {
+            let f = pair.to_file_frames(&coregister::pipeline::to_rigid(&answer.pose));
+            (f.angle_to(&truth).to_degrees(), f.distance_to(&truth))
+        };
+        println!(
+            "@ {set} {} {} conf {:.4} ok {} err {:.2} {:.3} free {:?}",
+            &row[1],
+            &row[4],
+            answer.confidence,
+            (final_error.0 < rre && final_error.1 < rte && !set.ends_with("none")) as u8,
+            final_error.0,
+            final_error.1,
+            coregister::stages::verify::judge::free_motions(&answer.observation).len()
+        );
         stats.extend([ok as u8 as f64, first.is_some() as u8 as f64, spent]);
         if !quiet {
             println!(

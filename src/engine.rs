@@ -53,7 +53,9 @@ fn check(config: &Config) -> Result<()> {
     if let Gravity::Axis(axis) = config.gravity
         && !(axis.iter().all(|x| x.is_finite()) && axis.iter().any(|x| *x != 0.0))
     {
-        return Err(Error::Config(format!("the gravity axis must be three numbers, not all zero, not {axis:?}")));
+        return Err(Error::Config(format!(
+            "the gravity axis must be three numbers, not all zero, not {axis:?}"
+        )));
     }
     match config.device {
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
@@ -68,7 +70,7 @@ fn report(pair: &CanonicalPair, answer: &Answer, config: &Config, timings: Timin
     let target_from_canonical = pair.target.cloud_from_canonical.rotation;
     let free = judge::free_motions(&answer.observation);
     let (status, reason) = verdict(answer, &free);
-    let overlap = answer.candidate.map_or(0.0, |c| c.agreement.source_overlap);
+    let overlap = answer.candidates.first().map_or(0.0, |c| c.agreement.source_overlap);
     let count = answer.observation.count.max(1.0);
     let rmse = (answer.observation.squares / count).sqrt() * pair.unit;
     Registration {
@@ -77,7 +79,7 @@ fn report(pair: &CanonicalPair, answer: &Answer, config: &Config, timings: Timin
         reason,
         confidence: answer.confidence,
         overlap: f64::from(overlap),
-        inliers: answer.candidate.map_or(0, |c| c.support.count as usize),
+        inliers: answer.candidates.first().map_or(0, |c| c.support.count as usize),
         inlier_rmse: rmse,
         information: information(answer, &target_from_canonical, pair.unit, rmse),
         unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
@@ -88,7 +90,7 @@ fn report(pair: &CanonicalPair, answer: &Answer, config: &Config, timings: Timin
 }
 
 fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
-    if answer.candidate.is_none() {
+    if answer.candidates.is_empty() {
         return (Status::Rejected, "no part of one cloud resembles a part of the other".into());
     }
     if !free.is_empty() {

@@ -34,6 +34,11 @@ const CANDIDATES: usize = 64;
 /// Points of each cloud on which candidates are compared.
 const SAMPLES: usize = 2_000;
 
+/// Candidates are different when they move the cloud further apart than this, in voxels.
+const DISTINCT: f32 = 10.0;
+/// No further scale is looked at once the best candidate is as sure as this.
+const SURE: f64 = 0.99;
+
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
     /// Where the stages run.
@@ -81,35 +86,33 @@ pub struct Answer {
     pub pose: Pose,
     /// Probability that it is right.
     pub confidence: f64,
-    /// The best candidate behind it; `None` when no two keypoints matched.
-    pub candidate: Option<Candidate>,
+    /// All candidates, best first; empty when no two keypoints matched.
+    pub candidates: Vec<Candidate>,
     /// What the overlap says about the pose.
     pub observation: Observation,
 }
 
 impl<B: Backend> Pipeline<B> {
-    /// The method: describe both clouds at every scale, let every match propose a pose and every match judge it,
-    /// refine the best few on the clouds, and let the clouds choose.
+    /// The method: describe both clouds, let every match propose a pose and every match judge it, refine the best few
+    /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
     pub fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
-        self.register_with_candidates(pair, timings).map(|x| x.1)
-    }
-    /// Lab.
-    pub fn register_with_candidates(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<(Vec<Candidate>, Answer)> {
         let spacing = timings.measure("voxel", || self.spacing(pair))?;
         let source = self.prepare(&pair.source, spacing, timings)?;
         let target = self.prepare(&pair.target, spacing, timings)?;
-        let mut scales = Vec::new();
+        let (mut scales, mut candidates) = (Vec::new(), Vec::new());
         for radius in timings.measure("radius", || self.radii(&source, &target))? {
             let source_features = self.describe(&source, radius, timings)?;
             let target_features = self.describe(&target, radius, timings)?;
             scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
+            let hypotheses = self.concatenate(&scales)?;
+            let estimated = self.agree(&hypotheses, spacing, timings)?;
+            let refined = self.refine(&source, &target, &estimated, timings)?;
+            candidates = self.compare(&source, &target, &estimated, &refined, &hypotheses, timings)?;
+            if self.confidence(&source, &candidates)? >= SURE {
+                break;
+            }
         }
-        let hypotheses = self.concatenate(&scales)?;
-        let estimated = self.agree(&hypotheses, spacing, timings)?;
-        let refined = self.refine(&source, &target, &estimated, timings)?;
-        let candidates = self.compare(&source, &target, &estimated, &refined, &hypotheses, timings)?;
-        let answer = self.conclude(&source, &target, &candidates, timings)?;
-        Ok((candidates, answer))
+        self.conclude(&source, &target, candidates, timings)
     }
 
     /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
@@ -122,7 +125,12 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// Thins a cloud, picks its keypoints, builds its surfaces and finds where it was seen from.
-    pub fn prepare(&self, cloud: &CanonicalCloud, spacing: f32, timings: &mut Timings) -> Result<Prepared<B>> {
+    pub fn prepare(
+        &self,
+        cloud: &CanonicalCloud,
+        spacing: f32,
+        timings: &mut Timings,
+    ) -> Result<Prepared<B>> {
         let b = &self.backend;
         let all = b.upload(&cloud.points)?;
         let points = timings.measure("voxel", || b.voxel_downsample(&all, spacing))?;
@@ -157,7 +165,8 @@ impl<B: Backend> Pipeline<B> {
     /// Patches, frames and features of one cloud at one scale.
     pub fn describe(&self, cloud: &Prepared<B>, radius: f32, timings: &mut Timings) -> Result<Features<B>> {
         let b = &self.backend;
-        let patches = timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
+        let patches =
+            timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
         let frames =
             timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, cloud.orientation))?;
         timings.measure("describe", || b.describe(&patches, frames))
@@ -201,7 +210,7 @@ impl<B: Backend> Pipeline<B> {
             candidates: CANDIDATES,
             tolerance,
             precision: 2.0 * spacing,
-            distinct: 10.0 * spacing,
+            distinct: DISTINCT * spacing,
         };
         timings.measure("estimate", || b.estimate_poses(all, &support, options))
     }
@@ -257,22 +266,26 @@ impl<B: Backend> Pipeline<B> {
         Ok(candidates)
     }
 
+    /// Probability that the first candidate is right, given those that differ from it.
+    fn confidence(&self, source: &Prepared<B>, candidates: &[Candidate]) -> Result<f64> {
+        let extent = Extent::of(&self.backend.download(&source.keypoints)?);
+        let ranked = candidates.iter().map(|c| (c.pose, c.log_odds));
+        let distinct = extent.distinct(ranked, DISTINCT * source.surface.spacing, candidates.len());
+        Ok(confidence(&distinct.iter().map(|(_, log_odds)| *log_odds).collect::<Vec<_>>()))
+    }
+
     /// The best candidate, refined on more points, and how sure that is.
     fn conclude(
         &self,
         source: &Prepared<B>,
         target: &Prepared<B>,
-        candidates: &[Candidate],
+        candidates: Vec<Candidate>,
         timings: &mut Timings,
     ) -> Result<Answer> {
         let b = &self.backend;
         let Some(best) = candidates.first().copied() else {
             return Ok(Answer::nothing());
         };
-        let extent = Extent::of(&b.download(&source.keypoints)?);
-        let ranked = candidates.iter().map(|c| (c.pose, c.log_odds));
-        let distinct = extent.distinct(ranked, 10.0 * source.surface.spacing, candidates.len());
-        let rivals: Vec<f32> = distinct.iter().map(|(_, log_odds)| *log_odds).collect();
         let closest = RefineOptions { samples: 6000, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
         let refined = timings.measure("refine", || {
             b.refine_poses(&source.surface, &target.surface, &b.upload(&[best.pose])?, closest)
@@ -282,7 +295,7 @@ impl<B: Backend> Pipeline<B> {
         let observation = timings
             .measure("verify", || b.observe(&source.surface, &target.surface, &refined, 6000, reach))?;
         let pose = if self.config.refine { refined } else { best.estimated };
-        Ok(Answer { pose, confidence: confidence(&rivals), candidate: Some(best), observation })
+        Ok(Answer { pose, confidence: self.confidence(source, &candidates)?, candidates, observation })
     }
 }
 
@@ -296,7 +309,7 @@ impl Answer {
     /// No candidate at all.
     fn nothing() -> Self {
         let observation = bytemuck::Zeroable::zeroed();
-        Self { pose: crate::geometry::IDENTITY, confidence: 0.0, candidate: None, observation }
+        Self { pose: crate::geometry::IDENTITY, confidence: 0.0, candidates: Vec::new(), observation }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Golden, cube, lattice, one_and_two_threads, room, squared_distance};
+use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY};
 
@@ -41,12 +41,17 @@ fn check<B: GatherPatches>(backend: &B) {
         ("infinite", room.clone(), room[..5].to_vec(), f32::INFINITY),
         ("keypoints that are no points", room.clone(), outside.clone(), 0.8),
         ("keypoints that are no points, large balls", room.clone(), outside, 5.0),
-        ("lattice, points on the border of the ball", lattice(20), lattice(20), 3.0),
+        ("lattice, points on the border of the ball", lattice(20), lattice(20)[3000..3300].to_vec(), 3.0),
         ("far from the origin", room.iter().map(|p| p.map(|x| x + 5e4)).collect(), vec![[50001.0; 3]], 0.8),
         ("huge", cube(3000, 3e38, 2), cube(20, 3e38, 2), 1e38),
         ("large", cube(3000, 3e18, 2), cube(20, 3e18, 2), 1e18),
         ("vanishing", cube(3000, 1e-30, 2), cube(20, 1e-30, 2), 1e-31),
         ("small", cube(3000, 1e-15, 2), cube(20, 1e-15, 2), 4e-16),
+        ("beyond f32", beyond_f32(), beyond_f32(), 3e38),
+        ("outlier", [room.clone(), vec![[1e7, -1e7, 1e7]]].concat(), room[..50].to_vec(), 0.4),
+        ("squares that vanish", cube(3000, 1e-21, 2), cube(100, 1e-21, 2), 3e-23),
+        ("dice", dice(40, 1), dice(40, 1), 1.5),
+        ("many dice", dice(4000, 1), dice(40, 1), 1.5),
         ("all equal", vec![[1.0; 3]; 1000], vec![[1.0; 3]], 0.1),
         ("one", vec![[1.0; 3]], vec![[1.0; 3]], 0.1),
         ("two", vec![[1.0; 3], [2.0; 3]], vec![[1.0; 3], [1.5; 3]], 1.0),
@@ -82,7 +87,7 @@ fn check_radii<B: GatherPatches>(backend: &B) {
         (room(100, 1), room(10, 2)),
         (vec![[1.0; 3]; 50], vec![[1.0; 3]; 50]),
         (vec![[1.0; 3]], vec![[2.0; 3]]),
-        (lattice(15), lattice(15)),
+        (lattice(12), lattice(12)),
         (cube(500, 3e38, 1), cube(30, 3e38, 2)),
         (cube(500, 1e-30, 1), cube(30, 1e-30, 2)),
     ] {
@@ -141,11 +146,13 @@ fn patches_equal_the_reference() {
     }
     let lidar = Golden::open("lidar_aligned");
     let keypoints = &lidar.points("kpts")[..32];
-    check_golden(&cpu, &lidar.points("pts"), keypoints, radii_of(&lidar)[1], &lidar.integers("ball_idx"));
-}
-
-fn radii_of(golden: &Golden) -> Vec<f32> {
-    golden.floats("radii")
+    check_golden(
+        &cpu,
+        &lidar.points("pts"),
+        keypoints,
+        lidar.floats("radii")[1],
+        &lidar.integers("ball_idx"),
+    );
 }
 
 /// The reference samples its distances at random and rounds radii to two decimals, so only the size is compared.

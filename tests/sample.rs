@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Golden, cube, lattice, one_and_two_threads, room, squared_distance};
+use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
 use coregister::stages::sample::SampleFarthest;
 
@@ -40,6 +40,7 @@ fn check<B: SampleFarthest>(backend: &B) {
     let outlier = [room(500, 2), vec![[1e6, -1e6, 3e5]]].concat();
     let clouds = [
         ("room", room(5000, 3), 600),
+        ("large", room(40_000, 3), 50),
         ("cube", cube(3000, 1.0, 4), 300),
         ("lattice", lattice(12), 1728),
         ("more than there are", room(65, 5), 1000),
@@ -51,11 +52,16 @@ fn check<B: SampleFarthest>(backend: &B) {
         ("none", vec![], 5),
         ("none wanted", room(100, 6), 0),
         ("overflowing distances", cube(300, 3e38, 7), 50),
+        ("overflowing differences", beyond_f32(), 50),
         ("vanishing distances", cube(300, 1e-30, 8), 50),
         ("denormal", cube(300, 1e-40, 9), 50),
     ];
     for (name, points, count) in clouds {
         assert_eq!(sampled(backend, &points, count), brute_force(&points, count), "{name}");
+    }
+    for count in 1..150 {
+        let points = dice(count, count as u64);
+        assert_eq!(sampled(backend, &points, count), brute_force(&points, count), "{count} dice");
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{HashMap, HashSet};
 
-use common::{cube, lattice, one_and_two_threads, room};
+use common::{beyond_f32, cube, dice, lattice, one_and_two_threads, room};
 use coregister::cloud::Point;
 use coregister::stages::voxel::VoxelDownsample;
 
@@ -64,6 +64,11 @@ fn check_means<B: VoxelDownsample>(backend: &B) {
         assert_eq!(found.len(), expected.len(), "{name}");
         assert_eq!(bits(&found), bits(&expected), "{name}");
     }
+    for count in 1..50 {
+        let points = dice(count, count as u64);
+        let expected: Vec<Point> = brute_force(&points, 1.5).into_values().collect();
+        assert_eq!(bits(&downsampled(backend, &points, 1.5)), bits(&expected), "{count} dice");
+    }
     assert!(downsampled(backend, &[], 0.1).is_empty());
 }
 
@@ -86,7 +91,9 @@ fn check_extremes<B: VoxelDownsample>(backend: &B) {
     let ends = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1e-4, 0.0, 0.0]];
     assert_eq!(downsampled(backend, &ends, 1e-30).len(), 3);
     assert_eq!(downsampled(backend, &[[0.0; 3], [1.0; 3], [1e-8; 3]], 1e-30).len(), 2);
-    // Extents beyond f32 and cells below its least number: any answer, but one.
+    // Extents beyond f32, which the contract leaves out, and cells near its least number: some answer.
+    assert!(!downsampled(backend, &beyond_f32(), 1.0).is_empty());
+    assert_eq!(size_for(backend, &beyond_f32(), 100), 0.0);
     for (edge, size) in [(3e38, 1.0), (3e38, 1e38), (1e-40, 1e-45), (1e-40, 1.0)] {
         let points = cube(1000, edge, 1);
         assert!(downsampled(backend, &points, size).len() <= points.len());

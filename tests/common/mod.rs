@@ -53,6 +53,17 @@ pub fn lattice(n: usize) -> Vec<Point> {
     (0..n * n * n).map(coordinate).collect()
 }
 
+/// `count` points with coordinates 0, 1, 2: full of ties and of duplicates.
+pub fn dice(count: usize, seed: u64) -> Vec<Point> {
+    let mut random = random(seed);
+    (0..count).map(|_| [0; 3].map(|_| random.random_range(0..3) as f32)).collect()
+}
+
+/// Points whose differences are beyond f32.
+pub fn beyond_f32() -> Vec<Point> {
+    cube(300, 2.0, 1).into_iter().map(|p| p.map(|x| x * 3e38)).collect()
+}
+
 /// The squared distance as the contracts fix it.
 pub fn squared_distance(a: &Point, b: &Point) -> f32 {
     let [dx, dy, dz] = [0, 1, 2].map(|k| a[k] - b[k]);

@@ -1,5 +1,6 @@
 //! CPU side: sums over each patch in f64 lanes, then a small eigenvalue problem.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::eigen::Symmetric;
@@ -75,20 +76,8 @@ struct Sums {
 
 impl Sums {
     fn over(offsets: &[Point]) -> Self {
-        let mut sums = Self { offsets: [0.0; 3], products: Symmetric::default() };
-        for offset in offsets {
-            let [x, y, z] = offset.map(f64::from);
-            sums.offsets[0] += x;
-            sums.offsets[1] += y;
-            sums.offsets[2] += z;
-            sums.products.xx += x * x;
-            sums.products.xy += x * y;
-            sums.products.xz += x * z;
-            sums.products.yy += y * y;
-            sums.products.yz += y * z;
-            sums.products.zz += z * z;
-        }
-        sums
+        let [x, y, z, xx, xy, xz, yy, yz, zz] = sums_of(offsets);
+        Self { offsets: [x, y, z], products: Symmetric { xx, xy, xz, yy, yz, zz } }
     }
 
     /// The eigenvector of the least eigenvalue, its largest component positive.
@@ -99,5 +88,45 @@ impl Sums {
         }
         let leading = axis.into_iter().reduce(|a, b| if b.abs() > a.abs() { b } else { a });
         if leading.is_some_and(|x| x < 0.0) { axis.map(|x| -x) } else { axis }
+    }
+}
+
+/// Lanes of a wide register in f64. Their number is part of the result, so it is the same on every processor.
+const LANES: usize = 8;
+
+/// Sums of x, y, z, xx, xy, xz, yy, yz and zz.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn sums_of(offsets: &[Point]) -> [f64; 9] {
+    let mut sums = [[0.0; LANES]; 9];
+    let (blocks, rest) = offsets.as_chunks::<LANES>();
+    for block in blocks {
+        add_products(&mut sums, block);
+    }
+    // Zeros change no sum.
+    let mut last = [[0.0; 3]; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    add_products(&mut sums, &last);
+    sums.map(|lanes| lanes.iter().sum())
+}
+
+#[inline(always)]
+fn add_products(sums: &mut [[f64; LANES]; 9], block: &[Point; LANES]) {
+    let [mut x, mut y, mut z] = [[0.0; LANES]; 3];
+    for lane in 0..LANES {
+        x[lane] = f64::from(block[lane][0]);
+        y[lane] = f64::from(block[lane][1]);
+        z[lane] = f64::from(block[lane][2]);
+    }
+    for lane in 0..LANES {
+        sums[0][lane] += x[lane];
+        sums[1][lane] += y[lane];
+        sums[2][lane] += z[lane];
+        // Products of two f32 are exact in f64.
+        sums[3][lane] += x[lane] * x[lane];
+        sums[4][lane] += x[lane] * y[lane];
+        sums[5][lane] += x[lane] * z[lane];
+        sums[6][lane] += y[lane] * y[lane];
+        sums[7][lane] += y[lane] * z[lane];
+        sums[8][lane] += z[lane] * z[lane];
     }
 }

@@ -52,9 +52,26 @@ fn rotate(a: &mut [[f64; 3]; 3], vectors: &mut [[f64; 3]; 3], p: usize, q: usize
     a[other][p] = cosine * to_p - sine * to_q;
     a[other][q] = sine * to_p + cosine * to_q;
     (a[p][other], a[q][other]) = (a[other][p], a[other][q]);
-    for k in 0..3 {
-        let (vp, vq) = (vectors[p][k], vectors[q][k]);
-        vectors[p][k] = cosine * vp - sine * vq;
-        vectors[q][k] = sine * vp + cosine * vq;
+    let (to_p, to_q) = (vectors[p], vectors[q]);
+    vectors[p] = [0, 1, 2].map(|k| cosine * to_p[k] - sine * to_q[k]);
+    vectors[q] = [0, 1, 2].map(|k| sine * to_p[k] + cosine * to_q[k]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Symmetric;
+
+    #[test]
+    fn known_eigenvectors_are_found() {
+        // 1, 2 and 6 along (1, -1, 0), (0, 0, 1) and (1, 1, 0).
+        let matrix = Symmetric { xx: 3.5, xy: 2.5, yy: 3.5, zz: 2.0, ..Symmetric::default() };
+        let [(one, v), (two, w), (six, _)] = matrix.eigen();
+        assert!((one - 1.0).abs() < 1e-15 && (two - 2.0).abs() < 1e-15 && (six - 6.0).abs() < 1e-14);
+        assert!((v[0] + v[1]).abs() < 1e-15 && v[2].abs() < 1e-15 && w[2].abs() == 1.0);
+    }
+
+    #[test]
+    fn nothing_is_an_eigenproblem_too() {
+        assert_eq!(Symmetric::default().eigen().map(|(value, _)| value), [0.0; 3]);
     }
 }

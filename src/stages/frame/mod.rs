@@ -20,18 +20,20 @@ pub type Frame = [f32; 9];
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Orientation {
     /// The axis points towards this position (the sensor, or a place that saw the surfaces), cloud coordinates.
-    /// On a tie (perpendicular) the axis is kept as the eigensolver gave it.
+    /// On a tie (perpendicular) the component of largest magnitude is positive.
     Towards(Point),
     /// Every patch takes this unit axis; no eigenvector is computed.
     Fixed(Point),
-    /// Away from the side to which the patch bends: the sign that makes `Σ d·axis` negative or zero.
+    /// Away from the side to which the patch bends: the sign that makes `Σ d·axis` negative. When it is zero, the
+    /// component of largest magnitude is positive.
     Bend,
 }
 
 /// See the module.
 pub trait EstimateFrames: Device {
-    /// One frame per patch. `keypoints[i]` is the centre of patch `i`. Patches without extent (fewer than three
-    /// points, or all equal) get the axis `e_z`, oriented like the others.
+    /// One frame per patch. `keypoints[i]` is the centre of patch `i`. Patches that leave the axis open (fewer than
+    /// three points, or all on one line through the keypoint: second eigenvalue at most 10⁻¹² of the largest) get
+    /// the axis `e_z`, oriented like the others.
     fn estimate_frames(
         &self,
         patches: &Patches<Self>,

@@ -1,10 +1,9 @@
 //! CPU side: keypoints are independent tasks; see [`super::blocks`] for the search.
 
-use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::blocks::{Blocks, Hits};
-use super::{GatherPatches, PATCH_CAPACITY, Patches, radii};
+use super::blocks::{Blocks, Scratch};
+use super::{GatherPatches, Patches, radii};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
@@ -31,29 +30,9 @@ impl GatherPatches for Cpu {
 
 fn gather(points: &[Point], keypoints: &[Point], radius: f32) -> Patches<Cpu> {
     let blocks = Blocks::new(points, keypoints, radius);
-    let mut offsets = vec![[0.0; 3]; keypoints.len() * PATCH_CAPACITY];
-    let mut count = vec![0; keypoints.len()];
-    let rows = offsets.par_chunks_mut(PATCH_CAPACITY).zip(&mut count).zip(keypoints);
-    rows.for_each_init(Hits::new, |hits, ((row, count), keypoint)| {
-        blocks.search(keypoint, hits);
-        write_offsets(points, hits.indices(), keypoint, radius, row);
-        *count = hits.indices().len() as u32;
-    });
-    Patches { offsets, count, radius }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn write_offsets(points: &[Point], indices: &[u32], keypoint: &Point, radius: f32, row: &mut [Point]) {
-    // Sixteen points are three wide registers, in which the keypoint's coordinates come in a fixed pattern.
-    const LANES: usize = 48;
-    let keypoint: [f32; LANES] = std::array::from_fn(|i| keypoint[i % 3]);
-    let row = &mut row[..indices.len()];
-    for (offset, &index) in row.iter_mut().zip(indices) {
-        *offset = points[index as usize];
-    }
-    for lanes in row.as_flattened_mut().chunks_mut(LANES) {
-        for (coordinate, keypoint) in lanes.iter_mut().zip(&keypoint) {
-            *coordinate = (*coordinate - keypoint) / radius;
-        }
-    }
+    let (mut rows, mut count) = (Vec::new(), Vec::new());
+    let patches =
+        keypoints.par_iter().map_init(Scratch::new, |scratch, keypoint| blocks.gather(keypoint, scratch));
+    patches.unzip_into_vecs(&mut rows, &mut count);
+    Patches { offsets: rows.into_flattened(), count, radius }
 }

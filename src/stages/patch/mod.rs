@@ -29,7 +29,7 @@ pub struct Patches<D: Device + ?Sized> {
 pub trait GatherPatches: Device {
     /// For each keypoint the first [`PATCH_CAPACITY`] points, **in index order**, with squared distance
     /// `(dx·dx + dy·dy) + dz·dz < radius·radius` (f32, strict). The keypoint itself, being a point of the
-    /// cloud, is among them when it comes early enough; it has offset zero.
+    /// cloud, is among them when it comes early enough; it has offset zero. Offsets are `(p - keypoint) / radius`.
     ///
     /// Points come in random order (see [`crate::stages::voxel`]), so a full patch is a fair sample of its ball.
     /// The reference repeats the first hit to fill short patches and then blanks repeats; counts say
@@ -43,7 +43,10 @@ pub trait GatherPatches: Device {
 
     /// For each `share` (0..1) the radius at which a keypoint's ball holds that share of the cloud on average:
     /// the `share` quantile of the distances between at most 500 of the keypoints and at most 4 000 of the
-    /// points (prefixes of both, which are fair samples). In order of `shares`.
+    /// points (prefixes of both, which are fair samples). In order of `shares`; 0 when there are no distances.
+    ///
+    /// Of `n` squared distances (f32, as above) in ascending order the quantile is the one with `⌊share · n⌋`
+    /// before it, or else the last; the radius is its square root.
     fn neighbour_radii(
         &self,
         points: &Self::Buffer<Point>,

@@ -11,13 +11,12 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::SampleFarthest;
+use super::lanes::{BITS, LANES};
 use super::order::nearby_first;
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 
-/// Lanes that are worked on together, a wide vector register.
-const LANES: usize = 16;
 /// Points of one bucket.
 const BUCKET: usize = 4 * LANES;
 
@@ -63,7 +62,7 @@ impl Tree {
     fn new(points: &[Point]) -> Self {
         let order = nearby_first(points);
         let buckets: Vec<Bucket> = order.par_chunks(BUCKET).map(|part| Bucket::new(points, part)).collect();
-        let bounds: Vec<[Point; 2]> = buckets.iter().map(Bucket::bounds).collect();
+        let bounds: Vec<[Point; 2]> = buckets.par_iter().map(Bucket::bounds).collect();
         let lower: Vec<Boxes> = bounds.chunks(LANES).map(Boxes::new).collect();
         let bounds: Vec<[Point; 2]> = lower.iter().map(Boxes::bounds).collect();
         let upper = bounds.chunks(LANES).map(Boxes::new).collect();
@@ -74,10 +73,10 @@ impl Tree {
     #[inline(always)]
     fn update(&mut self, chosen: &Point) {
         for (i, upper) in self.upper.iter_mut().enumerate() {
-            for lane in lanes(upper.reached_by(chosen)) {
+            for lane in set_lanes(upper.reached_by(chosen)) {
                 let block = LANES * i + lane;
                 let lower = &mut self.lower[block];
-                for lane in lanes(lower.reached_by(chosen)) {
+                for lane in set_lanes(lower.reached_by(chosen)) {
                     lower.furthest[lane] = self.buckets[LANES * block + lane].update(chosen);
                 }
                 upper.furthest[lane] = largest(&lower.furthest);
@@ -96,8 +95,8 @@ impl Tree {
     fn first_at(&self, squared: f32) -> u32 {
         let mut first = u32::MAX;
         for (i, upper) in self.upper.iter().enumerate() {
-            for block in lanes(equal(&upper.furthest, squared)).map(|lane| LANES * i + lane) {
-                for lane in lanes(equal(&self.lower[block].furthest, squared)) {
+            for block in set_lanes(equal(&upper.furthest, squared)).map(|lane| LANES * i + lane) {
+                for lane in set_lanes(equal(&self.lower[block].furthest, squared)) {
                     first = first.min(self.buckets[LANES * block + lane].first_at(squared));
                 }
             }
@@ -128,7 +127,10 @@ impl Bucket {
     /// Lowest and highest corner.
     fn bounds(&self) -> [Point; 2] {
         let axes = [&self.x, &self.y, &self.z];
-        [f32::min, f32::max].map(|pick| axes.map(|axis| axis.iter().copied().fold(axis[0], pick)))
+        [
+            axes.map(|axis| axis.iter().fold(axis[0], |a, &b| smaller(a, b))),
+            axes.map(|axis| axis.iter().fold(axis[0], |a, &b| larger(a, b))),
+        ]
     }
 
     /// Takes the new sample `chosen` into account; returns the largest of the squared distances.
@@ -176,21 +178,22 @@ impl Boxes {
     /// Lowest and highest corner of all.
     fn bounds(&self) -> [Point; 2] {
         [
-            self.lowest.map(|axis| axis.into_iter().fold(axis[0], f32::min)),
-            self.highest.map(|axis| axis.into_iter().fold(axis[0], f32::max)),
+            self.lowest.map(|axis| axis.into_iter().fold(axis[0], smaller)),
+            self.highest.map(|axis| axis.into_iter().fold(axis[0], larger)),
         ]
     }
 
     /// The boxes in which `chosen` may change a distance, one bit each.
     #[inline(always)]
     fn reached_by(&self, chosen: &Point) -> u32 {
-        let mut reached = [false; LANES];
-        for lane in 0..LANES {
+        let mut reached = 0;
+        for (lane, bit) in BITS.into_iter().enumerate() {
             let [dx, dy, dz] =
                 [0, 1, 2].map(|k| outside(chosen[k], self.lowest[k][lane], self.highest[k][lane]));
-            reached[lane] = (dx * dx + dy * dy) + dz * dz < self.furthest[lane];
+            let nearer = (dx * dx + dy * dy) + dz * dz < self.furthest[lane];
+            reached |= if nearer { bit } else { 0 };
         }
-        mask(&reached)
+        reached
     }
 }
 
@@ -198,6 +201,11 @@ impl Boxes {
 #[inline(always)]
 fn outside(x: f32, low: f32, high: f32) -> f32 {
     larger(larger(low - x, x - high), 0.0)
+}
+
+#[inline(always)]
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }
 
 #[inline(always)]
@@ -228,21 +236,12 @@ fn largest<const N: usize>(values: &[f32; N]) -> f32 {
 /// The lanes whose value is `value`, one bit each.
 #[inline(always)]
 fn equal(values: &[f32; LANES], value: f32) -> u32 {
-    mask(&values.map(|x| x == value))
-}
-
-#[inline(always)]
-fn mask(lanes: &[bool; LANES]) -> u32 {
-    let mut mask = 0;
-    for lane in 0..LANES {
-        mask |= u32::from(lanes[lane]) << lane;
-    }
-    mask
+    values.iter().zip(BITS).fold(0, |equal, (x, bit)| equal | if *x == value { bit } else { 0 })
 }
 
 /// The numbers of the bits that are set, ascending.
 #[inline(always)]
-fn lanes(mut mask: u32) -> impl Iterator<Item = usize> {
+fn set_lanes(mut mask: u32) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let lane = mask.trailing_zeros() as usize;
         mask &= mask.wrapping_sub(1);

@@ -3,6 +3,7 @@
 //! Exact and nested: the first `k` of a longer run are the run of length `k`, so one run serves every scale.
 
 mod cpu;
+pub(in crate::stages) mod lanes;
 mod order;
 
 use crate::backend::Device;
@@ -19,7 +20,7 @@ pub trait SampleFarthest: Device {
     /// quirk is left out, since it depends on the unit and on where the cloud happens to lie.
     fn sample_farthest(&self, points: &Self::Buffer<Point>, count: usize) -> Result<Self::Buffer<u32>>;
 
-    /// `points[indices[i]]` for every `i`.
+    /// `points[indices[i]]` for every `i`; all indices are below the number of points.
     fn gather_points(
         &self,
         points: &Self::Buffer<Point>,

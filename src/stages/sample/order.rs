@@ -2,6 +2,7 @@
 
 use multiversion::multiversion;
 
+use super::lanes::floor;
 use crate::cloud::Point;
 use crate::stages::voxel::bounds::Bounds;
 
@@ -51,19 +52,21 @@ impl Cells {
 
     #[inline(always)]
     fn coordinate(&self, point: &Point, k: usize) -> u32 {
-        let last = (1 << AXIS_BITS) - 1;
-        (((point[k] - self.lowest[k]) * self.per_unit) as i32).clamp(0, last) as u32
+        let (cell, last) = ((point[k] - self.lowest[k]) * self.per_unit, ((1 << AXIS_BITS) - 1) as f32);
+        let cell = if cell > 0.0 { cell } else { 0.0 };
+        floor(if cell < last { cell } else { last })
     }
 }
 
 /// Codes in the upper half of each number, indices in the lower.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 fn morton_codes(points: &[Point], cells: &Cells) -> Vec<u64> {
-    let code = |point: &Point| {
+    let mut codes = vec![0; points.len()];
+    for (index, (code, point)) in (0u64..).zip(codes.iter_mut().zip(points)) {
         let [x, y, z] = [0, 1, 2].map(|k| spread(cells.coordinate(point, k)));
-        x | y << 1 | z << 2
-    };
-    points.iter().zip(0u64..).map(|(point, index)| u64::from(code(point)) << u32::BITS | index).collect()
+        *code = u64::from(x | y << 1 | z << 2) << u32::BITS | index;
+    }
+    codes
 }
 
 /// Moves bit `i` to bit `3 i`.

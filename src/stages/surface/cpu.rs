@@ -1,12 +1,13 @@
 //! CPU side: a counting sort into the grid, then one covariance per point.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::{BuildSurface, Grid, REACH, Surface};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{Symmetric, dot, least_eigenvector, squared_distance, subtract};
+use crate::geometry::{Symmetric, least_eigenvector, squared_distance};
 
 /// Most cells of a grid (64 MiB of starts); cells grow where a stray point would ask for more.
 const MOST_CELLS: u64 = 1 << 24;
@@ -26,7 +27,8 @@ impl BuildSurface for Cpu {
             }
             let mut surface: Surface<Self> =
                 Surface { points: sorted, normals: Vec::new(), cell_start, place, grid, spacing };
-            surface.normals = surface.points.par_iter().map(|p| surface.normal(p)).collect();
+            let columns = Columns::new(&surface.points);
+            surface.normals = surface.points.par_iter().map(|p| normal(&surface, &columns, p)).collect();
             surface
         }))
     }
@@ -124,49 +126,79 @@ impl Surface<Cpu> {
         });
         (best.0 != usize::MAX).then_some(best)
     }
+}
 
-    /// Unit normal of the neighbourhood of `p`, or zero where it spans no plane.
-    fn normal(&self, p: &Point) -> Point {
-        let near = self.covariance(p, 1);
-        let (count, covariance) = if near.0 < FEW_NEIGHBOURS { self.covariance(p, 2) } else { near };
-        if count < 4 {
-            return [0.0; 3];
-        }
-        match least_eigenvector(&covariance) {
-            (values, Some(normal)) if values[1] > LEAST_WIDTH * values[2] => {
-                [normal.x as f32, normal.y as f32, normal.z as f32]
-            }
-            _ => [0.0; 3],
-        }
+/// Points that are worked on together; sums are kept per lane and added in lane order.
+const LANES: usize = 16;
+
+/// The sorted points coordinate by coordinate, with a block of far points at the end so that blocks of lanes may
+/// reach past the last run.
+struct Columns {
+    x: Vec<f32>,
+    y: Vec<f32>,
+    z: Vec<f32>,
+}
+
+impl Columns {
+    fn new(points: &[Point]) -> Self {
+        let column = |axis: usize| {
+            points.iter().map(|p| p[axis]).chain(std::iter::repeat_n(f32::INFINITY, LANES)).collect()
+        };
+        Self { x: column(0), y: column(1), z: column(2) }
     }
+}
 
-    /// Count and centred covariance of the points within `reach` cells' edge of `p`.
-    fn covariance(&self, p: &Point, reach: i32) -> (usize, Symmetric) {
-        let limit = (reach as f32 * REACH * self.spacing).powi(2);
-        let mut count = 0usize;
-        let mut sum = [0.0f32; 3];
-        let mut products = [0.0f32; 6];
-        self.for_runs(p, reach, |run| {
-            for q in &self.points[run] {
-                let d = subtract(q, p);
-                if dot(&d, &d) < limit {
-                    count += 1;
-                    for k in 0..3 {
-                        sum[k] += d[k];
-                    }
-                    let terms =
-                        [d[0] * d[0], d[0] * d[1], d[0] * d[2], d[1] * d[1], d[1] * d[2], d[2] * d[2]];
-                    for (product, term) in products.iter_mut().zip(terms) {
-                        *product += term;
-                    }
-                }
+/// Unit normal of the neighbourhood of `p`, or zero where it spans no plane.
+fn normal(surface: &Surface<Cpu>, columns: &Columns, p: &Point) -> Point {
+    let near = covariance(surface, columns, p, 1);
+    let (count, covariance) = if near.0 < FEW_NEIGHBOURS { covariance(surface, columns, p, 2) } else { near };
+    if count < 4 {
+        return [0.0; 3];
+    }
+    match least_eigenvector(&covariance) {
+        (values, Some(normal)) if values[1] > LEAST_WIDTH * values[2] => {
+            [normal.x as f32, normal.y as f32, normal.z as f32]
+        }
+        _ => [0.0; 3],
+    }
+}
+
+/// Count and centred covariance of the points within `reach` times the grid's nominal reach of `p`.
+fn covariance(surface: &Surface<Cpu>, columns: &Columns, p: &Point, reach: i32) -> (usize, Symmetric) {
+    let limit = (reach as f32 * REACH * surface.spacing).powi(2);
+    let mut sums = [[0f32; LANES]; 10];
+    surface.for_runs(p, reach, |run| add_run(columns, run, p, limit, &mut sums));
+    let [count, x, y, z, xx, xy, xz, yy, yz, zz] = sums.map(|lanes| f64::from(lanes.iter().sum::<f32>()));
+    let n = count.max(1.0);
+    let mean = [x / n, y / n, z / n];
+    let products = [(xx, 0, 0), (xy, 0, 1), (xz, 0, 2), (yy, 1, 1), (yz, 1, 2), (zz, 2, 2)];
+    (count as usize, products.map(|(sum, a, b)| sum / n - mean[a] * mean[b]))
+}
+
+/// Adds count, first and second moments of a run's points within `limit` (squared) of `p`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn add_run(
+    columns: &Columns,
+    run: std::ops::Range<usize>,
+    p: &Point,
+    limit: f32,
+    sums: &mut [[f32; LANES]; 10],
+) {
+    for first in run.clone().step_by(LANES) {
+        let block = |column: &[f32]| -> [f32; LANES] {
+            column[first..first + LANES].try_into().expect("columns end with a spare block")
+        };
+        let (x, y, z) = (block(&columns.x), block(&columns.y), block(&columns.z));
+        let left = (run.end - first) as u32;
+        for i in 0..LANES {
+            let (dx, dy, dz) = (x[i] - p[0], y[i] - p[1], z[i] - p[2]);
+            let inside = (dx * dx + dy * dy + dz * dz < limit) & ((i as u32) < left);
+            let keep = |value: f32| if inside { value } else { 0.0 };
+            let (one, dx, dy, dz) = (keep(1.0), keep(dx), keep(dy), keep(dz));
+            let terms = [one, dx, dy, dz, dx * dx, dx * dy, dx * dz, dy * dy, dy * dz, dz * dz];
+            for (sum, term) in sums.iter_mut().zip(terms) {
+                sum[i] += term;
             }
-        });
-        let n = count.max(1) as f64;
-        let mean = sum.map(|s| f64::from(s) / n);
-        let pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)];
-        let centred =
-            std::array::from_fn(|k| f64::from(products[k]) / n - mean[pairs[k].0] * mean[pairs[k].1]);
-        (count, centred)
+        }
     }
 }

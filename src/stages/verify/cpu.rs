@@ -102,7 +102,13 @@ fn contacts<'a>(
 }
 
 /// Share of `moving`'s samples that lie on `fixed`, and their root mean square distance along its normals.
-fn overlap(moving: &Surface<Cpu>, fixed: &Surface<Cpu>, pose: &Pose, samples: usize, reach: f32) -> (f32, f32) {
+fn overlap(
+    moving: &Surface<Cpu>,
+    fixed: &Surface<Cpu>,
+    pose: &Pose,
+    samples: usize,
+    reach: f32,
+) -> (f32, f32) {
     let (mut count, mut squares) = (0u32, 0f32);
     for contact in contacts(moving, fixed, pose, samples, reach) {
         count += 1;

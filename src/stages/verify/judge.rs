@@ -7,10 +7,10 @@ use crate::stages::consensus::Support;
 
 /// Weights of the witnesses in the log-odds that a candidate is right: a logistic regression on candidates of
 /// simulated pairs of all kinds, right and wrong ones weighted equally per pair.
-const BIAS: f32 = -3.3;
-const OVERLAP_WEIGHT: f32 = 3.3;
-const IN_FRONT_WEIGHT: f32 = -57.0;
-const SUPPORT_WEIGHT: f32 = 1.7;
+const BIAS: f32 = -2.4;
+const OVERLAP_WEIGHT: f32 = 1.5;
+const IN_FRONT_WEIGHT: f32 = -55.0;
+const SUPPORT_WEIGHT: f32 = 1.3;
 /// The free-space witness may be mistaken about the viewpoint, so its veto is bounded.
 const MOST_IN_FRONT: f32 = 0.15;
 

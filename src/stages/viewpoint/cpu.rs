@@ -1,4 +1,4 @@
-//! CPU side: a coarse search over positions in and around the cloud, then a pattern search from the best.
+//! CPU side: a coarse search over positions in and around the cloud, then pattern searches from the best.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -9,28 +9,30 @@ use crate::cloud::Point;
 use crate::error::Result;
 use crate::geometry::{cross, distance, dot, normalised, subtract};
 
-/// Points that take part in the coarse search and in the fine one.
-const COARSE_POINTS: usize = 1_500;
-const FINE_POINTS: usize = 6_000;
+/// Points that take part in the coarse search, in the pattern searches and in the last of them. Multiples of
+/// [`LANES`].
+const COARSE_POINTS: usize = 1_024;
+const SEARCH_POINTS: usize = 2_560;
+const FINE_POINTS: usize = 6_144;
 /// Positions per axis of the lattice over the bounding box grown by [`MARGIN`] of it on every side.
-const STEPS: usize = 7;
+const STEPS: usize = 6;
 const MARGIN: f32 = 0.5;
 /// Distances of positions all around the cloud, in root mean square radii, and their number per distance.
 const AROUND: [f32; 3] = [2.0, 4.0, 8.0];
-const DIRECTIONS: usize = 40;
+const DIRECTIONS: usize = 30;
 /// Offsets from the densest place that are tried as well, as shares of the mean distance from it.
 const NEAR_OFFSETS: [f32; 4] = [0.02, 0.06, 0.15, 0.35];
-/// Starts of the fine search.
+/// Starts of pattern searches.
 const STARTS: usize = 4;
+/// Times the step of a pattern search is halved, and how often it goes around with one step at most.
+const HALVINGS: u32 = 4;
+const ROUNDS: usize = 3;
 /// Cells that the seen directions are divided into, about.
 const CELLS: f32 = 500.0;
 /// Fewest and most cells along the edge of a cube face.
 const FACE_CELLS: (f32, f32) = (4.0, 128.0);
 /// A mean direction longer than this belongs to a view that faces one way.
 const NARROW_VIEW: f32 = 0.3;
-/// Times the step of the pattern search is halved.
-const HALVINGS: usize = 5;
-
 /// Points that make a range image, at most, and how many of them share a cell.
 const IMAGE_POINTS: usize = 60_000;
 const POINTS_PER_CELL: f32 = 5.0;
@@ -39,38 +41,43 @@ const IMAGE_EDGE: (f32, f32) = (8.0, 256.0);
 
 impl EstimateViewpoint for Cpu {
     fn estimate_viewpoint(&self, points: &Vec<Point>) -> Result<Viewpoint> {
-        let fine = select(points, FINE_POINTS);
-        let coarse = &fine[..fine.len().min(COARSE_POINTS)];
+        let chosen = select(points, FINE_POINTS);
+        let columns = |count: usize| Columns::new(&chosen[..chosen.len().min(count)]);
+        let (coarse, medium, fine) = (columns(COARSE_POINTS), columns(SEARCH_POINTS), columns(FINE_POINTS));
         Ok(self.run(|| {
-            let starts = starts(coarse);
+            let starts = starts(&chosen[..chosen.len().min(COARSE_POINTS)]);
             let mut ranked: Vec<(f32, usize)> = starts
                 .par_iter()
                 .enumerate()
-                .map_init(Vec::new, |cells, (i, start)| (unevenness(coarse, &start.position, cells), i))
+                .map_init(Scratch::default, |scratch, (i, start)| {
+                    (scratch.unevenness(&coarse, &start.position), i)
+                })
                 .collect();
             ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             ranked.truncate(STARTS);
             let found: Vec<Viewpoint> =
-                ranked.par_iter().map(|&(_, i)| pattern_search(&fine, &starts[i])).collect();
-            let better = |a: Viewpoint, b: Viewpoint| if b.unevenness < a.unevenness { b } else { a };
-            found.into_iter().reduce(better).expect("there is at least one start")
+                ranked.par_iter().map(|&(_, i)| pattern_search(&medium, starts[i], 0..=HALVINGS)).collect();
+            let better = |a: usize, b: usize| if found[b].unevenness < found[a].unevenness { b } else { a };
+            let best = (0..found.len()).reduce(better).expect("there is at least one start");
+            let start = Start { position: found[best].position, step: starts[ranked[best].1].step };
+            pattern_search(&fine, start, HALVINGS - 1..=HALVINGS + 1)
         }))
     }
 
     fn range_image(&self, points: &Vec<Point>, eye: Point) -> Result<RangeImage<Self>> {
         Ok(self.run(|| {
             let chosen = select(points, IMAGE_POINTS);
-            let mut directions = vec![[0.0; 3]; chosen.len()];
-            let mean = unit_directions(&chosen, &eye, &mut directions);
+            let mean = unit_directions(&Columns::new(&chosen), &eye, &mut Vec::new());
             let edge = face_edge(solid_angle(&mean), chosen.len() as f32 / POINTS_PER_CELL, IMAGE_EDGE);
             let mut image: RangeImage<Self> = RangeImage {
                 eye,
                 edge: edge as u32,
                 nearest: vec![f32::INFINITY; 6 * (edge * edge) as usize],
             };
-            for (p, direction) in chosen.iter().zip(&directions) {
-                let nearest = &mut image.nearest[cube_cell(direction, edge)];
-                *nearest = nearest.min(distance(p, &eye));
+            for p in &chosen {
+                let d = subtract(p, &eye);
+                let nearest = &mut image.nearest[cube_cell(d[0], d[1], d[2], edge) as usize];
+                *nearest = nearest.min(dot(&d, &d).sqrt());
             }
             image.nearest = image.least_of_neighbours();
             image
@@ -79,6 +86,7 @@ impl EstimateViewpoint for Cpu {
 }
 
 /// Where a search starts and how far it steps along each axis.
+#[derive(Clone, Copy)]
 struct Start {
     position: Point,
     step: Point,
@@ -159,20 +167,20 @@ fn geometric_median(points: &[Point]) -> (Point, f32) {
     (centre, mean_distance)
 }
 
-/// Moves along the axes while that makes the view more even, then halves the step.
-fn pattern_search(points: &[Point], start: &Start) -> Viewpoint {
-    let mut cells = Vec::new();
+/// Moves along the axes while that makes the view more even, with steps halved as often as `halvings` says.
+fn pattern_search(points: &Columns, start: Start, halvings: std::ops::RangeInclusive<u32>) -> Viewpoint {
+    let mut scratch = Scratch::default();
     let mut position = start.position;
-    let mut best = unevenness(points, &position, &mut cells);
-    for halving in 0..=HALVINGS {
+    let mut best = scratch.unevenness(points, &position);
+    for halving in halvings {
         let scale = 0.5f32.powi(halving as i32);
-        for _ in 0..4 {
+        for _ in 0..ROUNDS {
             let before = best;
             for direction in 0..6 {
                 let mut moved = position;
                 let axis = direction / 2;
                 moved[axis] += if direction % 2 == 0 { scale } else { -scale } * start.step[axis];
-                let value = unevenness(points, &moved, &mut cells);
+                let value = scratch.unevenness(points, &moved);
                 if value < best {
                     (best, position) = (value, moved);
                 }
@@ -185,29 +193,76 @@ fn pattern_search(points: &[Point], start: &Start) -> Viewpoint {
     Viewpoint { position, unevenness: best }
 }
 
-/// `ln(occupied · Σ c(c − 1) / (n(n − 1)))` of the counts `c` of points per cell of directions from `eye`: zero when
-/// the occupied cells are equally full, up to chance.
-fn unevenness(points: &[Point], eye: &Point, cells: &mut Vec<u32>) -> f32 {
-    let mut directions = [[0f32; 3]; FINE_POINTS];
-    let directions = &mut directions[..points.len()];
-    let mean = unit_directions(points, eye, directions);
-    let edge = face_edge(solid_angle(&mean), CELLS, FACE_CELLS);
-    let axes = image_axes(directions, &mean);
-    cells.clear();
-    cells.resize(6 * (edge * edge) as usize, 0);
-    for direction in directions.iter() {
-        cells[cube_cell(&axes.map(|axis| dot(&axis, direction)), edge)] += 1;
+/// Values that are computed together; sums are kept per lane and added in lane order.
+const LANES: usize = 16;
+
+/// Points as whole blocks of [`LANES`] per coordinate; a rest that fills no block is left out.
+struct Columns {
+    blocks: Vec<[[f32; LANES]; 3]>,
+}
+
+impl Columns {
+    fn new(points: &[Point]) -> Self {
+        let block = |points: &[Point]| [0, 1, 2].map(|axis| std::array::from_fn(|lane| points[lane][axis]));
+        Self { blocks: points.chunks_exact(LANES).map(block).collect() }
     }
-    let occupied = cells.iter().filter(|c| **c > 0).count() as f32;
-    let pairs: u64 = cells.iter().map(|&c| u64::from(c) * u64::from(c.saturating_sub(1))).sum();
-    let n = points.len() as f32;
-    (occupied * pairs.max(1) as f32 / (n * (n - 1.0).max(1.0))).ln()
+}
+
+/// Memory of one worker.
+#[derive(Default)]
+struct Scratch {
+    directions: Vec<[[f32; LANES]; 3]>,
+    cells: Vec<u32>,
+}
+
+impl Scratch {
+    /// `ln(occupied · Σ c(c − 1) / (n(n − 1)))` of the counts `c` of points per cell of directions from `eye`: zero
+    /// when the occupied cells are equally full, up to chance.
+    fn unevenness(&mut self, points: &Columns, eye: &Point) -> f32 {
+        let mean = unit_directions(points, eye, &mut self.directions);
+        let edge = face_edge(solid_angle(&mean), CELLS, FACE_CELLS);
+        let axes = image_axes(&self.directions, &mean);
+        self.cells.clear();
+        self.cells.resize(6 * (edge * edge) as usize, 0);
+        count_in_cells(&self.directions, &axes, edge, &mut self.cells);
+        let occupied = self.cells.iter().filter(|c| **c > 0).count() as f32;
+        let pairs: u64 = self.cells.iter().map(|&c| u64::from(c) * u64::from(c.saturating_sub(1))).sum();
+        let n = (points.blocks.len() * LANES) as f32;
+        (occupied * pairs.max(1) as f32 / (n * (n - 1.0).max(1.0))).ln()
+    }
+}
+
+/// Unit directions from `eye`, and their mean.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn unit_directions(points: &Columns, eye: &Point, directions: &mut Vec<[[f32; LANES]; 3]>) -> Point {
+    directions.clear();
+    let mut sums = [[0f32; LANES]; 3];
+    for block in &points.blocks {
+        let mut unit = [[0f32; LANES]; 3];
+        for i in 0..LANES {
+            let (x, y, z) = (block[0][i] - eye[0], block[1][i] - eye[1], block[2][i] - eye[2]);
+            let scale = 1.0 / (x * x + y * y + z * z).max(f32::MIN_POSITIVE).sqrt();
+            (unit[0][i], unit[1][i], unit[2][i]) = (x * scale, y * scale, z * scale);
+            sums[0][i] += unit[0][i];
+            sums[1][i] += unit[1][i];
+            sums[2][i] += unit[2][i];
+        }
+        directions.push(unit);
+    }
+    let count = (directions.len() * LANES).max(1) as f32;
+    sums.map(|lanes| lanes.iter().sum::<f32>() / count)
+}
+
+/// Solid angle of a cap with this mean direction: one of half angle α has mean length (1 + cos α)/2 and solid
+/// angle 2π(1 − cos α).
+fn solid_angle(mean: &Point) -> f32 {
+    4.0 * std::f32::consts::PI * (1.0 - dot(mean, mean).sqrt())
 }
 
 /// The axes of the image that a pinhole camera would have: across, up and towards the mean direction, turned so
 /// that the spread across is largest. A cube face so placed sees a depth image as evenly as its camera did.
 /// The cloud's own axes where the directions point all around.
-fn image_axes(directions: &[Point], mean: &Point) -> [Point; 3] {
+fn image_axes(directions: &[[[f32; LANES]; 3]], mean: &Point) -> [Point; 3] {
     let length = dot(mean, mean).sqrt();
     if length < NARROW_VIEW {
         return [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
@@ -217,16 +272,69 @@ fn image_axes(directions: &[Point], mean: &Point) -> [Point; 3] {
     let across =
         normalised(&std::array::from_fn(|k| f32::from(u8::from(k == least)) - ahead[least] * ahead[k]));
     let up = cross(&ahead, &across);
-    let (mut xx, mut xy, mut yy) = (0f32, 0f32, 0f32);
-    for direction in directions {
-        let (x, y) = (dot(&across, direction), dot(&up, direction));
-        xx += x * x;
-        xy += x * y;
-        yy += y * y;
-    }
+    let [xx, xy, yy] = second_moments(directions, &across, &up);
     let (sin, cos) = (0.5 * (2.0 * xy).atan2(xx - yy)).sin_cos();
     let turned = |a: f32, b: f32| [0, 1, 2].map(|k| a * across[k] + b * up[k]);
     [turned(cos, sin), turned(-sin, cos), ahead]
+}
+
+/// `Σ x²`, `Σ x y`, `Σ y²` of the directions' coordinates along two axes.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn second_moments(directions: &[[[f32; LANES]; 3]], across: &Point, up: &Point) -> [f32; 3] {
+    let mut sums = [[0f32; LANES]; 3];
+    for d in directions {
+        for i in 0..LANES {
+            let x = across[0] * d[0][i] + across[1] * d[1][i] + across[2] * d[2][i];
+            let y = up[0] * d[0][i] + up[1] * d[1][i] + up[2] * d[2][i];
+            sums[0][i] += x * x;
+            sums[1][i] += x * y;
+            sums[2][i] += y * y;
+        }
+    }
+    sums.map(|lanes| lanes.iter().sum())
+}
+
+/// Counts the directions per cell of a cube with these axes.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn count_in_cells(directions: &[[[f32; LANES]; 3]], axes: &[Point; 3], edge: f32, cells: &mut [u32]) {
+    let mut cell = [0u32; LANES];
+    for d in directions {
+        for i in 0..LANES {
+            let along = |axis: &Point| axis[0] * d[0][i] + axis[1] * d[1][i] + axis[2] * d[2][i];
+            cell[i] = cube_cell(along(&axes[0]), along(&axes[1]), along(&axes[2]), edge);
+        }
+        for &at in &cell {
+            cells[at as usize] += 1;
+        }
+    }
+}
+
+/// Cell of a direction on a cube whose faces have `edge` × `edge` cells. Without branches, so that it vectorises.
+#[inline(always)]
+fn cube_cell(x: f32, y: f32, z: f32, edge: f32) -> u32 {
+    let (ax, ay, az) = (x.abs(), y.abs(), z.abs());
+    let largest = ax.max(ay).max(az);
+    let (along_x, along_z) = (ax == largest, (az == largest) & (ax != largest) & (ay != largest));
+    let main = if along_x {
+        x
+    } else if along_z {
+        z
+    } else {
+        y
+    };
+    let u = if along_x { y } else { x };
+    let v = if along_z { y } else { z };
+    let face = if along_x {
+        0.0
+    } else if along_z {
+        4.0
+    } else {
+        2.0
+    } + if main < 0.0 { 1.0 } else { 0.0 };
+    let scale = 0.5 * edge / largest.max(f32::MIN_POSITIVE);
+    let cell = |x: f32| (x * scale + 0.5 * edge).max(0.0).min(edge - 1.0).floor();
+    // Exact in f32: at most 6 · 256² cells. The cast saturates, which no valid value needs.
+    ((face * edge + cell(u)) * edge + cell(v)) as u32
 }
 
 /// Cells along a cube face's edge so that `solid_angle` holds about `cells` of them.
@@ -240,7 +348,7 @@ impl RangeImage<Cpu> {
     #[inline(always)]
     pub fn seen(&self, p: &Point) -> (f32, f32) {
         let d = subtract(p, &self.eye);
-        (self.nearest[cube_cell(&d, self.edge as f32)], dot(&d, &d).sqrt())
+        (self.nearest[cube_cell(d[0], d[1], d[2], self.edge as f32) as usize], dot(&d, &d).sqrt())
     }
 
     /// For every cell that saw something, the least of its own range and its neighbours' on the face.
@@ -255,41 +363,4 @@ impl RangeImage<Cpu> {
         let unseen = |cell: usize| self.nearest[cell].is_infinite();
         (0..self.nearest.len()).map(|cell| if unseen(cell) { f32::INFINITY } else { least(cell) }).collect()
     }
-}
-
-/// Solid angle of a cap with this mean direction: one of half angle α has mean length (1 + cos α)/2 and solid
-/// angle 2π(1 − cos α).
-fn solid_angle(mean: &Point) -> f32 {
-    4.0 * std::f32::consts::PI * (1.0 - dot(mean, mean).sqrt())
-}
-
-/// Unit directions from `eye`, and their mean.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn unit_directions(points: &[Point], eye: &Point, directions: &mut [Point]) -> Point {
-    let mut sum = [0f32; 3];
-    for (p, direction) in points.iter().zip(directions.iter_mut()) {
-        let d = [p[0] - eye[0], p[1] - eye[1], p[2] - eye[2]];
-        let scale = 1.0 / (d[0] * d[0] + d[1] * d[1] + d[2] * d[2]).sqrt().max(f32::MIN_POSITIVE);
-        for k in 0..3 {
-            direction[k] = d[k] * scale;
-            sum[k] += direction[k];
-        }
-    }
-    sum.map(|x| x / points.len().max(1) as f32)
-}
-
-/// Cell of a direction on a cube whose faces have `edge` × `edge` cells.
-#[inline(always)]
-fn cube_cell(d: &Point, edge: f32) -> usize {
-    let a = d.map(f32::abs);
-    let (face, main, u, v) = if a[0] >= a[1] && a[0] >= a[2] {
-        (usize::from(d[0] < 0.0), a[0], d[1], d[2])
-    } else if a[1] >= a[2] {
-        (2 + usize::from(d[1] < 0.0), a[1], d[0], d[2])
-    } else {
-        (4 + usize::from(d[2] < 0.0), a[2], d[0], d[1])
-    };
-    let scale = 0.5 * edge / main.max(f32::MIN_POSITIVE);
-    let cell = |x: f32| ((x * scale + 0.5 * edge) as usize).min(edge as usize - 1);
-    (face * edge as usize + cell(u)) * edge as usize + cell(v)
 }

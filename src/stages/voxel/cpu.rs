@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use super::bounds::Bounds;
-use super::grid::Grid;
+use super::grid::{BLOCK, Grid};
 use super::{VoxelDownsample, size};
 use crate::backend::Cpu;
 use crate::cloud::Point;
@@ -39,53 +39,42 @@ fn downsample(points: &[Point], size: f32) -> Vec<Point> {
     means.concat()
 }
 
-/// A point and its cell's place in the output order.
-#[derive(Clone, Copy)]
-struct Entry {
-    place: u64,
-    point: Point,
-}
-
 /// A chunk of the cloud, dealt into parts; index order is kept inside each part.
 struct Hand {
-    entries: Vec<Entry>,
-    /// Part `i` is `entries[start[i]..start[i + 1]]`.
+    points: Vec<Point>,
+    /// Part `i` is `points[start[i]..start[i + 1]]`.
     start: Vec<u32>,
 }
 
 impl Hand {
     /// A counting sort by the leading `part_bits` of the place.
     fn deal(chunk: &[Point], grid: &Grid, part_bits: u32) -> Self {
-        let places = places_of(chunk, grid);
-        let part_of = |place: u64| (place >> 1 >> (63 - part_bits)) as usize;
+        let mut places = [0; BLOCK];
+        let mut part_of = Vec::with_capacity(chunk.len());
+        for block in chunk.chunks(BLOCK) {
+            let places = grid.places(block, &mut places);
+            part_of.extend(places.iter().map(|place| (place >> 1 >> (63 - part_bits)) as u16));
+        }
         let mut start = vec![0u32; (1 << part_bits) + 1];
-        for &place in &places {
-            start[part_of(place) + 1] += 1;
+        for &part in &part_of {
+            start[usize::from(part) + 1] += 1;
         }
         for part in 0..1 << part_bits {
             start[part + 1] += start[part];
         }
         let mut next = start.clone();
-        let mut entries = vec![Entry { place: 0, point: [0.0; 3] }; chunk.len()];
-        for (&place, &point) in places.iter().zip(chunk) {
-            let slot = &mut next[part_of(place)];
-            entries[*slot as usize] = Entry { place, point };
+        let mut points = vec![[0.0; 3]; chunk.len()];
+        for (&part, &point) in part_of.iter().zip(chunk) {
+            let slot = &mut next[usize::from(part)];
+            points[*slot as usize] = point;
             *slot += 1;
         }
-        Self { entries, start }
+        Self { points, start }
     }
 
-    fn part(&self, part: usize) -> &[Entry] {
-        &self.entries[self.start[part] as usize..self.start[part + 1] as usize]
+    fn part(&self, part: usize) -> &[Point] {
+        &self.points[self.start[part] as usize..self.start[part + 1] as usize]
     }
-}
-
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma",
-    "x86_64+avx2+fma"
-))]
-fn places_of(points: &[Point], grid: &Grid) -> Vec<u64> {
-    points.iter().map(|point| grid.place(point)).collect()
 }
 
 /// The points met so far in one cell.
@@ -98,15 +87,13 @@ struct Cell {
 }
 
 impl Cell {
-    fn around(entry: &Entry, grid: &Grid) -> Self {
-        let centre = grid.centre(grid.cell(&entry.point));
-        Self { place: entry.place, centre, sum: [0.0; 3], count: 0 }
+    /// The cell of `point`, without it.
+    fn around(point: &Point, place: u64, grid: &Grid) -> Self {
+        Self { place, centre: grid.centre(grid.cell(point)), sum: [0.0; 3], count: 0 }
     }
 
     fn add(&mut self, point: &Point) {
-        for k in 0..3 {
-            self.sum[k] += point[k] - self.centre[k];
-        }
+        self.sum = [0, 1, 2].map(|k| self.sum[k] + (point[k] - self.centre[k]));
         self.count += 1;
     }
 
@@ -117,11 +104,12 @@ impl Cell {
 
 /// The means of the cells of one part, in the output order.
 fn means_of_part(hands: &[Hand], part: usize, grid: &Grid) -> Vec<Point> {
-    let entries = || hands.iter().flat_map(|hand| hand.part(part));
-    let count = hands.iter().map(|hand| hand.part(part).len()).sum();
-    let mut table = CellTable::with_room_for(count);
-    for entry in entries() {
-        table.cell_of(entry, grid).add(&entry.point);
+    let mut table = CellTable::with_room_for(hands.iter().map(|hand| hand.part(part).len()).sum());
+    let mut places = [0; BLOCK];
+    for block in hands.iter().flat_map(|hand| hand.part(part).chunks(BLOCK)) {
+        for (&place, point) in grid.places(block, &mut places).iter().zip(block) {
+            table.cell_of(point, place, grid).add(point);
+        }
     }
     let mut cells = table.cells;
     cells.sort_unstable_by_key(|cell| cell.place);
@@ -140,20 +128,20 @@ impl CellTable {
         Self { cells: Vec::new(), slots: vec![0; (2 * points).next_power_of_two()] }
     }
 
-    /// The cell of `entry`, made when it is the first of its cell. The table never fills: it has twice as many
+    /// The cell of `point`, made when it is the first of its cell. The table never fills: it has twice as many
     /// slots as there are points.
-    fn cell_of(&mut self, entry: &Entry, grid: &Grid) -> &mut Cell {
+    fn cell_of(&mut self, point: &Point, place: u64, grid: &Grid) -> &mut Cell {
         let mask = self.slots.len() - 1;
         // The leading bits are equal within a part; the trailing ones are not.
-        let mut slot = entry.place as usize & mask;
+        let mut slot = place as usize & mask;
         loop {
             match self.slots[slot] as usize {
                 0 => {
-                    self.cells.push(Cell::around(entry, grid));
+                    self.cells.push(Cell::around(point, place, grid));
                     self.slots[slot] = self.cells.len() as u32;
                     return self.cells.last_mut().expect("just pushed");
                 }
-                taken if self.cells[taken - 1].place == entry.place => return &mut self.cells[taken - 1],
+                taken if self.cells[taken - 1].place == place => return &mut self.cells[taken - 1],
                 _ => slot = (slot + 1) & mask,
             }
         }

@@ -2,6 +2,7 @@
 
 use super::bounds::Bounds;
 use crate::cloud::Point;
+use crate::stages::sample::lanes::{LANES, floor};
 
 /// Bits of a cell's coordinate along one axis; three of them are packed into one key.
 const AXIS_BITS: u32 = 21;
@@ -23,10 +24,15 @@ impl Grid {
     }
 
     /// The cell that holds `point`.
-    #[inline(always)]
     pub fn cell(&self, point: &Point) -> [u32; 3] {
-        // Coordinates are not negative, so the cast (towards zero) is the floor.
-        [0, 1, 2].map(|k| (((point[k] - self.lowest[k]) / self.size) as i32 as u32).min(CELLS_PER_AXIS - 1))
+        [0, 1, 2].map(|k| self.coordinate(point[k], k))
+    }
+
+    /// The cell at `x` along axis `k`.
+    #[inline(always)]
+    fn coordinate(&self, x: f32, k: usize) -> u32 {
+        let (cell, last) = ((x - self.lowest[k]) / self.size, (CELLS_PER_AXIS - 1) as f32);
+        floor(if cell < last { cell } else { last })
     }
 
     /// The centre of `cell`.
@@ -34,12 +40,46 @@ impl Grid {
         [0, 1, 2].map(|k| self.lowest[k] + (cell[k] as f32 + 0.5) * self.size)
     }
 
-    /// The place of `point`'s cell in the pseudo-random order: different for different cells.
-    #[inline(always)]
-    pub fn place(&self, point: &Point) -> u64 {
-        let [x, y, z] = self.cell(point);
-        mix(u64::from(x) | u64::from(y) << AXIS_BITS | u64::from(z) << (2 * AXIS_BITS))
+    /// The places of the points' cells in the pseudo-random order: different for different cells.
+    pub fn places<'a>(&self, points: &[Point], places: &'a mut [u64; BLOCK]) -> &'a [u64] {
+        places_of_block(self, points, places);
+        &places[..points.len()]
     }
+}
+
+/// Most points of one call of [`Grid::places`].
+pub(super) const BLOCK: usize = 256;
+
+#[multiversion::multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma",
+    "x86_64+avx2+fma"
+))]
+fn places_of_block(grid: &Grid, points: &[Point], places: &mut [u64; BLOCK]) {
+    for (points, places) in points.chunks(LANES).zip(places.as_chunks_mut().0) {
+        let mut lanes = [grid.lowest; LANES];
+        lanes[..points.len()].copy_from_slice(points);
+        *places = places_of_lanes(grid, &lanes);
+    }
+}
+
+/// [`Grid::cell`] and [`mix`], laid out so that whole registers are worked on.
+#[inline(always)]
+fn places_of_lanes(grid: &Grid, points: &[Point; LANES]) -> [u64; LANES] {
+    let coordinates = points.as_flattened();
+    let mut cells = [0; 3 * LANES];
+    for i in 0..3 * LANES {
+        cells[i] = grid.coordinate(coordinates[i], i % 3);
+    }
+    let mut places = [0; LANES];
+    for lane in 0..LANES {
+        places[lane] = u64::from(cells[3 * lane])
+            | u64::from(cells[3 * lane + 1]) << AXIS_BITS
+            | u64::from(cells[3 * lane + 2]) << (2 * AXIS_BITS);
+    }
+    for place in &mut places {
+        *place = mix(*place);
+    }
+    places
 }
 
 /// Scatters keys over all 64 bits (the finaliser of SplitMix64). Each step can be undone, so different keys stay

@@ -1,16 +1,24 @@
 //! The search for the cell edge that leaves a wanted number of points.
 
+use std::ops::RangeInclusive;
+
 use rayon::prelude::*;
 
 use super::bounds::Bounds;
-use super::grid::{CELLS_PER_AXIS, Grid};
+use super::grid::{BLOCK, CELLS_PER_AXIS, Grid};
 use crate::cloud::Point;
 
+/// Count over edge, both as logarithms, for a surface.
+const SURFACE_SLOPE: f64 = -2.0;
+/// Slopes to be believed: between those of a line and of a solid, and a little more.
+const SLOPES: RangeInclusive<f64> = -3.5..=-0.7;
 /// An edge is good enough when its count is within this factor of the target.
 const TOLERANCE: f64 = 1.08;
 /// Share of the distinct points that is asked for where the cloud is too small for the wanted number.
 const LARGEST_SHARE: f64 = 0.75;
-/// Most counts of one search. Real clouds need three or four.
+/// A bracket this narrow holds a jump of the count (a lattice has such), not the target.
+const FINEST_BRACKET: f64 = 1.002;
+/// Most counts of one search. Scans need two or three.
 const MOST_STEPS: usize = 40;
 /// Steps after which a search that does not settle halves its bracket instead.
 const STEPS_BEFORE_BISECTION: usize = 10;
@@ -24,7 +32,7 @@ pub(super) fn voxel_size(points: &[Point], wanted: usize) -> f32 {
     }
     let count = |edge: f64| count_cells(points, &Grid::new(&bounds, edge as f32));
     let finest = longest / f64::from(CELLS_PER_AXIS);
-    let target = (wanted.max(1) as f64).min(LARGEST_SHARE * count(finest));
+    let target = target(points, wanted.max(1), &Grid::new(&bounds, finest as f32));
     let search = Search { target, low: finest, high: 2.0 * longest, latest: None, slope: SURFACE_SLOPE };
     let edge = search.run(longest / 32.0, count);
     coarsen_to_surface(edge, count) as f32
@@ -53,8 +61,13 @@ const FEWEST_CELLS: f64 = 2_000.0;
 /// Steps of coarsening at most: a factor of 32.
 const MOST_COARSENINGS: usize = 10;
 
-/// Count over edge, both as logarithms, for a surface.
-const SURFACE_SLOPE: f64 = -2.0;
+/// The number of cells to aim at: `wanted`, or less where there are too few points that `finest` tells apart.
+fn target(points: &[Point], wanted: usize, finest: &Grid) -> f64 {
+    let possible = |points: &[Point]| LARGEST_SHARE * count_cells(points, finest);
+    // A few points mostly settle it.
+    let some = &points[..points.len().min(2 * wanted)];
+    if possible(some) >= wanted as f64 { wanted as f64 } else { possible(points).min(wanted as f64) }
+}
 
 /// A secant search on logarithms of edge and count, kept inside a bracket. Edges enter only as ratios, so the
 /// answer scales with the cloud.
@@ -66,6 +79,7 @@ struct Search {
     high: f64,
     /// The last edge and its count.
     latest: Option<(f64, f64)>,
+    /// Count over edge, both as logarithms, as far as known.
     slope: f64,
 }
 
@@ -83,6 +97,9 @@ impl Search {
                 break;
             }
             self.learn(edge, cells);
+            if self.high / self.low < FINEST_BRACKET {
+                break;
+            }
             edge = self.next_edge(edge, cells, step);
         }
         best.1
@@ -97,7 +114,7 @@ impl Search {
         if let Some((edge_before, cells_before)) = self.latest {
             let slope = (cells / cells_before).ln() / (edge / edge_before).ln();
             if slope.is_finite() {
-                self.slope = slope.clamp(-3.5, -0.7);
+                self.slope = slope.clamp(*SLOPES.start(), *SLOPES.end());
             }
         }
         self.latest = Some((edge, cells));
@@ -116,7 +133,7 @@ impl Search {
 /// Bits of the sketch that counts cells: 256 KiB, which stays in a core's cache.
 const SKETCH_BITS: u32 = 21;
 /// Points that one task puts into a sketch.
-const POINTS_PER_TASK: usize = 1 << 16;
+const POINTS_PER_TASK: usize = 1 << 15;
 
 /// The number of occupied cells, by linear counting: every cell sets the bit at its hash, and the share of bits
 /// still clear tells how many cells there were, collisions included. Off by 0.05 % (one standard deviation) up
@@ -146,19 +163,12 @@ fn union(mut a: Vec<u64>, b: Vec<u64>) -> Vec<u64> {
     a
 }
 
-#[multiversion::multiversion(targets(
-    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma",
-    "x86_64+avx2+fma"
-))]
 fn mark_cells(points: &[Point], grid: &Grid, sketch: &mut [u64]) {
-    const BLOCK: usize = 256;
-    let mut bits = [0u32; BLOCK];
+    let mut places = [0; BLOCK];
     for block in points.chunks(BLOCK) {
-        for (bit, point) in bits.iter_mut().zip(block) {
-            *bit = (grid.place(point) >> (64 - SKETCH_BITS)) as u32;
-        }
-        for bit in &bits[..block.len()] {
-            sketch[(bit >> 6) as usize] |= 1 << (bit & 63);
+        for place in grid.places(block, &mut places) {
+            let bit = place >> (u64::BITS - SKETCH_BITS);
+            sketch[(bit / 64) as usize] |= 1 << (bit % 64);
         }
     }
 }
