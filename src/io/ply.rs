@@ -15,9 +15,7 @@ use ply_rs_bw::writer::Writer;
 use crate::cloud::Cloud;
 use crate::error::{Error, Result};
 
-use super::coordinates::{
-    ByteOrder, Column, Coordinates, Scalar, keep_promise, narrowed, written_scalar,
-};
+use super::coordinates::{ByteOrder, Column, Coordinates, Scalar, keep_promise, narrowed, written_scalar};
 use super::decimal::{PrintedPoints, lines, number, words};
 use super::excerpt;
 
