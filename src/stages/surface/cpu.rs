@@ -8,6 +8,7 @@ use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 use crate::geometry::{Symmetric, least_eigenvector, squared_distance};
+use crate::stages::lanes::LANES;
 
 /// Most cells of a grid (64 MiB of starts); cells grow where a stray point would ask for more.
 const MOST_CELLS: u64 = 1 << 24;
@@ -127,9 +128,6 @@ impl Surface<Cpu> {
         (best.0 != usize::MAX).then_some(best)
     }
 }
-
-/// Points that are worked on together; sums are kept per lane and added in lane order.
-const LANES: usize = 16;
 
 /// The sorted points coordinate by coordinate, with a block of far points at the end so that blocks of lanes may
 /// reach past the last run.
