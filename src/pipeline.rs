@@ -37,7 +37,7 @@ const SAMPLES: usize = 2_000;
 /// Candidates are different when they move the cloud further apart than this, in voxels.
 const DISTINCT: f32 = 10.0;
 /// No further scale is looked at once the best candidate is as sure as this.
-const SURE: f64 = 0.99;
+const SURE: f64 = 0.9995;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
