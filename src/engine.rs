@@ -12,7 +12,7 @@ use crate::stages::clean::{CanonicalPair, canonical_pair};
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
-pub const LEAST_CONFIDENCE: f64 = 0.8;
+pub const LEAST_CONFIDENCE: f64 = 0.95;
 
 /// A device that is ready to register pairs. Make one, use it for many pairs.
 pub struct Engine {

@@ -18,7 +18,7 @@ use crate::stages::pose::{Hypotheses, Placed};
 use crate::stages::refine::RefineOptions;
 use crate::stages::surface::Surface;
 use crate::stages::verify::judge::{confidence, log_odds};
-use crate::stages::verify::{Agreement, Observation, Scene};
+use crate::stages::verify::{Agreement, AgreementOptions, Observation, Scene};
 use crate::stages::viewpoint::{RangeImage, Viewpoint};
 
 /// Points per cloud after thinning.
@@ -31,13 +31,18 @@ const SHARES: [f32; 3] = [0.05, 0.02, 0.005];
 const COARSE: f32 = 4.0;
 /// Candidates that are refined and compared on the clouds.
 const CANDIDATES: usize = 64;
-/// Points of each cloud on which candidates are compared.
+/// Candidates that are compared on the fine surfaces as well.
+const SHORTLIST: usize = 16;
+/// Points of each cloud on which candidates are compared, on coarse surfaces and on fine ones.
+const SHORTLIST_SAMPLES: usize = 500;
 const SAMPLES: usize = 2_000;
+/// Points on which the answer is refined in the end.
+const CONCLUDING_SAMPLES: usize = 6_000;
 
 /// Candidates are different when they move the cloud further apart than this, in voxels.
 const DISTINCT: f32 = 10.0;
 /// No further scale is looked at once the best candidate is as sure as this.
-const SURE: f64 = 0.99;
+const SURE: f64 = 0.9995;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
@@ -106,8 +111,7 @@ impl<B: Backend> Pipeline<B> {
             scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
             let hypotheses = self.concatenate(&scales)?;
             let estimated = self.agree(&hypotheses, spacing, timings)?;
-            let refined = self.refine(&source, &target, &estimated, timings)?;
-            candidates = self.compare(&source, &target, &estimated, &refined, &hypotheses, timings)?;
+            candidates = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
             if self.confidence(&source, &candidates)? >= SURE {
                 break;
             }
@@ -215,44 +219,65 @@ impl<B: Backend> Pipeline<B> {
         timings.measure("estimate", || b.estimate_poses(all, &support, options))
     }
 
-    /// Candidates moved to where the surfaces meet, coarse to fine.
-    fn refine(
+    /// The candidates moved to where the surfaces meet and judged there, best first: all of them on the coarse
+    /// surfaces, the most promising on the fine ones.
+    fn compare(
         &self,
         source: &Prepared<B>,
         target: &Prepared<B>,
         estimated: &B::Buffer<Pose>,
-        timings: &mut Timings,
-    ) -> Result<B::Buffer<Pose>> {
-        let b = &self.backend;
-        let coarse = RefineOptions { samples: 600, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let fine = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        timings.measure("refine", || {
-            let near = b.refine_poses(&source.coarse, &target.coarse, estimated, coarse)?;
-            b.refine_poses(&source.surface, &target.surface, &near, fine)
-        })
-    }
-
-    /// What clouds and matches say about every candidate, best first (ties: the better supported one).
-    pub fn compare(
-        &self,
-        source: &Prepared<B>,
-        target: &Prepared<B>,
-        estimated: &B::Buffer<Pose>,
-        refined: &B::Buffer<Pose>,
-        hypotheses: &Hypotheses<B>,
+        matches: &Hypotheses<B>,
         timings: &mut Timings,
     ) -> Result<Vec<Candidate>> {
         let b = &self.backend;
-        let spacing = source.surface.spacing;
+        let estimated = b.download(estimated)?;
+        let coarse = (source.coarse_scene(), target.coarse_scene());
+        let options = RefineOptions { samples: 500, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
+        let near = self.refine(coarse, &estimated, options, timings)?;
+        let mut shortlist = self.judge(coarse, &estimated, &near, matches, SHORTLIST_SAMPLES, timings)?;
+        shortlist.truncate(SHORTLIST);
+        let fine = (source.scene(), target.scene());
+        let options = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
+        let estimated: Vec<Pose> = shortlist.iter().map(|c| c.estimated).collect();
+        let near: Vec<Pose> = shortlist.iter().map(|c| c.pose).collect();
+        let refined = self.refine(fine, &near, options, timings)?;
+        self.judge(fine, &estimated, &refined, matches, SAMPLES, timings)
+    }
+
+    /// Each pose after refinement.
+    fn refine(
+        &self,
+        (source, target): (Scene<B>, Scene<B>),
+        poses: &[Pose],
+        options: RefineOptions,
+        timings: &mut Timings,
+    ) -> Result<Vec<Pose>> {
+        let b = &self.backend;
+        let refine = || b.refine_poses(source.surface, target.surface, &b.upload(poses)?, options);
+        timings.measure("refine", || b.download(&refine()?))
+    }
+
+    /// What clouds and matches say about every candidate, best first.
+    fn judge(
+        &self,
+        (source, target): (Scene<B>, Scene<B>),
+        estimated: &[Pose],
+        poses: &[Pose],
+        matches: &Hypotheses<B>,
+        samples: usize,
+        timings: &mut Timings,
+    ) -> Result<Vec<Candidate>> {
+        let b = &self.backend;
+        let device_poses = b.upload(poses)?;
+        let options = agreement_options(&source, samples);
         let agreement = timings.measure("verify", || {
-            b.measure_agreement(source.scene(), target.scene(), refined, SAMPLES, 1.5 * spacing)
+            b.download(&b.measure_agreement(source, target, &device_poses, options)?)
         })?;
-        let anchors = b.upload(&vec![[0.0f32; 3]; b.len(refined)])?;
-        let tolerance = Tolerance { base: 3.0 * spacing, slope: 0.0 };
-        let support =
-            timings.measure("verify", || b.score_hypotheses(refined, &anchors, hypotheses, tolerance))?;
-        let (estimated, poses) = (b.download(estimated)?, b.download(refined)?);
-        let (agreement, support) = (b.download(&agreement)?, b.download(&support)?);
+        let anchors = b.upload(&vec![[0.0f32; 3]; poses.len()])?;
+        let tolerance = Tolerance { base: 3.0 * source.spacing, slope: 0.0 };
+        let support = timings.measure("consensus", || {
+            b.download(&b.score_hypotheses(&device_poses, &anchors, matches, tolerance)?)
+        })?;
         let mut candidates: Vec<Candidate> = (0..poses.len())
             .map(|i| Candidate {
                 estimated: estimated[i],
@@ -286,14 +311,12 @@ impl<B: Backend> Pipeline<B> {
         let Some(best) = candidates.first().copied() else {
             return Ok(Answer::nothing());
         };
-        let closest = RefineOptions { samples: 6000, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
-        let refined = timings.measure("refine", || {
-            b.refine_poses(&source.surface, &target.surface, &b.upload(&[best.pose])?, closest)
-        })?;
-        let refined = b.download(&refined)?[0];
-        let reach = 1.5 * source.surface.spacing;
-        let observation = timings
-            .measure("verify", || b.observe(&source.surface, &target.surface, &refined, 6000, reach))?;
+        let closest =
+            RefineOptions { samples: CONCLUDING_SAMPLES, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
+        let refined = self.refine((source.scene(), target.scene()), &[best.pose], closest, timings)?[0];
+        let options = agreement_options(&source.scene(), CONCLUDING_SAMPLES);
+        let observation =
+            timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
         Ok(Answer { pose, confidence: self.confidence(source, &candidates)?, candidates, observation })
     }
@@ -301,8 +324,17 @@ impl<B: Backend> Pipeline<B> {
 
 impl<D: Device> Prepared<D> {
     fn scene(&self) -> Scene<'_, D> {
-        Scene { surface: &self.surface, view: &self.view }
+        Scene { surface: &self.surface, view: &self.view, spacing: self.surface.spacing }
     }
+
+    fn coarse_scene(&self) -> Scene<'_, D> {
+        Scene { surface: &self.coarse, view: &self.view, spacing: self.surface.spacing }
+    }
+}
+
+/// Points agree within one and a half voxels of their own surface; the margin of free space is fine on both.
+fn agreement_options<D: Device>(scene: &Scene<D>, samples: usize) -> AgreementOptions {
+    AgreementOptions { samples, reach: 1.5 * scene.surface.spacing, margin: 3.0 * scene.spacing }
 }
 
 impl Answer {

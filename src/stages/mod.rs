@@ -9,6 +9,7 @@ pub mod consensus;
 pub mod describe;
 pub mod estimate;
 pub mod frame;
+pub(crate) mod lanes;
 pub mod matching;
 pub mod patch;
 pub mod pose;

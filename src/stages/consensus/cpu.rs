@@ -7,10 +7,8 @@ use super::{ScoreHypotheses, Support, Tolerance};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
+use crate::stages::lanes::LANES;
 use crate::stages::pose::{Hypotheses, Pose};
-
-/// Matches that are scored together; partial sums are kept per lane and added in lane order.
-const LANES: usize = 16;
 
 impl ScoreHypotheses for Cpu {
     fn score_hypotheses(

@@ -11,6 +11,7 @@ use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 use crate::stages::frame::Frame;
+use crate::stages::lanes::floor;
 use crate::stages::patch::{PATCH_CAPACITY, Patches};
 
 /// Sectors plus one that repeats the first, so that a point's two sectors are always neighbours in memory.
@@ -119,10 +120,10 @@ fn locate(points: &[Point], frame: &Frame, out: &mut Workspace) {
         let u = (r * RADII as f32 - 0.5).clamp(0.0, (RADII - 1) as f32);
         let v = ((sine + 1.0) * 0.5 * ELEVATIONS as f32 - 0.5).clamp(0.0, (ELEVATIONS - 1) as f32);
         let a = (azimuth(y, x) * (AZIMUTHS as f32 / TAU)).clamp(0.0, AZIMUTHS as f32);
-        let shell = (u as i32).min(RADII as i32 - 2);
-        let band = (v as i32).min(ELEVATIONS as i32 - 2);
-        let sector = (a as i32).min(AZIMUTHS as i32 - 1);
-        out.cell[i] = ((shell * ELEVATIONS as i32 + band) * PADDED_AZIMUTHS as i32 + sector) as u32;
+        let shell = floor(u).min(RADII as u32 - 2);
+        let band = floor(v).min(ELEVATIONS as u32 - 2);
+        let sector = floor(a).min(AZIMUTHS as u32 - 1);
+        out.cell[i] = (shell * ELEVATIONS as u32 + band) * PADDED_AZIMUTHS as u32 + sector;
         out.radial[i] = u - shell as f32;
         out.elevation[i] = v - band as f32;
         out.azimuth[i] = a - sector as f32;

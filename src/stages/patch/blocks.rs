@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::PATCH_CAPACITY;
 use super::cells::{Cells, Reach};
 use crate::cloud::Point;
-use crate::stages::sample::lanes::{BITS, LANES};
+use crate::stages::lanes::{BITS, LANES};
 
 /// Share of a typical patch that one block is to fill: small blocks waste little on dense balls, large blocks
 /// visit few cells.

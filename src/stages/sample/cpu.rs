@@ -11,11 +11,11 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::SampleFarthest;
-use super::lanes::{BITS, LANES};
 use super::order::nearby_first;
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
+use crate::stages::lanes::{BITS, LANES};
 
 /// Points of one bucket.
 const BUCKET: usize = 4 * LANES;

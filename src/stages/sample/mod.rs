@@ -3,7 +3,6 @@
 //! Exact and nested: the first `k` of a longer run are the run of length `k`, so one run serves every scale.
 
 mod cpu;
-pub(in crate::stages) mod lanes;
 mod order;
 
 use crate::backend::Device;

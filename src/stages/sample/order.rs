@@ -2,8 +2,8 @@
 
 use multiversion::multiversion;
 
-use super::lanes::floor;
 use crate::cloud::Point;
+use crate::stages::lanes::floor;
 use crate::stages::voxel::bounds::Bounds;
 
 /// Bits of a Morton code along one axis.

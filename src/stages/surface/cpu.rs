@@ -7,7 +7,8 @@ use super::{BuildSurface, Grid, REACH, Surface};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{Symmetric, least_eigenvector, squared_distance};
+use crate::geometry::{Symmetric, least_eigenvector};
+use crate::stages::lanes::{LANES, floor};
 
 /// Most cells of a grid (64 MiB of starts); cells grow where a stray point would ask for more.
 const MOST_CELLS: u64 = 1 << 24;
@@ -25,10 +26,10 @@ impl BuildSurface for Cpu {
             for (point, &place) in points.iter().zip(&place) {
                 sorted[place as usize] = *point;
             }
+            let columns = columns_of(&sorted);
             let mut surface: Surface<Self> =
-                Surface { points: sorted, normals: Vec::new(), cell_start, place, grid, spacing };
-            let columns = Columns::new(&surface.points);
-            surface.normals = surface.points.par_iter().map(|p| normal(&surface, &columns, p)).collect();
+                Surface { points: sorted, columns, normals: Vec::new(), cell_start, place, grid, spacing };
+            surface.normals = surface.points.par_iter().map(|p| normal(&surface, p)).collect();
             surface
         }))
     }
@@ -55,11 +56,16 @@ impl Grid {
         }
     }
 
-    /// Cell coordinates of a position, which may lie outside.
+    /// Cell coordinates of a position; −1 or the number of cells for what lies outside by up to one cell, and still
+    /// outside, if not exact, beyond.
     #[inline(always)]
     fn coordinates(&self, p: &Point) -> [i32; 3] {
         let scale = 1.0 / self.cell;
-        [0, 1, 2].map(|k| ((p[k] - self.low[k]) * scale).floor() as i32)
+        [0, 1, 2].map(|k| {
+            let outside = (self.size[k] + 2) as f32;
+            // One cell is added and taken off again since `floor` takes no negative number.
+            floor(((p[k] - self.low[k]) * scale + 3.0).max(0.0).min(outside + 3.0)) as i32 - 3
+        })
     }
 
     /// Start of every cell's run and, for each point, its place when sorted by cell.
@@ -92,66 +98,91 @@ impl Grid {
 }
 
 impl Surface<Cpu> {
-    /// Calls `visit` with every run of points in the cells within `reach` cells of `p`.
-    #[inline(always)]
-    fn for_runs(&self, p: &Point, reach: i32, mut visit: impl FnMut(std::ops::Range<usize>)) {
-        let c = self.grid.coordinates(p);
-        let [nx, ny, nz] = self.grid.size.map(|n| n as i32);
-        let (x0, x1) = ((c[0].saturating_sub(reach)).max(0), (c[0].saturating_add(reach)).min(nx - 1));
-        if x0 > x1 {
-            return;
-        }
-        for z in c[2].saturating_sub(reach).max(0)..=c[2].saturating_add(reach).min(nz - 1) {
-            for y in c[1].saturating_sub(reach).max(0)..=c[1].saturating_add(reach).min(ny - 1) {
-                let row = (z * ny + y) as usize * nx as usize;
-                let first = self.cell_start[row + x0 as usize] as usize;
-                let last = self.cell_start[row + x1 as usize + 1] as usize;
-                visit(first..last);
-            }
-        }
-    }
-
     /// The point nearest to `p` and its squared distance, if any lies within `limit` (at most one cell).
     /// The lowest index wins a tie.
     #[inline(always)]
     pub fn nearest(&self, p: &Point, limit: f32) -> Option<(usize, f32)> {
-        let mut best = (usize::MAX, limit * limit);
-        self.for_runs(p, 1, |run| {
-            for i in run {
-                let d2 = squared_distance(&self.points[i], p);
-                if d2 < best.1 {
-                    best = (i, d2);
-                }
+        let (index, squared) = nearest(self, p, limit * limit);
+        (index != u32::MAX).then_some((index as usize, squared))
+    }
+
+    /// One coordinate of all points, and the spare block.
+    #[inline(always)]
+    fn column(&self, axis: usize) -> &[f32] {
+        let length = self.columns.len() / 3;
+        &self.columns[axis * length..][..length]
+    }
+}
+
+/// The points coordinate by coordinate; see [`Surface::columns`].
+fn columns_of(points: &[Point]) -> Vec<f32> {
+    let spare = || std::iter::repeat_n(f32::INFINITY, LANES);
+    (0..3).flat_map(|axis| points.iter().map(move |p| p[axis]).chain(spare())).collect()
+}
+
+/// Calls `visit` with every run of points in the cells within `reach` cells of `p`.
+#[inline(always)]
+fn for_runs(surface: &Surface<Cpu>, p: &Point, reach: i32, mut visit: impl FnMut(usize, usize)) {
+    let c = surface.grid.coordinates(p);
+    let [nx, ny, nz] = surface.grid.size.map(|n| n as i32);
+    let (x0, x1) = ((c[0] - reach).max(0), (c[0] + reach).min(nx - 1));
+    if x0 > x1 {
+        return;
+    }
+    for z in (c[2] - reach).max(0)..=(c[2] + reach).min(nz - 1) {
+        for y in (c[1] - reach).max(0)..=(c[1] + reach).min(ny - 1) {
+            let row = (z * ny + y) as usize * nx as usize;
+            let first = surface.cell_start[row + x0 as usize] as usize;
+            let last = surface.cell_start[row + x1 as usize + 1] as usize;
+            if first < last {
+                visit(first, last);
             }
-        });
-        (best.0 != usize::MAX).then_some(best)
+        }
     }
 }
 
-/// Points that are worked on together; sums are kept per lane and added in lane order.
-const LANES: usize = 16;
-
-/// The sorted points coordinate by coordinate, with a block of far points at the end so that blocks of lanes may
-/// reach past the last run.
-struct Columns {
-    x: Vec<f32>,
-    y: Vec<f32>,
-    z: Vec<f32>,
+/// Index and squared distance of the point nearest to `p` within `limit` (squared), or `u32::MAX`.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn nearest(surface: &Surface<Cpu>, p: &Point, limit: f32) -> (u32, f32) {
+    let (xs, ys, zs) = (surface.column(0), surface.column(1), surface.column(2));
+    let mut least = [limit; LANES];
+    let mut index = [u32::MAX; LANES];
+    for_runs(surface, p, 1, |first, last| {
+        let mut start = first;
+        while start < last {
+            let (x, y, z) = (block(xs, start), block(ys, start), block(zs, start));
+            for i in 0..LANES {
+                // Points past the run belong to other cells; looking at them too does no harm.
+                let (dx, dy, dz) = (x[i] - p[0], y[i] - p[1], z[i] - p[2]);
+                let squared = dx * dx + dy * dy + dz * dz;
+                let at = (start + i) as u32;
+                let nearer =
+                    (squared < least[i]) | ((squared == least[i]) & (at < index[i]) & (index[i] != u32::MAX));
+                index[i] = if nearer { at } else { index[i] };
+                least[i] = if nearer { squared } else { least[i] };
+            }
+            start += LANES;
+        }
+    });
+    let mut best = (u32::MAX, limit);
+    for i in 0..LANES {
+        if index[i] != u32::MAX && (least[i] < best.1 || (least[i] == best.1 && index[i] < best.0)) {
+            best = (index[i], least[i]);
+        }
+    }
+    best
 }
 
-impl Columns {
-    fn new(points: &[Point]) -> Self {
-        let column = |axis: usize| {
-            points.iter().map(|p| p[axis]).chain(std::iter::repeat_n(f32::INFINITY, LANES)).collect()
-        };
-        Self { x: column(0), y: column(1), z: column(2) }
-    }
+/// A block of lanes of a column.
+#[inline(always)]
+fn block(column: &[f32], first: usize) -> &[f32; LANES] {
+    column[first..first + LANES].try_into().expect("a slice of LANES values")
 }
 
 /// Unit normal of the neighbourhood of `p`, or zero where it spans no plane.
-fn normal(surface: &Surface<Cpu>, columns: &Columns, p: &Point) -> Point {
-    let near = covariance(surface, columns, p, 1);
-    let (count, covariance) = if near.0 < FEW_NEIGHBOURS { covariance(surface, columns, p, 2) } else { near };
+fn normal(surface: &Surface<Cpu>, p: &Point) -> Point {
+    let near = covariance(surface, p, 1);
+    let (count, covariance) = if near.0 < FEW_NEIGHBOURS { covariance(surface, p, 2) } else { near };
     if count < 4 {
         return [0.0; 3];
     }
@@ -164,41 +195,31 @@ fn normal(surface: &Surface<Cpu>, columns: &Columns, p: &Point) -> Point {
 }
 
 /// Count and centred covariance of the points within `reach` times the grid's nominal reach of `p`.
-fn covariance(surface: &Surface<Cpu>, columns: &Columns, p: &Point, reach: i32) -> (usize, Symmetric) {
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn covariance(surface: &Surface<Cpu>, p: &Point, reach: i32) -> (usize, Symmetric) {
     let limit = (reach as f32 * REACH * surface.spacing).powi(2);
     let mut sums = [[0f32; LANES]; 10];
-    surface.for_runs(p, reach, |run| add_run(columns, run, p, limit, &mut sums));
+    let (xs, ys, zs) = (surface.column(0), surface.column(1), surface.column(2));
+    for_runs(surface, p, reach, |first, last| {
+        let mut start = first;
+        while start < last {
+            let (x, y, z) = (block(xs, start), block(ys, start), block(zs, start));
+            let left = (last - start) as u32;
+            for i in 0..LANES {
+                let (dx, dy, dz) = (x[i] - p[0], y[i] - p[1], z[i] - p[2]);
+                let inside = (dx * dx + dy * dy + dz * dz < limit) & ((i as u32) < left);
+                let (one, dx, dy, dz) = if inside { (1.0, dx, dy, dz) } else { (0.0, 0.0, 0.0, 0.0) };
+                let terms = [one, dx, dy, dz, dx * dx, dx * dy, dx * dz, dy * dy, dy * dz, dz * dz];
+                for (sum, term) in sums.iter_mut().zip(terms) {
+                    sum[i] += term;
+                }
+            }
+            start += LANES;
+        }
+    });
     let [count, x, y, z, xx, xy, xz, yy, yz, zz] = sums.map(|lanes| f64::from(lanes.iter().sum::<f32>()));
     let n = count.max(1.0);
     let mean = [x / n, y / n, z / n];
     let products = [(xx, 0, 0), (xy, 0, 1), (xz, 0, 2), (yy, 1, 1), (yz, 1, 2), (zz, 2, 2)];
     (count as usize, products.map(|(sum, a, b)| sum / n - mean[a] * mean[b]))
-}
-
-/// Adds count, first and second moments of a run's points within `limit` (squared) of `p`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn add_run(
-    columns: &Columns,
-    run: std::ops::Range<usize>,
-    p: &Point,
-    limit: f32,
-    sums: &mut [[f32; LANES]; 10],
-) {
-    for first in run.clone().step_by(LANES) {
-        let block = |column: &[f32]| -> [f32; LANES] {
-            column[first..first + LANES].try_into().expect("columns end with a spare block")
-        };
-        let (x, y, z) = (block(&columns.x), block(&columns.y), block(&columns.z));
-        let left = (run.end - first) as u32;
-        for i in 0..LANES {
-            let (dx, dy, dz) = (x[i] - p[0], y[i] - p[1], z[i] - p[2]);
-            let inside = (dx * dx + dy * dy + dz * dz < limit) & ((i as u32) < left);
-            let keep = |value: f32| if inside { value } else { 0.0 };
-            let (one, dx, dy, dz) = (keep(1.0), keep(dx), keep(dy), keep(dz));
-            let terms = [one, dx, dy, dz, dx * dx, dx * dy, dx * dz, dy * dy, dy * dz, dz * dz];
-            for (sum, term) in sums.iter_mut().zip(terms) {
-                sum[i] += term;
-            }
-        }
-    }
 }

@@ -24,6 +24,9 @@ pub struct Grid {
 pub struct Surface<D: Device + ?Sized> {
     /// Points, grouped by cell; cells in row-major order with x fastest.
     pub points: D::Buffer<Point>,
+    /// The same points coordinate by coordinate: all x, then all y, then all z, each followed by a spare block of
+    /// infinities, so that blocks of lanes may reach past the last run.
+    pub columns: D::Buffer<f32>,
     /// Unit normals, or zero.
     pub normals: D::Buffer<Point>,
     /// The points of cell `c` are `cell_start[c]..cell_start[c + 1]`.

@@ -3,7 +3,7 @@
 use nalgebra::{Matrix6, Vector3, Vector6};
 use rayon::prelude::*;
 
-use super::{Agreement, MeasureAgreement, Observation, Scene};
+use super::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
@@ -23,17 +23,14 @@ impl MeasureAgreement for Cpu {
         source: Scene<'_, Self>,
         target: Scene<'_, Self>,
         poses: &Vec<Pose>,
-        samples: usize,
-        reach: f32,
+        options: AgreementOptions,
     ) -> Result<Vec<Agreement>> {
         let measure = |pose: &Pose| {
             let back = inverse(pose);
-            let (source_overlap, rmse) = overlap(source.surface, target.surface, pose, samples, reach);
-            let (target_overlap, _) = overlap(target.surface, source.surface, &back, samples, reach);
-            let (source_in_front, source_in_view) =
-                in_front(source.surface, target.view, pose, samples, 2.0 * reach);
-            let (target_in_front, target_in_view) =
-                in_front(target.surface, source.view, &back, samples, 2.0 * reach);
+            let (source_overlap, rmse) = overlap(source.surface, target.surface, pose, options);
+            let (target_overlap, _) = overlap(target.surface, source.surface, &back, options);
+            let (source_in_front, source_in_view) = in_front(source.surface, target.view, pose, options);
+            let (target_in_front, target_in_view) = in_front(target.surface, source.view, &back, options);
             Agreement {
                 source_overlap,
                 target_overlap,
@@ -52,10 +49,9 @@ impl MeasureAgreement for Cpu {
         source: &Surface<Self>,
         target: &Surface<Self>,
         pose: &Pose,
-        samples: usize,
-        reach: f32,
+        options: AgreementOptions,
     ) -> Result<Observation> {
-        let pairs: Vec<Contact> = contacts(source, target, pose, samples, reach).collect();
+        let pairs: Vec<Contact> = contacts(source, target, pose, options).collect();
         let count = pairs.len() as f64;
         let sum = pairs.iter().fold(Vector3::zeros(), |sum, c| sum + to_vector(&c.point));
         let centre = sum / count.max(1.0);
@@ -87,13 +83,12 @@ fn contacts<'a>(
     moving: &'a Surface<Cpu>,
     fixed: &'a Surface<Cpu>,
     pose: &'a Pose,
-    samples: usize,
-    reach: f32,
+    options: AgreementOptions,
 ) -> impl Iterator<Item = Contact> + 'a {
-    let places = &moving.place[..moving.place.len().min(samples)];
+    let places = &moving.place[..moving.place.len().min(options.samples)];
     places.iter().filter_map(move |&place| {
         let point = apply(pose, &moving.points[place as usize]);
-        let (i, _) = fixed.nearest(&point, reach)?;
+        let (i, _) = fixed.nearest(&point, options.reach)?;
         let normal = fixed.normals[i];
         let turned = rotate(pose, &moving.normals[place as usize]);
         let distance = dot(&subtract(&point, &fixed.points[i]), &normal);
@@ -106,15 +101,14 @@ fn overlap(
     moving: &Surface<Cpu>,
     fixed: &Surface<Cpu>,
     pose: &Pose,
-    samples: usize,
-    reach: f32,
+    options: AgreementOptions,
 ) -> (f32, f32) {
     let (mut count, mut squares) = (0u32, 0f32);
-    for contact in contacts(moving, fixed, pose, samples, reach) {
+    for contact in contacts(moving, fixed, pose, options) {
         count += 1;
         squares += contact.distance * contact.distance;
     }
-    let total = moving.place.len().min(samples).max(1);
+    let total = moving.place.len().min(options.samples).max(1);
     (count as f32 / total as f32, (squares / count.max(1) as f32).sqrt())
 }
 
@@ -124,16 +118,15 @@ fn in_front(
     moving: &Surface<Cpu>,
     view: &RangeImage<Cpu>,
     pose: &Pose,
-    samples: usize,
-    margin: f32,
+    options: AgreementOptions,
 ) -> (f32, f32) {
-    let places = &moving.place[..moving.place.len().min(samples)];
+    let places = &moving.place[..moving.place.len().min(options.samples)];
     let (mut front, mut viewed) = (0u32, 0u32);
     for &place in places {
         let (seen, range) = view.seen(&apply(pose, &moving.points[place as usize]));
         if seen.is_finite() {
             viewed += 1;
-            front += u32::from(range + margin + RANGE_SLACK * seen < seen);
+            front += u32::from(range + options.margin + RANGE_SLACK * seen < seen);
         }
     }
     let total = places.len().max(1) as f32;

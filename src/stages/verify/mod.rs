@@ -41,7 +41,18 @@ pub struct Scene<'a, D: Device + ?Sized> {
     pub surface: &'a Surface<D>,
     /// What it saw.
     pub view: &'a RangeImage<D>,
+    /// The finest detail of the clouds, which sets how exactly things can be said: the voxel edge of the fine
+    /// surface, whichever `surface` is.
+    pub spacing: f32,
 }
+
+impl<D: Device + ?Sized> Clone for Scene<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device + ?Sized> Copy for Scene<'_, D> {}
 
 /// What the overlap of two surfaces says about their relative motion.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -60,26 +71,34 @@ pub struct Observation {
     pub count: f64,
 }
 
+/// What is compared, and how closely.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AgreementOptions {
+    /// Points of each cloud that are looked at: a prefix of the sample order, hence a fair sample.
+    pub samples: usize,
+    /// Points lie on a surface when one of its points is as near as this (at most one cell of its grid).
+    pub reach: f32,
+    /// Points stand in front of what was seen when they are nearer by more than this.
+    pub margin: f32,
+}
+
 /// See the module.
 pub trait MeasureAgreement: Device {
-    /// The agreement under each pose, over the first `samples` points of each cloud, pairing points within
-    /// `reach` (at most one cell of the surfaces' grids).
+    /// The agreement under each pose.
     fn measure_agreement(
         &self,
         source: Scene<'_, Self>,
         target: Scene<'_, Self>,
         poses: &Self::Buffer<Pose>,
-        samples: usize,
-        reach: f32,
+        options: AgreementOptions,
     ) -> Result<Self::Buffer<Agreement>>;
 
-    /// What the overlap under one pose says about it; parameters as in [`MeasureAgreement::measure_agreement`].
+    /// What the overlap under one pose says about it.
     fn observe(
         &self,
         source: &Surface<Self>,
         target: &Surface<Self>,
         pose: &Pose,
-        samples: usize,
-        reach: f32,
+        options: AgreementOptions,
     ) -> Result<Observation>;
 }

@@ -8,6 +8,7 @@ use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 use crate::geometry::{cross, distance, dot, normalised, subtract};
+use crate::stages::lanes::{LANES, floor};
 
 /// Points that take part in the coarse search, in the pattern searches and in the last of them. Multiples of
 /// [`LANES`].
@@ -193,9 +194,6 @@ fn pattern_search(points: &Columns, start: Start, halvings: std::ops::RangeInclu
     Viewpoint { position, unevenness: best }
 }
 
-/// Values that are computed together; sums are kept per lane and added in lane order.
-const LANES: usize = 16;
-
 /// Points as whole blocks of [`LANES`] per coordinate; a rest that fills no block is left out.
 struct Columns {
     blocks: Vec<[[f32; LANES]; 3]>,
@@ -332,9 +330,9 @@ fn cube_cell(x: f32, y: f32, z: f32, edge: f32) -> u32 {
         2.0
     } + if main < 0.0 { 1.0 } else { 0.0 };
     let scale = 0.5 * edge / largest.max(f32::MIN_POSITIVE);
-    let cell = |x: f32| (x * scale + 0.5 * edge).max(0.0).min(edge - 1.0).floor();
-    // Exact in f32: at most 6 · 256² cells. The cast saturates, which no valid value needs.
-    ((face * edge + cell(u)) * edge + cell(v)) as u32
+    let cell = |x: f32| floor((x * scale + 0.5 * edge).max(0.0).min(edge - 1.0));
+    let edge = floor(edge);
+    (floor(face) * edge + cell(u)) * edge + cell(v)
 }
 
 /// Cells along a cube face's edge so that `solid_angle` holds about `cells` of them.

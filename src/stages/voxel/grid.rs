@@ -2,7 +2,7 @@
 
 use super::bounds::Bounds;
 use crate::cloud::Point;
-use crate::stages::sample::lanes::{LANES, floor};
+use crate::stages::lanes::{LANES, floor};
 
 /// Bits of a cell's coordinate along one axis; three of them are packed into one key.
 const AXIS_BITS: u32 = 21;
