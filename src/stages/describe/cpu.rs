@@ -143,7 +143,7 @@ fn azimuth(y: f32, x: f32) -> f32 {
     let series = 0.042_909_613 + t2 * series;
     let series = -0.075_289_64 + t2 * series;
     let series = 0.106_562_64 + t2 * series;
-    let series = -0.142_088_99 + t2 * series;
+    let series = -0.142_089 + t2 * series;
     let series = 0.199_935_51 + t2 * series;
     let series = -0.333_331_45 + t2 * series;
     let angle = t + t * t2 * series;
