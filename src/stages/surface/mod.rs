@@ -22,7 +22,7 @@ pub struct Grid {
 
 /// A cloud with normals, sorted by grid cell.
 pub struct Surface<D: Device + ?Sized> {
-    /// Points, grouped by cell; cells in row-major order with x fastest.
+    /// Points, grouped by cell; cells in row-major order with x fastest, points of a cell in the order of the input.
     pub points: D::Buffer<Point>,
     /// Unit normals, or zero.
     pub normals: D::Buffer<Point>,
