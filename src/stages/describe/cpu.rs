@@ -201,3 +201,27 @@ fn normalise(values: &mut [f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn azimuth_is_the_arc_tangent() {
+        let mut worst = 0.0f64;
+        for step in 0..100_000 {
+            let angle = std::f64::consts::TAU * f64::from(step) / 100_000.0;
+            for length in [1e-30, 1e-3, 1.0, 1e30] {
+                let (y, x) = ((length * angle.sin()) as f32, (length * angle.cos()) as f32);
+                let exact = f64::from(y).atan2(f64::from(x)).rem_euclid(std::f64::consts::TAU);
+                worst = worst.max((f64::from(azimuth(y, x)) - exact).abs());
+            }
+        }
+        assert!(worst < 2e-6, "{worst}");
+        let axes = [(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0), (0.0, 0.0), (-0.0, 0.0)];
+        let expected = [0.0, FRAC_PI_2, PI, 1.5 * PI, 0.0, 0.0];
+        for ((y, x), expected) in axes.into_iter().zip(expected) {
+            assert_eq!(azimuth(y, x), expected, "{y} {x}");
+        }
+    }
+}
