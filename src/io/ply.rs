@@ -1,19 +1,21 @@
 //! PLY: ASCII and binary of either byte order, with any other properties and elements around the vertices.
 //!
-//! Vertices of a fixed size are taken straight from the mapped bytes; those that contain lists are walked
-//! through. By hand throughout: `ply-rs-bw`, the maintained crate, refuses `nan` in ASCII rows and property
-//! names with brackets or dots, overlooks doubled property names (and then reads shifted records), and loops
-//! as often as a header says over elements without properties. Tests read what that crate writes.
+//! Reading is by hand: vertices of a fixed size are taken straight from the mapped bytes; those that contain
+//! lists are walked through. Writing is `ply-rs-bw`'s, one vertex at a time. That crate's parser is not used: it
+//! refuses `nan` in ASCII rows and property names with brackets or dots, overlooks doubled property names (and
+//! then reads shifted records), and loops as often as a header says over elements without properties.
 
 use std::io::{self, Write};
 use std::path::Path;
 
+use ply_rs_bw::ply::{self, Addable, ElementDef, Encoding as WrittenEncoding, PropertyAccess, PropertyDef};
+use ply_rs_bw::ply::{PropertyType, ScalarType};
+use ply_rs_bw::writer::Writer;
+
 use crate::cloud::Cloud;
 use crate::error::{Error, Result};
 
-use super::coordinates::{
-    ByteOrder, Column, Coordinates, Scalar, keep_promise, narrowed, write_points, written_scalar,
-};
+use super::coordinates::{ByteOrder, Column, Coordinates, Scalar, keep_promise, narrowed, written_scalar};
 use super::decimal::{PrintedPoints, lines, number, words};
 use super::excerpt;
 
@@ -34,12 +36,49 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Cloud> {
     }
 }
 
-/// Writes `cloud` in binary.
+/// Writes `cloud` in binary, little-endian.
 pub fn write(cloud: &Cloud, out: &mut impl Write) -> io::Result<()> {
-    let kind = if written_scalar(cloud) == Scalar::F32 { "float" } else { "double" };
-    writeln!(out, "ply\nformat binary_little_endian 1.0\nelement vertex {}", cloud.len())?;
-    writeln!(out, "property {kind} x\nproperty {kind} y\nproperty {kind} z\nend_header")?;
-    write_points(cloud, out)
+    let kind = if written_scalar(cloud) == Scalar::F32 { ScalarType::Float } else { ScalarType::Double };
+    let mut vertex = ElementDef::new("vertex".to_owned());
+    vertex.count = cloud.len();
+    for name in ["x", "y", "z"] {
+        vertex.properties.add(PropertyDef::new(name.to_owned(), PropertyType::Scalar(kind.clone())));
+    }
+    let mut header = ply::Header::new();
+    header.encoding = WrittenEncoding::BinaryLittleEndian;
+    header.elements.add(vertex);
+    let writer = Writer::new();
+    writer.write_header(out, &header)?;
+    let vertex = &header.elements["vertex"];
+    for index in 0..cloud.len() {
+        writer.write_little_endian_element(out, &WrittenVertex { cloud: Some(cloud), index }, vertex)?;
+    }
+    Ok(())
+}
+
+/// A point as the writer asks for it.
+struct WrittenVertex<'a> {
+    /// `None` only in what the trait calls an empty vertex.
+    cloud: Option<&'a Cloud>,
+    index: usize,
+}
+
+impl PropertyAccess for WrittenVertex<'_> {
+    fn new() -> Self {
+        Self { cloud: None, index: 0 }
+    }
+
+    fn get_float(&self, name: &str) -> Option<f32> {
+        Some(self.cloud?.points[self.index][coordinate_named(name)?])
+    }
+
+    fn get_double(&self, name: &str) -> Option<f64> {
+        Some(self.cloud?.point(self.index)[coordinate_named(name)?])
+    }
+}
+
+fn coordinate_named(name: &str) -> Option<usize> {
+    ["x", "y", "z"].iter().position(|coordinate| *coordinate == name)
 }
 
 // Header

@@ -1,13 +1,13 @@
 //! Many pairs as files: `pairs.csv` and one PLY file a cloud.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::cloud::Cloud;
 use crate::error::{Error, Result};
+use crate::io::write_cloud;
 
 use super::dice::derive_seed;
 use super::pair::{PairOptions, SimulatedPair, simulate_pair};
@@ -52,25 +52,9 @@ pub fn write_pairs(
 fn write_pair(folder: &Path, index: u64, pair: &SimulatedPair) -> Result<String> {
     let name = format!("{}-{index:05}", pair.kind);
     let files = ["src", "tgt"].map(|role| format!("clouds/{name}_{role}.ply"));
-    write_ply(&folder.join(&files[0]), &pair.source)?;
-    write_ply(&folder.join(&files[1]), &pair.target)?;
+    write_cloud(&folder.join(&files[0]), &pair.source)?;
+    write_cloud(&folder.join(&files[1]), &pair.target)?;
     let numbers = pair.target_from_source.to_row_major().map(|x| x.to_string()).join(" ");
     let (set, [source, target]) = (pair.set(), files);
     Ok(format!("{set},{name},{source},{target},{:.4},{numbers}\n", pair.overlap))
-}
-
-/// Binary little-endian PLY with x, y, z in f32.
-fn write_ply(path: &Path, cloud: &Cloud) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = BufWriter::new(File::create(path)?);
-        write!(file, "ply\nformat binary_little_endian 1.0\nelement vertex {}\n", cloud.len())?;
-        file.write_all(b"property float x\nproperty float y\nproperty float z\nend_header\n")?;
-        for point in &cloud.points {
-            for x in point {
-                file.write_all(&x.to_le_bytes())?;
-            }
-        }
-        file.flush()
-    };
-    write().map_err(|source| Error::file("write", path, source))
 }
