@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
+use coregister::geometry::{Pose, apply};
+use nalgebra::{Rotation3, UnitQuaternion, Vector3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, SafeTensors};
@@ -64,6 +66,37 @@ pub fn beyond_f32() -> Vec<Point> {
     cube(300, 2.0, 1).into_iter().map(|p| p.map(|x| x * 3e38)).collect()
 }
 
+/// A rotation, every one equally likely.
+pub fn any_rotation(random: &mut ChaCha8Rng) -> Rotation3<f64> {
+    // Shoemake, "Uniform Random Rotations", Graphics Gems III, 1992.
+    let [radius, one, other]: [f64; 3] =
+        [1.0, std::f64::consts::TAU, std::f64::consts::TAU].map(|highest| random.random_range(0.0..highest));
+    let (low, high) = ((1.0 - radius).sqrt(), radius.sqrt());
+    let quaternion =
+        nalgebra::Quaternion::new(high * other.cos(), low * one.sin(), low * one.cos(), high * other.sin());
+    UnitQuaternion::from_quaternion(quaternion).to_rotation_matrix()
+}
+
+/// A pose of these parts.
+pub fn pose_of(rotation: &Rotation3<f64>, translation: [f64; 3]) -> Pose {
+    std::array::from_fn(|i| match i {
+        0..9 => rotation[(i / 3, i % 3)] as f32,
+        _ => translation[i - 9] as f32,
+    })
+}
+
+/// The rotation of a pose and its translation.
+pub fn parts_of(pose: &Pose) -> (nalgebra::Matrix3<f64>, Vector3<f64>) {
+    let number = |i: usize| f64::from(pose[i]);
+    (nalgebra::Matrix3::from_fn(|r, c| number(3 * r + c)), Vector3::from_fn(|r, _| number(9 + r)))
+}
+
+/// How far apart two poses move any of the points at most.
+pub fn largest_displacement(points: &[Point], a: &Pose, b: &Pose) -> f32 {
+    let apart = |p| squared_distance(&apply(a, p), &apply(b, p)).sqrt();
+    points.iter().map(apart).fold(0.0, f32::max)
+}
+
 /// The squared distance as the contracts fix it.
 pub fn squared_distance(a: &Point, b: &Point) -> f32 {
     let [dx, dy, dz] = [0, 1, 2].map(|k| a[k] - b[k]);
@@ -76,9 +109,14 @@ pub struct Golden(Vec<u8>);
 impl Golden {
     /// `$COREGISTER_TESTDATA/golden/<name>.safetensors`.
     pub fn open(name: &str) -> Self {
+        Self::open_file(&format!("golden/{name}.safetensors"))
+    }
+
+    /// `$COREGISTER_TESTDATA/<file>`.
+    pub fn open_file(file: &str) -> Self {
         let folder =
             std::env::var_os("COREGISTER_TESTDATA").expect("COREGISTER_TESTDATA names the test data");
-        let path = PathBuf::from(folder).join("golden").join(name).with_extension("safetensors");
+        let path = PathBuf::from(folder).join(file);
         Self(std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
     }
 

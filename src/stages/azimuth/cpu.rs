@@ -60,5 +60,7 @@ fn peak(sums: &[f32; AZIMUTHS]) -> f32 {
     let after = sums[(top + 1) % AZIMUTHS];
     let curvature = before - 2.0 * sums[top] + after;
     let fraction = if curvature < -1e-12 { 0.5 * (before - after) / curvature } else { 0.0 };
-    (top as f32 + fraction.clamp(-0.5, 0.5)).rem_euclid(AZIMUTHS as f32)
+    let position = (top as f32 + fraction.clamp(-0.5, 0.5)).rem_euclid(AZIMUTHS as f32);
+    // What lies before zero by less than half an f32 step has been rounded up to a full turn.
+    if position < AZIMUTHS as f32 { position } else { 0.0 }
 }

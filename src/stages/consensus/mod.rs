@@ -27,7 +27,7 @@ pub struct Tolerance {
 pub struct Support {
     /// Number of matches within their tolerance.
     pub count: u32,
-    /// `Σ (1 − (residual / tolerance)²)` over them, summed in the order of the matches.
+    /// `Σ (1 − (residual / tolerance)²)` over them, summed in an order that depends on their number only.
     pub score: f32,
 }
 

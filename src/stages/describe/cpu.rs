@@ -143,7 +143,7 @@ fn azimuth(y: f32, x: f32) -> f32 {
     let series = 0.042_909_613 + t2 * series;
     let series = -0.075_289_64 + t2 * series;
     let series = 0.106_562_64 + t2 * series;
-    let series = -0.142_088_99 + t2 * series;
+    let series = -0.142_089 + t2 * series;
     let series = 0.199_935_51 + t2 * series;
     let series = -0.333_331_45 + t2 * series;
     let angle = t + t * t2 * series;
@@ -198,6 +198,30 @@ fn normalise(values: &mut [f32]) {
     if norm > 0.0 {
         for value in values {
             *value /= norm;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn azimuth_is_the_arc_tangent() {
+        let mut worst = 0.0f64;
+        for step in 0..100_000 {
+            let angle = std::f64::consts::TAU * f64::from(step) / 100_000.0;
+            for length in [1e-30, 1e-3, 1.0, 1e30] {
+                let (y, x) = ((length * angle.sin()) as f32, (length * angle.cos()) as f32);
+                let exact = f64::from(y).atan2(f64::from(x)).rem_euclid(std::f64::consts::TAU);
+                worst = worst.max((f64::from(azimuth(y, x)) - exact).abs());
+            }
+        }
+        assert!(worst < 2e-6, "{worst}");
+        let axes = [(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0), (0.0, 0.0), (-0.0, 0.0)];
+        let expected = [0.0, FRAC_PI_2, PI, 1.5 * PI, 0.0, 0.0];
+        for ((y, x), expected) in axes.into_iter().zip(expected) {
+            assert_eq!(azimuth(y, x), expected, "{y} {x}");
         }
     }
 }

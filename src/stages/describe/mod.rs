@@ -2,8 +2,10 @@
 //!
 //! **Classic** (no weights). The unit ball about the keypoint, in the patch's frame, is cut into
 //! [`RADII`] shells × [`ELEVATIONS`] bands (uniform in the sine of the elevation, so of equal solid angle) ×
-//! [`AZIMUTHS`] sectors. Each point is spread over the eight nearest cells by trilinear weights; the square root
-//! of the occupancy tames dense cells. A rotation about the frame's axis shifts the map along the azimuth, so
+//! [`AZIMUTHS`] sectors. Each point is spread over the eight nearest cells by trilinear weights. Along the azimuth
+//! sector `a` has its centre at `2π·a / AZIMUTHS`; beyond the centres of the innermost and outermost shells and of
+//! the lowest and highest bands points count in full for these, and points nearer to the keypoint than 10⁻⁴ of the
+//! radius, which have no direction, do not count. The square root of the occupancy tames dense cells. A rotation about the frame's axis shifts the map along the azimuth, so
 //! * `equivariant` is the map less the azimuthal mean of every ring, normalised as a whole, and
 //! * `invariant` holds the moduli of the first [`HARMONICS`] azimuthal Fourier coefficients of every ring,
 //!   which no shift changes, normalised.

@@ -13,6 +13,11 @@ use crate::stages::pose::{Hypotheses, Pose};
 
 /// Rounds of reweighting.
 const ROUNDS: usize = 6;
+/// Matches lie on a line, and leave the turn about it open, when their width is below the root of this share of
+/// their length.
+const LINE: f64 = 1e-6;
+/// They lie on one point when their spread is below this share of the squared distance from the origin: rounding.
+const POINT: f64 = 1e-12;
 
 impl EstimatePoses for Cpu {
     fn estimate_poses(
@@ -57,7 +62,7 @@ fn polish(pose: &Pose, anchor: &Point, matches: &Hypotheses<Cpu>, options: &Esti
 }
 
 /// The rigid transform that minimises `Σ w |R s + t − t'|²` (Kabsch 1976, Umeyama 1991 without scale).
-/// `None` when fewer than three matches carry weight.
+/// `None` when fewer than three matches carry weight or these leave the rotation open (one point, a line).
 fn kabsch(source: &[Point], target: &[Point], weight: impl Fn(&Point, &Point) -> f32) -> Option<Pose> {
     let (mut sum, mut count) = (0.0, 0);
     let (mut mean_s, mut mean_t, mut cross) = (Vector3::zeros(), Vector3::zeros(), Matrix3::zeros());
@@ -77,7 +82,8 @@ fn kabsch(source: &[Point], target: &[Point], weight: impl Fn(&Point, &Point) ->
     }
     mean_s /= sum;
     mean_t /= sum;
-    let rotation = nearest_rotation(&(cross - sum * mean_t * mean_s.transpose()))?;
+    let least_spread = POINT * sum * mean_t.norm() * mean_s.norm();
+    let rotation = nearest_rotation(&(cross - sum * mean_t * mean_s.transpose()), least_spread)?;
     let translation = mean_t - rotation * mean_s;
     let mut pose = [0.0; 12];
     for row in 0..3 {
@@ -89,9 +95,13 @@ fn kabsch(source: &[Point], target: &[Point], weight: impl Fn(&Point, &Point) ->
     Some(pose)
 }
 
-/// The rotation `R` that maximises `trace(Rᵀ M)`.
-fn nearest_rotation(matrix: &Matrix3<f64>) -> Option<Matrix3<f64>> {
+/// The rotation `R` that maximises `trace(Rᵀ M)`, if there is only one; singular values up to `least` are zero.
+fn nearest_rotation(matrix: &Matrix3<f64>, least: f64) -> Option<Matrix3<f64>> {
     let svd = matrix.try_svd(true, true, f64::EPSILON, 100)?;
+    let [largest, second] = [svd.singular_values[0], svd.singular_values[1]];
+    if second <= least.max(LINE * largest) {
+        return None;
+    }
     let (u, v_t) = (svd.u?, svd.v_t?);
     let mut sign = Matrix3::identity();
     sign[(2, 2)] = (u * v_t).determinant().signum();

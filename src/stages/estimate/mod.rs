@@ -20,13 +20,15 @@ pub struct EstimateOptions {
     pub tolerance: Tolerance,
     /// Residual at which a match has a quarter of its weight in the last round, in the clouds' unit.
     pub precision: f32,
-    /// Candidates are the same when they move every point of the source less than this far apart.
+    /// Hypotheses are the same when they move the source's matches less than this far apart, and so are polished
+    /// candidates at 0.3 of it.
     pub distinct: f32,
 }
 
 /// See the module.
 pub trait EstimatePoses: Device {
-    /// At most `options.candidates` polished poses, best support first (ties: lower index).
+    /// At most `options.candidates` polished poses, best support first (ties: lower index). A hypothesis stays as it
+    /// is where the matches near it do not determine a pose: fewer than three, on one point or on a line.
     fn estimate_poses(
         &self,
         hypotheses: &Hypotheses<Self>,

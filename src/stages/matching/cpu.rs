@@ -8,10 +8,31 @@ use super::{Match, MatchMutual};
 use crate::backend::Cpu;
 use crate::error::Result;
 
-/// Source rows per task. Fixed, so that results do not depend on the number of threads.
+/// Most source rows per task. Fixed, so that results do not depend on the number of threads.
 const TILE_ROWS: usize = 96;
-/// Target rows per tile: 96 × 512 products are 192 KiB.
+/// Most target rows per tile: 96 × 512 products are 192 KiB.
 const TILE_COLUMNS: usize = 512;
+
+/// Equally long pieces of a range, of which the last may overlap the one before. The matrix product sums in another
+/// order for very small tiles; since all tiles have one shape, equal rows have equal products wherever they are.
+#[derive(Clone, Copy)]
+struct Pieces {
+    total: usize,
+    length: usize,
+    count: usize,
+}
+
+impl Pieces {
+    /// As few as possible of at most `longest`; `total` must not be zero.
+    fn of(total: usize, longest: usize) -> Self {
+        let count = total.div_ceil(longest);
+        Self { total, length: total.div_ceil(count), count }
+    }
+
+    fn start(&self, piece: usize) -> usize {
+        (piece * self.length).min(self.total - self.length)
+    }
+}
 
 /// The largest inner product seen and whose it was.
 #[derive(Clone, Copy)]
@@ -38,14 +59,19 @@ impl MatchMutual for Cpu {
         if rows == 0 || columns == 0 {
             return Ok(Vec::new());
         }
+        let pieces = Pieces::of(rows, TILE_ROWS);
         let tasks: Vec<(Vec<Best>, Vec<Best>)> = self.run(|| {
-            source
-                .par_chunks(TILE_ROWS * width)
-                .enumerate()
+            (0..pieces.count)
+                .into_par_iter()
                 .map_init(
                     || vec![0.0; TILE_ROWS * TILE_COLUMNS],
-                    |products, (task, source)| {
-                        best_of_block(source, target, width, (task * TILE_ROWS) as u32, products)
+                    |products, task| {
+                        let first = pieces.start(task);
+                        let source = &source[first * width..][..pieces.length * width];
+                        let (mut of_rows, of_columns) =
+                            best_of_block(source, target, width, first as u32, products);
+                        of_rows.drain(..task * pieces.length - first);
+                        (of_rows, of_columns)
                     },
                 )
                 .collect()
@@ -76,13 +102,15 @@ fn best_of_block(
     let rows = source.len() / width;
     let mut of_rows = vec![NOTHING; rows];
     let mut of_columns = vec![NOTHING; target.len() / width];
-    for (tile, target) in target.chunks(TILE_COLUMNS * width).enumerate() {
-        let first_column = tile * TILE_COLUMNS;
-        let columns = target.len() / width;
+    let pieces = Pieces::of(of_columns.len(), TILE_COLUMNS);
+    let columns = pieces.length;
+    for first_column in (0..pieces.count).map(|tile| pieces.start(tile)) {
+        let target = &target[first_column * width..][..columns * width];
         inner_products(source, target, width, &mut products[..rows * columns]);
         for (row, products) in products[..rows * columns].chunks_exact(columns).enumerate() {
-            let best = largest(products);
-            of_rows[row].update(best.product, best.index + first_column as u32);
+            if let Some(best) = largest(products) {
+                of_rows[row].update(best.product, best.index + first_column as u32);
+            }
             keep_larger(products, first_row + row as u32, &mut of_columns[first_column..][..columns]);
         }
     }
@@ -120,9 +148,9 @@ fn inner_products(source: &[f32], target: &[f32], width: usize, products: &mut [
     }
 }
 
-/// The first largest value.
+/// The first largest value; `None` when there is no number among them.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn largest(products: &[f32]) -> Best {
+fn largest(products: &[f32]) -> Option<Best> {
     const LANES: usize = 16;
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for chunk in products.chunks(LANES) {
@@ -132,7 +160,7 @@ fn largest(products: &[f32]) -> Best {
     }
     let product = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
     let index = products.iter().position(|p| *p == product);
-    index.map_or(NOTHING, |index| Best { product, index: index as u32 })
+    index.map(|index| Best { product, index: index as u32 })
 }
 
 /// Keeps, for every column, the larger of what was there and this row's product.

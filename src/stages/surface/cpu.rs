@@ -47,7 +47,7 @@ impl Grid {
         }
         let mut cell = cell.max(f32::MIN_POSITIVE);
         loop {
-            let size = [0, 1, 2].map(|k| ((high[k] - low[k]) / cell).max(0.0) as u64 + 1);
+            let size = [0, 1, 2].map(|k| (((high[k] - low[k]) / cell).max(0.0) as u64).saturating_add(1));
             let cells = size.iter().try_fold(1u64, |product, n| product.checked_mul(*n));
             if cells.is_some_and(|cells| cells <= MOST_CELLS) {
                 return Self { low, cell, size: size.map(|n| n as u32) };

@@ -22,7 +22,7 @@ pub struct Grid {
 
 /// A cloud with normals, sorted by grid cell.
 pub struct Surface<D: Device + ?Sized> {
-    /// Points, grouped by cell; cells in row-major order with x fastest.
+    /// Points, grouped by cell; cells in row-major order with x fastest, points of a cell in the order of the input.
     pub points: D::Buffer<Point>,
     /// The same points coordinate by coordinate: all x, then all y, then all z, each followed by a spare block of
     /// infinities, so that blocks of lanes may reach past the last run.

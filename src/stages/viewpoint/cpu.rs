@@ -101,7 +101,7 @@ fn select(points: &[Point], count: usize) -> Vec<Point> {
     let hash = |i: usize| {
         (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9)
     };
-    (0..count).map(|i| points[(u128::from(hash(i)) * points.len() as u128 >> 64) as usize]).collect()
+    (0..count).map(|i| points[((u128::from(hash(i)) * points.len() as u128) >> 64) as usize]).collect()
 }
 
 /// A lattice in and around the cloud, and offsets around its densest place, where a LiDAR stands.

@@ -1,0 +1,46 @@
+//! Mutual nearest neighbours, in tiles and plainly.
+
+use coregister::backend::Cpu;
+use coregister::stages::matching::MatchMutual;
+use criterion::{Criterion, criterion_group, criterion_main};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::hint::black_box;
+
+const WIDTH: usize = 168;
+
+fn unit_rows(count: usize, seed: u64) -> Vec<f32> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut rows: Vec<f32> = (0..count * WIDTH).map(|_| random.random_range(-1.0..1.0)).collect();
+    for row in rows.chunks_mut(WIDTH) {
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|x| *x /= length);
+    }
+    rows
+}
+
+/// What the tiles are measured against: one side only, one product after another.
+fn brute_force(source: &[f32], target: &[f32]) -> Vec<usize> {
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let nearest = |row: &[f32]| {
+        let products = target.chunks(WIDTH).map(|other| product(row, other)).enumerate();
+        products.fold((0, f32::NEG_INFINITY), |best, new| if new.1 > best.1 { new } else { best }).0
+    };
+    source.chunks(WIDTH).map(nearest).collect()
+}
+
+fn matching(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("matching");
+    group.sample_size(20);
+    let cpu = Cpu::new(0).expect("worker threads start");
+    let (source, target) = (unit_rows(1500, 1), unit_rows(1500, 2));
+    group.bench_function("1500 × 1500 rows of 168", |bencher| {
+        bencher.iter(|| cpu.match_mutual(black_box(&source), &target, WIDTH));
+    });
+    group.bench_function("1500 × 1500 rows of 168, brute force one way, one thread", |bencher| {
+        bencher.iter(|| brute_force(black_box(&source), &target));
+    });
+}
+
+criterion_group!(benches, matching);
+criterion_main!(benches);

@@ -1,0 +1,181 @@
+//! Mutual nearest neighbours.
+
+mod common;
+
+use common::{Golden, one_and_two_threads, random};
+use coregister::stages::matching::{Match, MatchMutual};
+use rand::RngExt;
+
+fn matched<B: MatchMutual>(backend: &B, source: &[f32], target: &[f32], width: usize) -> Vec<Match> {
+    let (source, target) = (backend.upload(source).unwrap(), backend.upload(target).unwrap());
+    backend.download(&backend.match_mutual(&source, &target, width).unwrap()).unwrap()
+}
+
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// The row of `rows` with the largest product, the first of equals.
+fn nearest(row: &[f32], rows: &[f32], width: usize) -> u32 {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (i, other) in rows.chunks(width).enumerate() {
+        let product = product(row, other);
+        if product > best.1 {
+            best = (i as u32, product);
+        }
+    }
+    best.0
+}
+
+fn brute_force(source: &[f32], target: &[f32], width: usize) -> Vec<Match> {
+    if source.is_empty() || target.is_empty() {
+        return Vec::new();
+    }
+    let of_source: Vec<u32> = source.chunks(width).map(|row| nearest(row, target, width)).collect();
+    let of_target: Vec<u32> = target.chunks(width).map(|row| nearest(row, source, width)).collect();
+    let pairs = (0..).zip(of_source);
+    pairs.filter(|&(s, t)| of_target[t as usize] == s).map(|(s, t)| [s, t]).collect()
+}
+
+/// `count` random rows of unit length.
+fn unit_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
+    let mut random = random(seed);
+    let mut rows: Vec<f32> = (0..count * width).map(|_| random.random_range(-1.0..1.0)).collect();
+    for row in rows.chunks_mut(width) {
+        let length = product(row, row).sqrt() as f32;
+        row.iter_mut().for_each(|x| *x /= length);
+    }
+    rows
+}
+
+/// Rows of small integers, whose products are exact in any order of summation and often equal.
+fn integer_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
+    let mut random = random(seed);
+    (0..count * width).map(|_| random.random_range(-1..=1) as f32).collect()
+}
+
+const SIZES: [(usize, usize); 12] = [
+    (1, 1),
+    (1, 700),
+    (700, 1),
+    (2, 3),
+    (95, 511),
+    (96, 512),
+    (97, 513),
+    (193, 1025),
+    (300, 40),
+    (17, 1300),
+    (0, 5),
+    (5, 0),
+];
+
+fn check<B: MatchMutual>(backend: &B) {
+    for (rows, columns) in SIZES {
+        for width in [168, 32, 7] {
+            let source = unit_rows(rows, width, 1);
+            // Half of the target are noisy copies, so that there are true neighbours among the random ones.
+            let mut target = unit_rows(columns, width, 2);
+            for (target, source) in target.chunks_mut(2 * width).zip(source.chunks(width)) {
+                target[..width].iter_mut().zip(source).for_each(|(t, s)| *t = 0.1 * *t + s);
+            }
+            let expected = brute_force(&source, &target, width);
+            assert_eq!(matched(backend, &source, &target, width), expected, "{rows} × {columns} × {width}");
+        }
+    }
+    assert!(matched(backend, &[], &[], 168).is_empty());
+}
+
+#[test]
+fn equals_brute_force() {
+    one_and_two_threads().iter().for_each(check);
+}
+
+fn check_ties<B: MatchMutual>(backend: &B) {
+    for (rows, columns) in SIZES {
+        for width in [1, 3, 6, 16] {
+            let (source, target) = (integer_rows(rows, width, 3), integer_rows(columns, width, 4));
+            let expected = brute_force(&source, &target, width);
+            assert_eq!(matched(backend, &source, &target, width), expected, "{rows} × {columns} × {width}");
+        }
+    }
+    let zeros = vec![0.0; 700 * 5];
+    assert_eq!(matched(backend, &zeros, &zeros, 5), [[0, 0]], "all are equal");
+}
+
+#[test]
+fn ties_go_to_the_lower_index() {
+    one_and_two_threads().iter().for_each(check_ties);
+}
+
+/// Equal rows far apart, for numbers of rows just above those that fill whole tiles.
+fn check_duplicates<B: MatchMutual>(backend: &B) {
+    let width = 168;
+    let (distinct, others) = (96, 512);
+    for rest in [0, 1, 2, 3, 4, 5, 7, 9, 17, 31] {
+        for (rows, columns) in [(96 + rest, 512 + rest), (192 + rest, 1024 + rest), (rest, 512), (97, rest)] {
+            let (mut source, mut target) = (unit_rows(rows, width, 5), unit_rows(columns, width, 6));
+            for later in distinct..rows {
+                source.copy_within((later - distinct) * width..(later - distinct + 1) * width, later * width);
+            }
+            for later in others..columns {
+                target.copy_within((later - others) * width..(later - others + 1) * width, later * width);
+            }
+            for [s, t] in matched(backend, &source, &target, width) {
+                assert!(s < distinct as u32 && t < others as u32, "{rows} × {columns}: {s} {t}");
+            }
+            let itself: Vec<Match> = (0..rows.min(distinct) as u32).map(|i| [i, i]).collect();
+            assert_eq!(matched(backend, &source, &source, width), itself, "{rows}");
+        }
+    }
+}
+
+#[test]
+fn duplicates_match_at_the_lower_index() {
+    one_and_two_threads().iter().for_each(check_duplicates);
+}
+
+fn check_not_a_number<B: MatchMutual>(backend: &B) {
+    let (mut source, target) = (unit_rows(300, 20, 7), unit_rows(1100, 20, 8));
+    let expected = matched(backend, &source[20..], &target, 20);
+    source[..20].fill(f32::NAN);
+    let found = matched(backend, &source, &target, 20);
+    assert_eq!(found, expected.iter().map(|[s, t]| [s + 1, *t]).collect::<Vec<_>>());
+    assert!(matched(backend, &source[..20], &target, 20).is_empty());
+}
+
+#[test]
+fn rows_that_are_not_numbers_match_nothing() {
+    one_and_two_threads().iter().for_each(check_not_a_number);
+}
+
+/// By how much the nearest row is nearer than the second nearest.
+fn margin(row: &[f32], rows: &[f32], width: usize) -> f64 {
+    let mut distances: Vec<f64> =
+        rows.chunks(width).map(|other| (2.0 - 2.0 * product(row, other)).max(0.0).sqrt()).collect();
+    distances.sort_by(f64::total_cmp);
+    distances[1] - distances[0]
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn equals_the_reference() {
+    const WIDTH: usize = 32;
+    let [_, cpu] = one_and_two_threads();
+    for scale in 0..3 {
+        let golden = Golden::open(&format!("scale{scale}"));
+        let (source, target) = (golden.floats("src_desc"), golden.floats("tgt_desc"));
+        let found = matched(&cpu, &source, &target, WIDTH);
+        let pairs = golden.integers("match_src").into_iter().zip(golden.integers("match_tgt"));
+        let expected: Vec<Match> = pairs.map(|(s, t)| [s, t]).collect();
+        assert!(expected.len() > 50);
+        let of_one_only = |a: &[Match], b: &[Match]| -> Vec<Match> {
+            a.iter().filter(|pair| !b.contains(pair)).copied().collect()
+        };
+        for [s, t] in [of_one_only(&found, &expected), of_one_only(&expected, &found)].concat() {
+            let row = |rows: &[f32], i: u32| rows[i as usize * WIDTH..][..WIDTH].to_vec();
+            let margin =
+                margin(&row(&source, s), &target, WIDTH).min(margin(&row(&target, t), &source, WIDTH));
+            assert!(margin < 1e-3, "scale {scale}: {s} {t}, margin {margin}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Hypotheses of single matches.
+
+mod common;
+
+use std::f32::consts::TAU;
+
+use common::{Golden, any_rotation, cube, one_and_two_threads, parts_of, random};
+use coregister::cloud::Point;
+use coregister::geometry::apply;
+use coregister::stages::frame::Frame;
+use coregister::stages::matching::Match;
+use coregister::stages::pose::{Placed, Pose, RecoverPoses};
+use nalgebra::{Matrix3, Rotation3, Vector3};
+use rand::RngExt;
+
+/// Keypoints and frames of one cloud.
+struct Side {
+    keypoints: Vec<Point>,
+    frames: Vec<Frame>,
+}
+
+/// Poses, source points and target points of the matches.
+type Recovered = (Vec<Pose>, Vec<Point>, Vec<Point>);
+
+fn recovered<B: RecoverPoses>(
+    backend: &B,
+    source: &Side,
+    target: &Side,
+    matches: &[Match],
+    angles: &[f32],
+) -> Recovered {
+    let upload =
+        |side: &Side| (backend.upload(&side.keypoints).unwrap(), backend.upload(&side.frames).unwrap());
+    let (source, target) = (upload(source), upload(target));
+    let (matches, angles) = (backend.upload(matches).unwrap(), backend.upload(angles).unwrap());
+    let placed = |side| {
+        let (keypoints, frames): &(_, _) = side;
+        Placed { keypoints, frames }
+    };
+    let found = backend.recover_poses(placed(&source), placed(&target), &matches, &angles).unwrap();
+    (
+        backend.download(&found.poses).unwrap(),
+        backend.download(&found.source).unwrap(),
+        backend.download(&found.target).unwrap(),
+    )
+}
+
+fn side(count: usize, seed: u64) -> Side {
+    let mut random = random(seed);
+    let frame = |_| -> Frame {
+        let rotation = any_rotation(&mut random);
+        std::array::from_fn(|i| rotation[(i / 3, i % 3)] as f32)
+    };
+    Side { keypoints: cube(count, 4.0, seed + 100), frames: (0..count).map(frame).collect() }
+}
+
+fn matrix(frame: &Frame) -> Matrix3<f64> {
+    Matrix3::from_fn(|r, c| f64::from(frame[3 * r + c]))
+}
+
+/// `R_t · R_z(angle) · R_sᵀ`.
+fn expected_rotation(source: &Frame, target: &Frame, angle: f32) -> Matrix3<f64> {
+    let turn = Rotation3::from_axis_angle(&Vector3::z_axis(), f64::from(angle));
+    matrix(target) * turn * matrix(source).transpose()
+}
+
+fn check<B: RecoverPoses>(backend: &B) {
+    let (source, target) = (side(40, 1), side(70, 2));
+    let mut random = random(3);
+    let matches: Vec<Match> =
+        (0..300).map(|_| [random.random_range(0..40), random.random_range(0..70)]).collect();
+    let mut angles: Vec<f32> = (0..300).map(|_| random.random_range(0.0..TAU)).collect();
+    angles[..4].copy_from_slice(&[0.0, TAU / 4.0, TAU / 2.0, TAU]);
+    let (poses, from, to) = recovered(backend, &source, &target, &matches, &angles);
+    assert_eq!((poses.len(), from.len(), to.len()), (300, 300, 300));
+    for (i, [s, t]) in matches.iter().map(|m| m.map(|i| i as usize)).enumerate() {
+        assert_eq!((from[i], to[i]), (source.keypoints[s], target.keypoints[t]));
+        let (rotation, translation) = parts_of(&poses[i]);
+        let expected = expected_rotation(&source.frames[s], &target.frames[t], angles[i]);
+        assert!((rotation - expected).amax() < 1e-6, "{i}: {rotation} {expected}");
+        let keypoint = |p: &Point| Vector3::from(p.map(f64::from));
+        let shift = keypoint(&to[i]) - expected * keypoint(&from[i]);
+        assert!((translation - shift).amax() < 3e-6, "{i}: {translation} {shift}");
+        let moved = apply(&poses[i], &from[i]);
+        assert!((keypoint(&moved) - keypoint(&to[i])).amax() < 3e-6, "{i}: keypoint meets keypoint");
+    }
+    assert_eq!(recovered(backend, &source, &target, &[], &[]), (vec![], vec![], vec![]));
+}
+
+#[test]
+fn equals_the_formula() {
+    one_and_two_threads().iter().for_each(check);
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn equals_the_reference() {
+    let [_, cpu] = one_and_two_threads();
+    let input = Golden::open("input");
+    for scale in 0..3 {
+        let golden = Golden::open(&format!("scale{scale}"));
+        let side = |cloud: &str| Side {
+            keypoints: input.points(&format!("{cloud}_kpts")),
+            frames: golden.floats(&format!("{cloud}_R")).as_chunks().0.to_vec(),
+        };
+        let pairs = golden.integers("match_src").into_iter().zip(golden.integers("match_tgt"));
+        let matches: Vec<Match> = pairs.map(|(s, t)| [s, t]).collect();
+        let angle = |index: &f32| index * TAU / 20.0 + 1e-6;
+        let angles: Vec<f32> = golden.floats("azi_index").iter().map(angle).collect();
+        let (poses, _, _) = recovered(&cpu, &side("src"), &side("tgt"), &matches, &angles);
+        let rotations = golden.floats("match_R");
+        for (i, translation) in golden.points("match_t").iter().enumerate() {
+            let expected = [&rotations[9 * i..9 * i + 9], translation].concat();
+            let error = poses[i].iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(error < 1e-5, "scale {scale}, match {i}: {error}");
+        }
+        assert_eq!(poses.len(), rotations.len() / 9);
+    }
+}

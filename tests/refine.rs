@@ -1,0 +1,131 @@
+//! Refinement of poses on the surfaces.
+
+mod common;
+
+use common::{any_rotation, largest_displacement, one_and_two_threads, parts_of, pose_of, random, room};
+use coregister::cloud::Point;
+use coregister::geometry::{IDENTITY, Pose, apply, inverse};
+use coregister::stages::refine::{RefineOptions, RefinePoses};
+use coregister::stages::surface::BuildSurface;
+use coregister::stages::voxel::VoxelDownsample;
+use nalgebra::{Rotation3, Vector3};
+use rand::RngExt;
+
+const SPACING: f32 = 0.08;
+const OPTIONS: RefineOptions = RefineOptions { samples: 1500, rounds: 25, first_reach: 3.0, last_reach: 1.0 };
+
+fn thinned<B: VoxelDownsample>(backend: &B, points: &[Point]) -> Vec<Point> {
+    let thinned = backend.voxel_downsample(&backend.upload(points).unwrap(), SPACING).unwrap();
+    backend.download(&thinned).unwrap()
+}
+
+fn refined<B: BuildSurface + RefinePoses>(
+    backend: &B,
+    source: &[Point],
+    target: &[Point],
+    poses: &[Pose],
+    options: RefineOptions,
+) -> Vec<Pose> {
+    let surface = |points| backend.build_surface(&backend.upload(points).unwrap(), SPACING).unwrap();
+    let poses = backend.upload(poses).unwrap();
+    let found = backend.refine_poses(&surface(source), &surface(target), &poses, options).unwrap();
+    backend.download(&found).unwrap()
+}
+
+/// `truth`, then a turn by 3° about the middle of the target and a shift by two spacings, both in any direction.
+fn perturbed(truth: &Pose, middle: [f64; 3], seed: u64) -> Pose {
+    let mut random = random(seed);
+    let mut direction = || any_rotation(&mut random) * Vector3::z_axis();
+    let turn = Rotation3::from_axis_angle(&direction(), 3f64.to_radians());
+    let shift = 2.0 * f64::from(SPACING) * direction().into_inner();
+    let (rotation, translation) = parts_of(truth);
+    let middle = Vector3::from(middle);
+    let moved = turn * (translation - middle) + middle + shift;
+    pose_of(&(turn * Rotation3::from_matrix(&rotation)), moved.into())
+}
+
+/// Two samplings of one room, of which the source lies elsewhere; and the way back.
+fn room_pair<B: VoxelDownsample>(backend: &B) -> (Vec<Point>, Vec<Point>, Pose) {
+    let truth = pose_of(&any_rotation(&mut random(1)), [1.0, -2.0, 0.5]);
+    let there = inverse(&truth);
+    let source: Vec<Point> = room(60_000, 2).iter().map(|p| apply(&there, p)).collect();
+    (thinned(backend, &source), thinned(backend, &room(60_000, 3)), truth)
+}
+
+fn check_room<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
+    let (source, target, truth) = room_pair(backend);
+    let mut rough: Vec<Pose> = (0..12).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
+    rough.push(truth);
+    let found = refined(backend, &source, &target, &rough, OPTIONS);
+    assert_eq!(found.len(), rough.len());
+    for (i, (found, rough)) in found.iter().zip(&rough).enumerate() {
+        let before = largest_displacement(&source, rough, &truth);
+        let after = largest_displacement(&source, found, &truth);
+        assert!(after < 0.3 * SPACING, "{i}: {before} before, {after} after");
+        let (rotation, _) = parts_of(found);
+        assert!((rotation * rotation.transpose() - nalgebra::Matrix3::identity()).amax() < 1e-5, "{i}");
+    }
+    let none: [Pose; 0] = [];
+    assert_eq!(refined(backend, &source, &target, &none, OPTIONS), none);
+    let untouched = RefineOptions { rounds: 0, ..OPTIONS };
+    assert_eq!(refined(backend, &source, &target, &rough, untouched), rough);
+}
+
+#[test]
+fn a_room_comes_back_to_its_place() {
+    one_and_two_threads().iter().for_each(check_room);
+}
+
+/// A flat square of edge 4: two directions and a turn are open.
+fn square(seed: u64) -> Vec<Point> {
+    let mut random = random(seed);
+    let mut within = || random.random_range(-2.0..2.0);
+    (0..8000).map(|_| [within(), within(), 0.0]).collect()
+}
+
+fn check_sliding<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
+    let (source, target) = (thinned(backend, &square(1)), thinned(backend, &square(2)));
+    let tilt = Rotation3::from_euler_angles(0.02, -0.02, 0.0);
+    let rough = pose_of(&tilt, [0.0, 0.0, f64::from(SPACING)]);
+    let found = refined(backend, &source, &target, &[rough], RefineOptions { rounds: 100, ..OPTIONS })[0];
+    for corner in [[-2.0, -2.0, 0.0], [2.0, -2.0, 0.0], [-2.0, 2.0, 0.0], [2.0, 2.0, 0.0]] {
+        let [x, y, z] = apply(&found, &corner);
+        assert!(z.abs() < 0.02 * SPACING, "onto the plane: {z}");
+        let slid = (x - corner[0]).hypot(y - corner[1]);
+        assert!(slid < 0.5 * SPACING, "not along it: {slid}");
+    }
+}
+
+#[test]
+fn a_plane_does_not_slide_away() {
+    one_and_two_threads().iter().for_each(check_sliding);
+}
+
+fn check_nothing_to_pair<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
+    let (source, target) = (thinned(backend, &room(3000, 4)), thinned(backend, &room(3000, 5)));
+    let away = pose_of(&Rotation3::identity(), [100.0, 0.0, 0.0]);
+    let further = pose_of(&Rotation3::from_euler_angles(1.0, 2.0, 3.0), [1e30, -1e30, 0.0]);
+    let poses = [away, further];
+    assert_eq!(refined(backend, &source, &target, &poses, OPTIONS), poses, "no overlap");
+    assert_eq!(refined(backend, &[], &target, &[IDENTITY], OPTIONS), [IDENTITY], "no source");
+    assert_eq!(refined(backend, &source, &[], &[IDENTITY], OPTIONS), [IDENTITY], "no target");
+    let few = [[0.0; 3], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0], [0.1, 0.1, 0.0]];
+    assert_eq!(refined(backend, &few, &few, &[IDENTITY], OPTIONS), [IDENTITY], "too few pairs");
+    // Points on a line have no normals.
+    let line: Vec<Point> = (0..100).map(|i| [0.05 * i as f32, 0.0, 0.0]).collect();
+    assert_eq!(refined(backend, &line, &line, &[IDENTITY], OPTIONS), [IDENTITY], "no normals");
+}
+
+#[test]
+fn a_pose_without_pairs_stays_as_it_is() {
+    one_and_two_threads().iter().for_each(check_nothing_to_pair);
+}
+
+#[test]
+fn the_number_of_threads_does_not_show() {
+    let cpus = one_and_two_threads();
+    let (source, target, truth) = room_pair(&cpus[0]);
+    let rough: Vec<Pose> = (0..3).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
+    let [one, two] = cpus.map(|cpu| refined(&cpu, &source, &target, &rough, OPTIONS));
+    assert_eq!(one, two);
+}
