@@ -207,8 +207,8 @@ fn points_that_are_not_finite_are_passed_over() {
     assert_eq!(dirty.status, clean.status);
     // Not to the bit: sums over the points are grouped by their place in the file.
     let (a, b) = (dirty.target_from_source, clean.target_from_source);
-    let (angle, shift) = (a.angle_to(&b), a.distance_to(&b));
-    assert!(angle < 1e-6 && shift < 1e-6, "{angle} rad and {shift} from the answer without them");
+    let (angle, apart) = (a.angle_to(&b), a.distance_to(&b));
+    assert!(angle < 1e-6 && apart < 1e-6, "{angle} rad and {apart} from the answer without them");
     assert_not_wrong("with NaN and infinity", &dirty, &shift().inverse(), 0.05);
 }
 
