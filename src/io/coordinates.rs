@@ -96,10 +96,16 @@ impl Coordinates<'_> {
         }
         let [Column { start, step, .. }, ..] = self.columns;
         let bytes = self.bytes.get(start..).unwrap_or_default();
-        if step == SIZE {
+        if step == SIZE
+            && let Some(whole) = bytes.get(..self.count * SIZE)
+        {
             let mut points = vec![[0.0; 3]; self.count];
-            bytemuck::cast_slice_mut(&mut points).copy_from_slice(&bytes[..self.count * SIZE]);
+            bytemuck::cast_slice_mut(&mut points).copy_from_slice(whole);
             return points;
+        }
+        if step < SIZE || bytes.len() < (self.count.max(1) - 1) * step + SIZE {
+            // Columns of one record that happen to adjoin.
+            return narrowed(&self.f64_points());
         }
         let point = |record: &[u8]| bytemuck::pod_read_unaligned(&record[..SIZE]);
         bytes.chunks(step).take(self.count).map(point).collect()

@@ -41,7 +41,8 @@ fn refine(
 ) -> Pose {
     let negligible = 1e-3 * f64::from(target.spacing);
     for round in 0..options.rounds {
-        let late = round as f32 / (options.rounds.max(2) - 1) as f32;
+        // The second half of the rounds keeps the last reach, until nothing moves any more.
+        let late = (2.0 * round as f32 / options.rounds as f32).min(1.0);
         let reach = options.first_reach * (options.last_reach / options.first_reach).powf(late);
         let system = accumulate(&pose, samples, target, reach * target.spacing);
         let Some(moved) = system.step(&mut pose) else { break };
