@@ -164,21 +164,30 @@ fn scale_and_place_of_the_cloud_do_not_matter() {
 fn check_size<B: VoxelDownsample>(backend: &B) {
     let unequal = [room(50_000, 2), cube(50_000, 0.05, 3)].concat();
     let outlier = [room(50_000, 2), vec![[1e3, 1e3, -1e3]]].concat();
-    let line: Vec<Point> = (0..50_000).map(|i| [i as f32 * 0.001, 0.0, 0.0]).collect();
     for (name, points) in [
         ("room", room(100_000, 1)),
         ("cube", cube(100_000, 3.0, 1)),
         ("lattice", lattice(40)),
         ("dense spot", unequal),
         ("outlier", outlier),
-        ("line", line),
-        ("duplicates", [room(30_000, 4), room(30_000, 4)].concat()),
+        ("duplicates", [room(80_000, 4), room(80_000, 4)].concat()),
     ] {
         for wanted in [100, 2000, 15_000] {
             let size = size_for(backend, &points, wanted);
             let ratio = downsampled(backend, &points, size).len() as f32 / wanted as f32;
             assert!((0.8..=1.25).contains(&ratio), "{name}, {wanted}: {ratio}");
         }
+    }
+}
+
+#[test]
+fn scan_lines_are_thinned_until_they_would_be_a_surface() {
+    let line: Vec<Point> = (0..50_000).map(|i| [i as f32 * 0.001, 0.0, 0.0]).collect();
+    for backend in one_and_two_threads() {
+        let left = |wanted| downsampled(&backend, &line, size_for(&backend, &line, wanted)).len();
+        // A line never is one, so thinning goes on until too few points are left to tell.
+        assert!((1_000..4_000).contains(&left(15_000)), "{}", left(15_000));
+        assert!((80..=125).contains(&left(100)), "{}", left(100));
     }
 }
 

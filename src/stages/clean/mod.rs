@@ -28,7 +28,7 @@ pub struct CanonicalCloud {
     pub points: Vec<Point>,
     /// `p_cloud = unit · rotation · p_canonical + translation`: where the frame lies in the file's frame.
     pub cloud_from_canonical: RigidTransform,
-    /// Number of input points that were NaN or infinite.
+    /// Number of input points that were NaN, infinite or strays far from all others.
     pub dropped: usize,
 }
 
@@ -67,8 +67,9 @@ pub fn canonical_pair(source: &Cloud, target: &Cloud) -> Result<CanonicalPair> {
     Ok(CanonicalPair { source, target, unit })
 }
 
-/// Count, mean and covariance of the finite points, relative to the cloud's origin.
+/// Count, mean and covariance of the usable points, relative to the cloud's origin.
 struct Moments {
+    usable: Usable,
     count: usize,
     mean: Vector3<f64>,
     covariance: Matrix3<f64>,
@@ -76,22 +77,23 @@ struct Moments {
 
 impl Moments {
     fn of(cloud: &Cloud) -> Self {
+        let usable = Usable::of(&cloud.points);
         let sums = |points: &[Point]| {
             points
                 .iter()
-                .filter(|p| is_finite(p))
+                .filter(|p| usable.holds(p))
                 .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + vector(p)))
         };
         let (count, sum) = fold_chunks(&cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
         let mean = sum / count.max(1) as f64;
         let products = |points: &[Point]| {
-            points.iter().filter(|p| is_finite(p)).fold(Matrix3::zeros(), |sum, p| {
+            points.iter().filter(|p| usable.holds(p)).fold(Matrix3::zeros(), |sum, p| {
                 let d = vector(p) - mean;
                 sum + d * d.transpose()
             })
         };
         let covariance = fold_chunks(&cloud.points, products, |a, b| a + b) / count.max(1) as f64;
-        Self { count, mean, covariance }
+        Self { usable, count, mean, covariance }
     }
 
     /// Root mean square distance from the mean.
@@ -103,7 +105,7 @@ impl Moments {
         if self.count < MINIMUM_POINTS {
             let dropped = total - self.count;
             let reason = format!(
-                "has {} usable points ({dropped} of {total} are NaN or infinite); registration needs at least \
+                "has {} usable points ({dropped} of {total} are NaN, infinite or far from all others); registration needs at least \
                  {MINIMUM_POINTS}, give a denser scan",
                 self.count
             );
@@ -121,13 +123,13 @@ impl Moments {
     }
 
     fn canonical(&self, cloud: &Cloud, unit: f64) -> CanonicalCloud {
-        let axes = self.principal_axes(cloud);
+        let (axes, usable) = (self.principal_axes(cloud), self.usable);
         let canonical_from_cloud = axes.transpose() / unit;
         let points: Vec<Point> = cloud
             .points
             .par_chunks(CHUNK)
             .flat_map_iter(|points| {
-                points.iter().filter(|p| is_finite(p)).map(|p| {
+                points.iter().filter(|p| usable.holds(p)).map(|p| {
                     let q = canonical_from_cloud * (vector(p) - self.mean);
                     [q.x as f32, q.y as f32, q.z as f32]
                 })
@@ -147,8 +149,9 @@ impl Moments {
         order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
         let first = eigen.eigenvectors.column(order[0]).into_owned();
         let second = eigen.eigenvectors.column(order[1]).into_owned();
+        let usable = self.usable;
         let skewness = |points: &[Point]| {
-            points.iter().filter(|p| is_finite(p)).fold([0.0; 2], |sum, p| {
+            points.iter().filter(|p| usable.holds(p)).fold([0.0; 2], |sum, p| {
                 let d = vector(p) - self.mean;
                 [sum[0] + first.dot(&d).powi(3), sum[1] + second.dot(&d).powi(3)]
             })
@@ -157,6 +160,44 @@ impl Moments {
         let first = if a < 0.0 { -first } else { first };
         let second = if b < 0.0 { -second } else { second };
         Matrix3::from_columns(&[first, second, first.cross(&second)])
+    }
+}
+
+/// Which points are registered: finite ones, but for strays.
+///
+/// A stray, such as the echo of a fault, may lie so far out that grids over the whole cloud have no cells left to
+/// resolve the rest: 2²¹ a side in [`crate::stages::voxel`].
+#[derive(Clone, Copy)]
+struct Usable {
+    centre: Vector3<f64>,
+    /// Squared; infinite where nothing is dropped.
+    reach: f64,
+}
+
+impl Usable {
+    /// Strays lie farther from the medians than this many times the distance that nine in ten points keep.
+    const STRAY: f64 = 1e4;
+    /// Points from which the distances are taken.
+    const SAMPLES: usize = 4096;
+
+    fn of(points: &[Point]) -> Self {
+        let step = points.len().div_ceil(Self::SAMPLES).max(1);
+        let sample: Vec<Point> = points.iter().step_by(step).filter(|p| is_finite(p)).copied().collect();
+        let quantile = |mut values: Vec<f64>, share: f64| {
+            let rank = (share * values.len() as f64) as usize;
+            if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(rank, f64::total_cmp).1 }
+        };
+        let median = |k: usize| quantile(sample.iter().map(|p| f64::from(p[k])).collect(), 0.5);
+        let centre = Vector3::new(median(0), median(1), median(2));
+        let distances = sample.iter().map(|p| (vector(p) - centre).norm_squared()).collect();
+        let nearly_all = quantile(distances, 0.9);
+        // Most points equal: their distances say nothing about the others'.
+        let reach = if nearly_all > 0.0 { nearly_all * Self::STRAY * Self::STRAY } else { f64::INFINITY };
+        Self { centre, reach }
+    }
+
+    fn holds(&self, p: &Point) -> bool {
+        is_finite(p) && (vector(p) - self.centre).norm_squared() <= self.reach
     }
 }
 
