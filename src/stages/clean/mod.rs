@@ -2,6 +2,8 @@
 //!
 //! Every later stage works in these frames, so the answer does not depend on where the clouds lie, how they are
 //! turned or in which unit they are given, except by rounding:
+//! * points that are NaN, infinite or strays (more than [`STRAY`] times as far from the cloud's median as half of
+//!   the points) are dropped: one wild return must not decide where the cloud's centre and axes lie;
 //! * each cloud is centred on its mean in f64, so that UTM-sized coordinates keep their detail in f32;
 //! * each cloud is turned to its principal axes, with signs fixed by its skewness along them;
 //! * both clouds are divided by one power of two near their size, which is exact in floating point and keeps
@@ -12,23 +14,27 @@
 use nalgebra::{Matrix3, SymmetricEigen, Vector3};
 use rayon::prelude::*;
 
-use crate::cloud::{Cloud, Point};
+use crate::cloud::{Cloud, Point, median};
 use crate::error::{Error, Result};
+use crate::geometry::to_vector;
 use crate::transform::RigidTransform;
 
 /// Fewest finite points of a cloud that can be registered.
 pub const MINIMUM_POINTS: usize = 50;
+/// A point this many times as far out as the median point belongs to no scene. (The furthest returns of a LiDAR are
+/// some twenty times as far out.)
+pub const STRAY: f64 = 300.0;
 /// Points per task and per partial sum: fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
 /// A cloud in its canonical frame.
 #[derive(Debug, Clone)]
 pub struct CanonicalCloud {
-    /// Finite points, in the canonical frame, divided by the pair's unit.
+    /// The usable points, in the canonical frame, divided by the pair's unit.
     pub points: Vec<Point>,
     /// `p_cloud = unit · rotation · p_canonical + translation`: where the frame lies in the file's frame.
     pub cloud_from_canonical: RigidTransform,
-    /// Number of input points that were NaN or infinite.
+    /// Number of input points that were NaN, infinite or strays.
     pub dropped: usize,
 }
 
@@ -67,8 +73,42 @@ pub fn canonical_pair(source: &Cloud, target: &Cloud) -> Result<CanonicalPair> {
     Ok(CanonicalPair { source, target, unit })
 }
 
-/// Count, mean and covariance of the finite points, relative to the cloud's origin.
+/// Which points take part: finite ones, in a ball that holds all but strays.
+#[derive(Clone, Copy)]
+struct Usable {
+    centre: Vector3<f64>,
+    squared_radius: f64,
+}
+
+impl Usable {
+    fn of(cloud: &Cloud) -> Self {
+        let points: Vec<[f64; 3]> = spread(&cloud.points).map(|p| p.map(f64::from)).collect();
+        let centre = Vector3::from(median(&points).unwrap_or_default());
+        let mut distances: Vec<f64> =
+            points.iter().map(|p| (Vector3::from(*p) - centre).norm()).filter(|d| d.is_finite()).collect();
+        let middle = distances.len() / 2;
+        let typical = match distances.is_empty() {
+            true => 0.0,
+            false => *distances.select_nth_unstable_by(middle, f64::total_cmp).1,
+        };
+        // Where most points coincide, nothing tells what is far.
+        let radius = if typical > 0.0 { STRAY * typical } else { f64::INFINITY };
+        Self { centre, squared_radius: radius * radius }
+    }
+
+    fn contains(&self, p: &Point) -> bool {
+        p.iter().all(|x| x.is_finite()) && (to_vector(p) - self.centre).norm_squared() <= self.squared_radius
+    }
+}
+
+/// At most some thousand points, evenly spread over the list.
+fn spread(points: &[Point]) -> impl Iterator<Item = Point> + '_ {
+    points.iter().step_by(points.len().div_ceil(4096).max(1)).copied()
+}
+
+/// Count, mean and covariance of the usable points, relative to the cloud's origin.
 struct Moments {
+    usable: Usable,
     count: usize,
     mean: Vector3<f64>,
     covariance: Matrix3<f64>,
@@ -76,22 +116,23 @@ struct Moments {
 
 impl Moments {
     fn of(cloud: &Cloud) -> Self {
+        let usable = Usable::of(cloud);
         let sums = |points: &[Point]| {
             points
                 .iter()
-                .filter(|p| is_finite(p))
-                .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + vector(p)))
+                .filter(|p| usable.contains(p))
+                .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + to_vector(p)))
         };
         let (count, sum) = fold_chunks(&cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
         let mean = sum / count.max(1) as f64;
         let products = |points: &[Point]| {
-            points.iter().filter(|p| is_finite(p)).fold(Matrix3::zeros(), |sum, p| {
-                let d = vector(p) - mean;
+            points.iter().filter(|p| usable.contains(p)).fold(Matrix3::zeros(), |sum, p| {
+                let d = to_vector(p) - mean;
                 sum + d * d.transpose()
             })
         };
         let covariance = fold_chunks(&cloud.points, products, |a, b| a + b) / count.max(1) as f64;
-        Self { count, mean, covariance }
+        Self { usable, count, mean, covariance }
     }
 
     /// Root mean square distance from the mean.
@@ -103,7 +144,7 @@ impl Moments {
         if self.count < MINIMUM_POINTS {
             let dropped = total - self.count;
             let reason = format!(
-                "has {} usable points ({dropped} of {total} are NaN or infinite); registration needs at least \
+                "has {} usable points ({dropped} of {total} are NaN, infinite or strays); registration needs at least \
                  {MINIMUM_POINTS}, give a denser scan",
                 self.count
             );
@@ -127,8 +168,8 @@ impl Moments {
             .points
             .par_chunks(CHUNK)
             .flat_map_iter(|points| {
-                points.iter().filter(|p| is_finite(p)).map(|p| {
-                    let q = canonical_from_cloud * (vector(p) - self.mean);
+                points.iter().filter(|p| self.usable.contains(p)).map(|p| {
+                    let q = canonical_from_cloud * (to_vector(p) - self.mean);
                     [q.x as f32, q.y as f32, q.z as f32]
                 })
             })
@@ -148,8 +189,8 @@ impl Moments {
         let first = eigen.eigenvectors.column(order[0]).into_owned();
         let second = eigen.eigenvectors.column(order[1]).into_owned();
         let skewness = |points: &[Point]| {
-            points.iter().filter(|p| is_finite(p)).fold([0.0; 2], |sum, p| {
-                let d = vector(p) - self.mean;
+            points.iter().filter(|p| self.usable.contains(p)).fold([0.0; 2], |sum, p| {
+                let d = to_vector(p) - self.mean;
                 [sum[0] + first.dot(&d).powi(3), sum[1] + second.dot(&d).powi(3)]
             })
         };
@@ -158,14 +199,6 @@ impl Moments {
         let second = if b < 0.0 { -second } else { second };
         Matrix3::from_columns(&[first, second, first.cross(&second)])
     }
-}
-
-fn is_finite(p: &Point) -> bool {
-    p.iter().all(|x| x.is_finite())
-}
-
-fn vector(p: &Point) -> Vector3<f64> {
-    crate::geometry::to_vector(p)
 }
 
 /// Maps fixed chunks in parallel and joins the results in order, so that float sums are reproducible.
