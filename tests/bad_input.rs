@@ -207,8 +207,8 @@ fn points_that_are_not_finite_are_passed_over() {
     assert_eq!(dirty.status, clean.status);
     // Not to the bit: sums over the points are grouped by their place in the file.
     let (a, b) = (dirty.target_from_source, clean.target_from_source);
-    let (angle, apart) = (a.angle_to(&b), a.distance_to(&b));
-    assert!(angle < 1e-6 && apart < 1e-6, "{angle} rad and {apart} from the answer without them");
+    let (angle, distance) = (a.angle_to(&b), a.distance_to(&b));
+    assert!(angle < 1e-6 && distance < 1e-6, "{angle} rad and {distance} from the answer without them");
     assert_not_wrong("with NaN and infinity", &dirty, &shift().inverse(), 0.05);
 }
 
@@ -222,6 +222,10 @@ fn duplicates_of_one_point() {
     assert_not_accepted("a million times one point, and 100 others", &few, &target);
     let same = register(&cloud(&few), &cloud(&few)).unwrap();
     assert_not_wrong("the same on both sides", &same, &RigidTransform::identity(), 0.05);
+    let more = [room(100, 3), few.clone()].concat();
+    if let Ok(registration) = register(&cloud(&few), &cloud(&more)) {
+        assert_not_wrong("the same and 100 more", &registration, &RigidTransform::identity(), 0.05);
+    }
 }
 
 #[test]
@@ -333,7 +337,7 @@ fn the_command_says_in_a_sentence_what_is_wrong() {
 #[ignore = "takes 2 GB and half a minute"]
 fn twenty_million_points() {
     let (source, target) = (moved(&room(20_000_000, 2), &shift(), 1.0), room(20_000_000, 1));
-    let registration = register(&cloud(&source), &cloud(&target)).unwrap();
+    let registration = register(&Cloud::from_f32(source), &Cloud::from_f32(target)).unwrap();
     assert_not_wrong("20 million points", &registration, &shift().inverse(), 0.05);
     #[cfg(target_os = "linux")]
     {
