@@ -157,10 +157,7 @@ fn clouds_that_cannot_be_registered_are_refused() {
     assert!(refusal(&Cloud::default()).starts_with("has 0 usable points"));
     let huge: Vec<[f64; 3]> = points.iter().map(|p| p.map(|x| f64::from(x) * 1e200)).collect();
     let beyond_f32 = refusal(&Cloud::from_f64(&huge));
-    assert!(
-        beyond_f32.contains("usable points (5") || beyond_f32.contains("usable points (4"),
-        "{beyond_f32}"
-    );
+    assert!(beyond_f32.starts_with("has 0 usable points"), "{beyond_f32}");
 
     let denormal = points.iter().map(|p| p.map(|x| x * 1e-40)).collect();
     let flickering: Vec<Point> = (0..100).map(|i| [1e6, f32::from(i % 2 == 0) * 1e-3, 0.0]).collect();
