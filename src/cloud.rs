@@ -24,11 +24,10 @@ impl Cloud {
         Self { origin: [0.0; 3], points }
     }
 
-    /// A cloud of f64 points: the first finite one becomes the origin, the others are kept relative to it in
-    /// f32.
+    /// A cloud of f64 points, kept relative to the median of some of them (of the finite ones, axis by axis) in f32,
+    /// so that one stray point costs the others no detail.
     pub fn from_f64(points: &[[f64; 3]]) -> Self {
-        let finite = |p: &&[f64; 3]| p.iter().all(|x| x.is_finite());
-        let origin = points.iter().find(finite).copied().unwrap_or_default();
+        let origin = median(points).unwrap_or_default();
         let relative = |p: &[f64; 3]| [0, 1, 2].map(|k| (p[k] - origin[k]) as f32);
         Self { origin, points: points.iter().map(relative).collect() }
     }
@@ -47,4 +46,25 @@ impl Cloud {
     pub fn point(&self, i: usize) -> [f64; 3] {
         [0, 1, 2].map(|k| self.origin[k] + f64::from(self.points[i][k]))
     }
+}
+
+/// Points that a median is taken of.
+const MEDIAN_SAMPLE: usize = 255;
+
+/// The median, axis by axis, of finite points that are spread evenly over the list; `None` if none is finite.
+pub(crate) fn median(points: &[[f64; 3]]) -> Option<[f64; 3]> {
+    let finite: Vec<&[f64; 3]> = points
+        .iter()
+        .step_by(points.len().div_ceil(MEDIAN_SAMPLE).max(1))
+        .filter(|p| p.iter().all(|x| x.is_finite()))
+        .collect();
+    let middle = |axis: usize| {
+        let mut values: Vec<f64> = finite.iter().map(|p| p[axis]).collect();
+        let middle = values.len() / 2;
+        *values.select_nth_unstable_by(middle, f64::total_cmp).1
+    };
+    if finite.is_empty() {
+        return points.iter().find(|p| p.iter().all(|x| x.is_finite())).copied();
+    }
+    Some([0, 1, 2].map(middle))
 }

@@ -14,6 +14,9 @@ use crate::stages::verify::judge::{self, FreeMotion};
 /// Answers with at least this confidence are accepted.
 pub const LEAST_CONFIDENCE: f64 = 0.95;
 
+/// Fewer points in contact than this say nothing about a transform.
+const LEAST_CONTACTS: f64 = 20.0;
+
 /// A device that is ready to register pairs. Make one, use it for many pairs.
 pub struct Engine {
     pipeline: Pipeline<Cpu>,
@@ -92,6 +95,12 @@ fn report(pair: &CanonicalPair, answer: &Answer, config: &Config, timings: Timin
 fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
     if answer.candidates.is_empty() {
         return (Status::Rejected, "no part of one cloud resembles a part of the other".into());
+    }
+    if answer.observation.count < LEAST_CONTACTS {
+        return (
+            Status::Rejected,
+            "too little of the two surfaces meets to tell whether they belong together".into(),
+        );
     }
     if !free.is_empty() {
         let reason = "the overlap does not determine the transform: the surfaces slide or turn on each other";

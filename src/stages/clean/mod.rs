@@ -2,6 +2,8 @@
 //!
 //! Every later stage works in these frames, so the answer does not depend on where the clouds lie, how they are
 //! turned or in which unit they are given, except by rounding:
+//! * points that are NaN, infinite or strays (more than [`STRAY`] times as far from the cloud's median as half of
+//!   the points) are dropped: one wild return must not decide where the cloud's centre and axes lie;
 //! * each cloud is centred on its mean in f64, so that UTM-sized coordinates keep their detail in f32;
 //! * each cloud is turned to its principal axes, with signs fixed by its skewness along them;
 //! * both clouds are divided by one power of two near their size, which is exact in floating point and keeps
@@ -12,23 +14,27 @@
 use nalgebra::{Matrix3, SymmetricEigen, Vector3};
 use rayon::prelude::*;
 
-use crate::cloud::{Cloud, Point};
+use crate::cloud::{Cloud, Point, median};
 use crate::error::{Error, Result};
+use crate::geometry::to_vector;
 use crate::transform::RigidTransform;
 
 /// Fewest finite points of a cloud that can be registered.
 pub const MINIMUM_POINTS: usize = 50;
+/// A point this many times as far out as the median point belongs to no scene. (The furthest returns of a LiDAR are
+/// some twenty times as far out.)
+pub const STRAY: f64 = 300.0;
 /// Points per task and per partial sum: fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
 /// A cloud in its canonical frame.
 #[derive(Debug, Clone)]
 pub struct CanonicalCloud {
-    /// Finite points, in the canonical frame, divided by the pair's unit.
+    /// The usable points, in the canonical frame, divided by the pair's unit.
     pub points: Vec<Point>,
     /// `p_cloud = unit · rotation · p_canonical + translation`: where the frame lies in the file's frame.
     pub cloud_from_canonical: RigidTransform,
-    /// Number of input points that were NaN, infinite or strays far from all others.
+    /// Number of input points that were NaN, infinite or strays.
     pub dropped: usize,
 }
 
@@ -67,6 +73,39 @@ pub fn canonical_pair(source: &Cloud, target: &Cloud) -> Result<CanonicalPair> {
     Ok(CanonicalPair { source, target, unit })
 }
 
+/// Which points take part: finite ones, in a ball that holds all but strays.
+#[derive(Clone, Copy)]
+struct Usable {
+    centre: Vector3<f64>,
+    squared_radius: f64,
+}
+
+impl Usable {
+    fn of(cloud: &Cloud) -> Self {
+        let points: Vec<[f64; 3]> = spread(&cloud.points).map(|p| p.map(f64::from)).collect();
+        let centre = Vector3::from(median(&points).unwrap_or_default());
+        let mut distances: Vec<f64> =
+            points.iter().map(|p| (Vector3::from(*p) - centre).norm()).filter(|d| d.is_finite()).collect();
+        let middle = distances.len() / 2;
+        let typical = match distances.is_empty() {
+            true => 0.0,
+            false => *distances.select_nth_unstable_by(middle, f64::total_cmp).1,
+        };
+        // Where most points coincide, nothing tells what is far.
+        let radius = if typical > 0.0 { STRAY * typical } else { f64::INFINITY };
+        Self { centre, squared_radius: radius * radius }
+    }
+
+    fn contains(&self, p: &Point) -> bool {
+        p.iter().all(|x| x.is_finite()) && (to_vector(p) - self.centre).norm_squared() <= self.squared_radius
+    }
+}
+
+/// At most some thousand points, evenly spread over the list.
+fn spread(points: &[Point]) -> impl Iterator<Item = Point> + '_ {
+    points.iter().step_by(points.len().div_ceil(4096).max(1)).copied()
+}
+
 /// Count, mean and covariance of the usable points, relative to the cloud's origin.
 struct Moments {
     usable: Usable,
@@ -77,18 +116,18 @@ struct Moments {
 
 impl Moments {
     fn of(cloud: &Cloud) -> Self {
-        let usable = Usable::of(&cloud.points);
+        let usable = Usable::of(cloud);
         let sums = |points: &[Point]| {
             points
                 .iter()
-                .filter(|p| usable.holds(p))
-                .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + vector(p)))
+                .filter(|p| usable.contains(p))
+                .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + to_vector(p)))
         };
         let (count, sum) = fold_chunks(&cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
         let mean = sum / count.max(1) as f64;
         let products = |points: &[Point]| {
-            points.iter().filter(|p| usable.holds(p)).fold(Matrix3::zeros(), |sum, p| {
-                let d = vector(p) - mean;
+            points.iter().filter(|p| usable.contains(p)).fold(Matrix3::zeros(), |sum, p| {
+                let d = to_vector(p) - mean;
                 sum + d * d.transpose()
             })
         };
@@ -105,7 +144,7 @@ impl Moments {
         if self.count < MINIMUM_POINTS {
             let dropped = total - self.count;
             let reason = format!(
-                "has {} usable points ({dropped} of {total} are NaN, infinite or far from all others); registration needs at least \
+                "has {} usable points ({dropped} of {total} are NaN, infinite or strays); registration needs at least \
                  {MINIMUM_POINTS}, give a denser scan",
                 self.count
             );
@@ -123,14 +162,14 @@ impl Moments {
     }
 
     fn canonical(&self, cloud: &Cloud, unit: f64) -> CanonicalCloud {
-        let (axes, usable) = (self.principal_axes(cloud), self.usable);
+        let axes = self.principal_axes(cloud);
         let canonical_from_cloud = axes.transpose() / unit;
         let points: Vec<Point> = cloud
             .points
             .par_chunks(CHUNK)
             .flat_map_iter(|points| {
-                points.iter().filter(|p| usable.holds(p)).map(|p| {
-                    let q = canonical_from_cloud * (vector(p) - self.mean);
+                points.iter().filter(|p| self.usable.contains(p)).map(|p| {
+                    let q = canonical_from_cloud * (to_vector(p) - self.mean);
                     [q.x as f32, q.y as f32, q.z as f32]
                 })
             })
@@ -149,10 +188,9 @@ impl Moments {
         order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
         let first = eigen.eigenvectors.column(order[0]).into_owned();
         let second = eigen.eigenvectors.column(order[1]).into_owned();
-        let usable = self.usable;
         let skewness = |points: &[Point]| {
-            points.iter().filter(|p| usable.holds(p)).fold([0.0; 2], |sum, p| {
-                let d = vector(p) - self.mean;
+            points.iter().filter(|p| self.usable.contains(p)).fold([0.0; 2], |sum, p| {
+                let d = to_vector(p) - self.mean;
                 [sum[0] + first.dot(&d).powi(3), sum[1] + second.dot(&d).powi(3)]
             })
         };
@@ -161,52 +199,6 @@ impl Moments {
         let second = if b < 0.0 { -second } else { second };
         Matrix3::from_columns(&[first, second, first.cross(&second)])
     }
-}
-
-/// Which points are registered: finite ones, but for strays.
-///
-/// A stray, such as the echo of a fault, may lie so far out that grids over the whole cloud have no cells left to
-/// resolve the rest: 2²¹ a side in [`crate::stages::voxel`].
-#[derive(Clone, Copy)]
-struct Usable {
-    centre: Vector3<f64>,
-    /// Squared; infinite where nothing is dropped.
-    reach: f64,
-}
-
-impl Usable {
-    /// Strays lie farther from the medians than this many times the distance that nine in ten points keep.
-    const STRAY: f64 = 1e4;
-    /// Points from which the distances are taken.
-    const SAMPLES: usize = 4096;
-
-    fn of(points: &[Point]) -> Self {
-        let step = points.len().div_ceil(Self::SAMPLES).max(1);
-        let sample: Vec<Point> = points.iter().step_by(step).filter(|p| is_finite(p)).copied().collect();
-        let quantile = |mut values: Vec<f64>, share: f64| {
-            let rank = (share * values.len() as f64) as usize;
-            if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(rank, f64::total_cmp).1 }
-        };
-        let median = |k: usize| quantile(sample.iter().map(|p| f64::from(p[k])).collect(), 0.5);
-        let centre = Vector3::new(median(0), median(1), median(2));
-        let distances = sample.iter().map(|p| (vector(p) - centre).norm_squared()).collect();
-        let nearly_all = quantile(distances, 0.9);
-        // Most points equal: their distances say nothing about the others'.
-        let reach = if nearly_all > 0.0 { nearly_all * Self::STRAY * Self::STRAY } else { f64::INFINITY };
-        Self { centre, reach }
-    }
-
-    fn holds(&self, p: &Point) -> bool {
-        is_finite(p) && (vector(p) - self.centre).norm_squared() <= self.reach
-    }
-}
-
-fn is_finite(p: &Point) -> bool {
-    p.iter().all(|x| x.is_finite())
-}
-
-fn vector(p: &Point) -> Vector3<f64> {
-    crate::geometry::to_vector(p)
 }
 
 /// Maps fixed chunks in parallel and joins the results in order, so that float sums are reproducible.
