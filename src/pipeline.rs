@@ -26,7 +26,7 @@ const WANTED_POINTS: usize = 15_000;
 /// Keypoints per cloud.
 const KEYPOINTS: usize = 1_500;
 /// Share of the cloud in a keypoint's ball, one per scale, largest first.
-const SHARES: [f32; 3] = [0.05, 0.02, 0.005];
+const SHARES: [f32; 2] = [0.05, 0.02];
 /// Edge of the coarse voxels in fine ones.
 const COARSE: f32 = 4.0;
 /// Candidates that are refined and compared on the clouds.
@@ -60,7 +60,7 @@ pub struct Prepared<D: Device> {
     pub keypoints: D::Buffer<Point>,
     /// The thinned points with normals.
     pub surface: Surface<D>,
-    /// The same at [`COARSE`] times the spacing, for the first steps of refinement.
+    /// The same at four times the spacing, for the first steps of refinement.
     pub coarse: Surface<D>,
     /// Where the cloud was seen from.
     pub viewpoint: Viewpoint,
