@@ -56,14 +56,14 @@ fn main() {
             pipeline.prepare(&pair.source, spacing, &mut scratch).unwrap(),
             pipeline.prepare(&pair.target, spacing, &mut scratch).unwrap(),
         );
-        let radii = pipeline.radii(&ps, &pt).unwrap();
+        let radii = pipeline.views(&ps, &pt).unwrap();
         let mut line = String::new();
         let mut stats = vec![];
         let mut matches = 0;
         for r in &radii {
             let (fs, ft) = (
-                pipeline.describe(&ps, *r, &mut scratch).unwrap(),
-                pipeline.describe(&pt, *r, &mut scratch).unwrap(),
+                pipeline.describe(&ps, r.radius, r.source, &mut scratch).unwrap(),
+                pipeline.describe(&pt, r.radius, r.target, &mut scratch).unwrap(),
             );
             let h = pipeline.propose(&ps, &fs, &pt, &ft, &mut scratch).unwrap();
             matches += h.source.len();
@@ -163,7 +163,10 @@ fn main() {
                 ps.points.len(),
                 pt.points.len(),
                 spacing as f64 * pair.unit,
-                radii.iter().map(|r| ((*r as f64 * pair.unit) * 100.0).round() / 100.0).collect::<Vec<_>>(),
+                radii
+                    .iter()
+                    .map(|r| ((r.radius as f64 * pair.unit) * 100.0).round() / 100.0)
+                    .collect::<Vec<_>>(),
                 first,
                 errors.len(),
                 errors[0].0,

@@ -66,7 +66,7 @@ pub enum Voxel {
 /// What is known about the vertical.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Gravity {
-    /// Found in the data where it can be.
+    /// Found in the data where both clouds show it, and used where nothing else gives a sure answer.
     #[default]
     Auto,
     /// Unknown; any rotation is searched.

@@ -66,8 +66,19 @@ pub struct Prepared<D: Device> {
     pub viewpoint: Viewpoint,
     /// What was seen from there.
     pub view: RangeImage<D>,
-    /// How patches find their axis.
-    pub orientation: Orientation,
+    /// The direction that is up, where it is known.
+    pub up: Option<Point>,
+}
+
+/// One way of looking at a pair: patches of this radius, with these axes.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    /// Patch radius, shared.
+    pub radius: f32,
+    /// The axes of the source's patches.
+    pub source: Orientation,
+    /// The axes of the target's patches.
+    pub target: Orientation,
 }
 
 /// What the clouds and the matches say about one candidate.
@@ -105,9 +116,9 @@ impl<B: Backend> Pipeline<B> {
         let source = self.prepare(&pair.source, spacing, timings)?;
         let target = self.prepare(&pair.target, spacing, timings)?;
         let (mut scales, mut candidates) = (Vec::new(), Vec::new());
-        for radius in timings.measure("radius", || self.radii(&source, &target))? {
-            let source_features = self.describe(&source, radius, timings)?;
-            let target_features = self.describe(&target, radius, timings)?;
+        for view in timings.measure("radius", || self.views(&source, &target))? {
+            let source_features = self.describe(&source, view.radius, view.source, timings)?;
+            let target_features = self.describe(&target, view.radius, view.target, timings)?;
             scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
             let hypotheses = self.concatenate(&scales)?;
             let estimated = self.agree(&hypotheses, spacing, timings)?;
@@ -145,18 +156,37 @@ impl<B: Backend> Pipeline<B> {
         let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
         let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
         let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
-        let orientation = self.orientation(cloud, &viewpoint);
-        Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, orientation })
+        let up = timings.measure("gravity", || self.up(cloud, &surface))?;
+        Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, up })
     }
 
-    /// Patches look along gravity where it is known, else towards where they were seen from.
-    fn orientation(&self, cloud: &CanonicalCloud, viewpoint: &Viewpoint) -> Orientation {
+    /// The ways in which the pair is looked at, one after another: at every scale, towards where the clouds were seen
+    /// from; at the largest scale once more along the vertical, where both clouds show it. A vertical that the
+    /// user gives takes the place of all others.
+    pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<View>> {
+        let radii = self.radii(source, target)?;
+        let towards = |cloud: &Prepared<B>| Orientation::Towards(cloud.viewpoint.position);
+        let view = |radius: f32, source, target| View { radius, source, target };
+        if let (Some(s), Some(t)) = (source.up, target.up) {
+            let along = |radius: &f32| view(*radius, Orientation::Fixed(s), Orientation::Fixed(t));
+            if let Gravity::Axis(_) = self.config.gravity {
+                return Ok(radii.iter().map(along).collect());
+            }
+            let free = radii.iter().map(|radius| view(*radius, towards(source), towards(target)));
+            return Ok(free.chain(radii.first().map(along)).collect());
+        }
+        Ok(radii.iter().map(|radius| view(*radius, towards(source), towards(target))).collect())
+    }
+
+    /// The direction that is up in a cloud: the user's, or the one that its ground shows.
+    fn up(&self, cloud: &CanonicalCloud, surface: &Surface<B>) -> Result<Option<Point>> {
         match self.config.gravity {
+            Gravity::None => Ok(None),
+            Gravity::Auto => self.backend.find_vertical(surface),
             Gravity::Axis(up) => {
                 let up = cloud.cloud_from_canonical.rotation.transpose() * Vector3::from(up).normalize();
-                Orientation::Fixed([up.x as f32, up.y as f32, up.z as f32])
+                Ok(Some([up.x as f32, up.y as f32, up.z as f32]))
             }
-            Gravity::Auto | Gravity::None => Orientation::Towards(viewpoint.position),
         }
     }
 
@@ -167,12 +197,18 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// Patches, frames and features of one cloud at one scale.
-    pub fn describe(&self, cloud: &Prepared<B>, radius: f32, timings: &mut Timings) -> Result<Features<B>> {
+    pub fn describe(
+        &self,
+        cloud: &Prepared<B>,
+        radius: f32,
+        orientation: Orientation,
+        timings: &mut Timings,
+    ) -> Result<Features<B>> {
         let b = &self.backend;
         let patches =
             timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
         let frames =
-            timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, cloud.orientation))?;
+            timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, orientation))?;
         timings.measure("describe", || b.describe(&patches, frames))
     }
 

@@ -9,6 +9,7 @@ pub mod consensus;
 pub mod describe;
 pub mod estimate;
 pub mod frame;
+pub mod gravity;
 pub(crate) mod lanes;
 pub mod matching;
 pub mod patch;
@@ -27,6 +28,7 @@ pub trait Backend:
     + sample::SampleFarthest
     + surface::BuildSurface
     + patch::GatherPatches
+    + gravity::FindVertical
     + frame::EstimateFrames
     + describe::Describe
     + matching::MatchMutual
@@ -45,6 +47,7 @@ impl<B> Backend for B where
         + sample::SampleFarthest
         + surface::BuildSurface
         + patch::GatherPatches
+        + gravity::FindVertical
         + frame::EstimateFrames
         + describe::Describe
         + matching::MatchMutual
