@@ -41,6 +41,8 @@ const CONCLUDING_SAMPLES: usize = 6_000;
 
 /// Candidates are different when they move the cloud further apart than this, in voxels.
 const DISTINCT: f32 = 10.0;
+/// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
+const MOST_NARROW: f32 = 0.5;
 /// No further scale is looked at once the best candidate is as sure as this.
 const SURE: f64 = 0.9995;
 
@@ -156,13 +158,13 @@ impl<B: Backend> Pipeline<B> {
         let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
         let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
         let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
-        let up = timings.measure("gravity", || self.up(cloud, &surface))?;
+        let up = timings.measure("gravity", || self.up(cloud, &surface, &viewpoint))?;
         Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, up })
     }
 
-    /// The ways in which the pair is looked at, one after another: at every scale, towards where the clouds were seen
-    /// from; at the largest scale once more along the vertical, where both clouds show it. A vertical that the
-    /// user gives takes the place of all others.
+    /// The ways in which the pair is looked at, one after another, largest scale first: with patch axes along the
+    /// vertical where both clouds show it, then with axes of the patches' own, towards where they were seen from.
+    /// A vertical that the user gives is not doubted.
     pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<View>> {
         let radii = self.radii(source, target)?;
         let towards = |cloud: &Prepared<B>| Orientation::Towards(cloud.viewpoint.position);
@@ -173,15 +175,22 @@ impl<B: Backend> Pipeline<B> {
                 return Ok(radii.iter().map(along).collect());
             }
             let free = radii.iter().map(|radius| view(*radius, towards(source), towards(target)));
-            return Ok(free.chain(radii.first().map(along)).collect());
+            return Ok(radii.iter().map(along).chain(free).collect());
         }
         Ok(radii.iter().map(|radius| view(*radius, towards(source), towards(target))).collect())
     }
 
     /// The direction that is up in a cloud: the user's, or the one that its ground shows.
-    fn up(&self, cloud: &CanonicalCloud, surface: &Surface<B>) -> Result<Option<Point>> {
+    fn up(
+        &self,
+        cloud: &CanonicalCloud,
+        surface: &Surface<B>,
+        viewpoint: &Viewpoint,
+    ) -> Result<Option<Point>> {
         match self.config.gravity {
             Gravity::None => Ok(None),
+            // What a narrow view takes for the ground may be a table in one scan and a wall in the other.
+            Gravity::Auto if viewpoint.narrowness > MOST_NARROW => Ok(None),
             Gravity::Auto => self.backend.find_vertical(surface),
             Gravity::Axis(up) => {
                 let up = cloud.cloud_from_canonical.rotation.transpose() * Vector3::from(up).normalize();

@@ -191,7 +191,8 @@ fn pattern_search(points: &Columns, start: Start, halvings: std::ops::RangeInclu
             }
         }
     }
-    Viewpoint { position, unevenness: best }
+    let mean = unit_directions(points, &position, &mut Vec::new());
+    Viewpoint { position, unevenness: best, narrowness: dot(&mean, &mean).sqrt() }
 }
 
 /// Points as whole blocks of [`LANES`] per coordinate; a rest that fills no block is left out.

@@ -23,6 +23,9 @@ pub struct Viewpoint {
     /// `ln(occupied directions · Σ share²)` over cells of directions, the shares unbiased: 0 for a perfectly even
     /// view, about 0.1 for a raw depth image, above 0.3 for fused clouds.
     pub unevenness: f32,
+    /// Length of the mean unit direction to the points: near 0 where the cloud lies all around, 1 where it lies one
+    /// way.
+    pub narrowness: f32,
 }
 
 /// How far a cloud was seen in every direction from its viewpoint, on the six faces of a cube.
