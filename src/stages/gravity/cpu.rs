@@ -19,7 +19,7 @@ const ACROSS: f32 = 0.5;
 /// Least share of the votes, and least lead over any direction across.
 const LEAST_SHARE: f32 = 0.15;
 const LEAST_LEAD: f32 = 1.2;
-/// Least share of all else that stands above the level of the ground.
+/// Least share of all else that stands above the lowest fifth of the ground, or hangs below the highest.
 const LEAST_ABOVE: f32 = 0.7;
 
 impl FindVertical for Cpu {
@@ -64,23 +64,23 @@ fn mean_direction(voters: &[(Point, Point)], axis: &Point) -> Point {
     normalised(&sum)
 }
 
-/// The sign of `axis` for which what does not face along it stands above what does; `None` where that is not clear.
+/// The sign of `axis` for which what does not face along it stands above what does; `None` where that is not clear,
+/// as between a floor and a ceiling.
 fn upwards(voters: &[(Point, Point)], axis: &Point) -> Option<Point> {
     let facing = |normal: &Point| dot(axis, normal).abs() > ALONG;
     let heights = |wanted: bool| {
         voters.iter().filter(move |(_, normal)| facing(normal) == wanted).map(|(point, _)| dot(point, axis))
     };
     let mut ground: Vec<f32> = heights(true).collect();
-    let middle = ground.len() / 2;
-    let level = *ground.select_nth_unstable_by(middle, f32::total_cmp).1;
-    let (above, others) = heights(false)
-        .fold((0usize, 0usize), |(above, others), height| (above + usize::from(height > level), others + 1));
-    let share = above as f32 / others.max(1) as f32;
-    if share >= LEAST_ABOVE {
-        Some(*axis)
-    } else if share <= 1.0 - LEAST_ABOVE {
-        Some(axis.map(|x| -x))
-    } else {
-        None
+    ground.sort_by(f32::total_cmp);
+    let others = heights(false).count().max(1) as f32;
+    let share = |which: &dyn Fn(f32) -> bool| heights(false).filter(|h| which(*h)).count() as f32 / others;
+    let (low, high) = (*ground.get(ground.len() / 5)?, *ground.get(ground.len() * 4 / 5)?);
+    let stands = share(&|height| height > low) >= LEAST_ABOVE;
+    let hangs = share(&|height| height < high) >= LEAST_ABOVE;
+    match (stands, hangs) {
+        (true, false) => Some(*axis),
+        (false, true) => Some(axis.map(|x| -x)),
+        _ => None,
     }
 }
