@@ -3,6 +3,8 @@
 // Every test file compiles its own copy and uses a part of it.
 #![allow(dead_code)]
 
+pub mod rays;
+
 use std::path::PathBuf;
 
 use coregister::backend::Cpu;

@@ -1,0 +1,51 @@
+//! What two clouds say about a short list of candidates.
+
+mod room;
+
+use coregister::backend::Cpu;
+use coregister::geometry::{IDENTITY, Pose};
+use coregister::stages::surface::BuildSurface;
+use coregister::stages::verify::{AgreementOptions, MeasureAgreement, Scene};
+use coregister::stages::viewpoint::EstimateViewpoint;
+use coregister::stages::voxel::VoxelDownsample;
+use criterion::{Criterion, criterion_group, criterion_main};
+use nalgebra::Rotation3;
+use std::hint::black_box;
+
+const POINTS: usize = 60_000;
+const CANDIDATES: usize = 16;
+const SAMPLES: usize = 2_000;
+
+/// Poses about the right one (which moves nothing), further away the higher `i`.
+fn candidate(i: usize, spacing: f32) -> Pose {
+    let size = i as f32 / CANDIDATES as f32;
+    let rotation = Rotation3::from_euler_angles(0.03 * size, -0.03 * size, 0.5 * size);
+    std::array::from_fn(|k| if k < 9 { rotation[(k / 3, k % 3)] } else { 5.0 * spacing * size })
+}
+
+fn verify(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("verify");
+    let cpu = Cpu::new(0).expect("worker threads start");
+    let scan = room::scan(2 * POINTS);
+    let spacing = cpu.voxel_size(&scan, 15_000).expect("a voxel size");
+    let part = |part: &[[f32; 3]]| {
+        let points = part.to_vec();
+        let thinned = cpu.voxel_downsample(&points, spacing).expect("thinned points");
+        let view = cpu.range_image(&points, [2.0, 2.0, 1.2]).expect("a range image");
+        (cpu.build_surface(&thinned, spacing).expect("a surface"), view)
+    };
+    let (source, target) = (part(&scan[..POINTS]), part(&scan[POINTS..]));
+    let [source, target] = [&source, &target].map(|(surface, view)| Scene { surface, view, spacing });
+    let poses: Vec<Pose> = (0..CANDIDATES).map(|i| candidate(i, spacing)).collect();
+    let options = AgreementOptions { samples: SAMPLES, reach: 1.5 * spacing, margin: 3.0 * spacing };
+    group.bench_function(format!("{CANDIDATES} candidates, {SAMPLES} samples"), |bencher| {
+        bencher.iter(|| cpu.measure_agreement(black_box(source), target, &poses, options));
+    });
+    let options = AgreementOptions { samples: 6_000, ..options };
+    group.bench_function("observation, 6000 samples", |bencher| {
+        bencher.iter(|| cpu.observe(black_box(source.surface), target.surface, &IDENTITY, options));
+    });
+}
+
+criterion_group!(benches, verify);
+criterion_main!(benches);

@@ -1,0 +1,393 @@
+//! What two clouds say about a pose, and what follows from it.
+
+mod common;
+
+use common::rays::{cluttered_room, pinhole, scan};
+use common::{any_rotation, one_and_two_threads, pose_of, random, squared_distance};
+use coregister::backend::Device;
+use coregister::cloud::Point;
+use coregister::geometry::{IDENTITY, Pose, apply, dot, inverse, rotate, subtract, to_vector};
+use coregister::stages::consensus::Support;
+use coregister::stages::surface::{BuildSurface, Surface};
+use coregister::stages::verify::judge::{FreeMotion, confidence, free_motions, log_odds};
+use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
+use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage};
+use nalgebra::{Matrix6, Rotation3, Vector3, Vector6};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+
+const SPACING: f32 = 0.08;
+const OPTIONS: AgreementOptions =
+    AgreementOptions { samples: 4000, reach: 1.5 * SPACING, margin: 3.0 * SPACING };
+
+/// A cloud with what it saw.
+struct Scanned<D: Device> {
+    surface: Surface<D>,
+    view: RangeImage<D>,
+}
+
+impl<B: BuildSurface + EstimateViewpoint> Scanned<B> {
+    fn new(backend: &B, points: &[Point], eye: Point) -> Self {
+        let points = backend.upload(points).unwrap();
+        let surface = backend.build_surface(&points, SPACING).unwrap();
+        Self { surface, view: backend.range_image(&points, eye).unwrap() }
+    }
+
+    fn scene(&self) -> Scene<'_, B> {
+        Scene { surface: &self.surface, view: &self.view, spacing: SPACING }
+    }
+}
+
+/// The stages that lead to verification.
+trait Stages: BuildSurface + EstimateViewpoint + MeasureAgreement {}
+impl<B: BuildSurface + EstimateViewpoint + MeasureAgreement> Stages for B {}
+
+fn agreement<B: Stages>(
+    backend: &B,
+    source: &Scanned<B>,
+    target: &Scanned<B>,
+    poses: &[Pose],
+    options: AgreementOptions,
+) -> Vec<Agreement> {
+    let poses = backend.upload(poses).unwrap();
+    let found = backend.measure_agreement(source.scene(), target.scene(), &poses, options).unwrap();
+    backend.download(&found).unwrap()
+}
+
+fn shift(x: f32, y: f32, z: f32) -> Pose {
+    let mut pose = IDENTITY;
+    pose[9..].copy_from_slice(&[x, y, z]);
+    pose
+}
+
+/// `count` points of a rectangle, jittered, in random order: `at(u, v)` for u, v in 0..1.
+fn patch(count: usize, seed: u64, at: impl Fn(f32, f32) -> Point) -> Vec<Point> {
+    let mut random = random(seed);
+    (0..count).map(|_| at(random.random(), random.random())).collect()
+}
+
+/// A wall across the view, four ahead of the origin, 3 × 3 large.
+fn wall(count: usize, seed: u64) -> Vec<Point> {
+    patch(count, seed, |u, v| [4.0, 3.0 * u - 1.5, 3.0 * v - 1.5])
+}
+
+/// What a camera in the room sees in the directions to keep, in random order.
+fn room_view(eye: Point, seed: u64, keep: impl Fn(&Point) -> bool) -> Vec<Point> {
+    let mut random = random(seed);
+    let mut jitter = || random.random_range(-0.003..0.003);
+    let directions: Vec<Point> = pinhole().iter().map(|d| d.map(|x| x + jitter())).filter(keep).collect();
+    let mut points = scan(&cluttered_room(), eye, &directions);
+    points.shuffle(&mut random);
+    points
+}
+
+const EYE: Point = [0.4, 2.0, 1.3];
+
+/// Two views from one place, of which the source shows the left and the target the right, and the pose between.
+fn room_pair<B: Stages>(backend: &B) -> (Scanned<B>, Scanned<B>, Pose) {
+    let truth = pose_of(&any_rotation(&mut random(2)), [1.0, -2.0, 0.5]);
+    let back = inverse(&truth);
+    let left: Vec<Point> = room_view(EYE, 1, |d| d[1] > -0.15).iter().map(|p| apply(&back, p)).collect();
+    let right = room_view(EYE, 2, |d| d[1] < 0.25);
+    (Scanned::new(backend, &left, apply(&back, &EYE)), Scanned::new(backend, &right, EYE), truth)
+}
+
+fn check_truth<B: Stages>(backend: &B) {
+    let (source, target, truth) = room_pair(backend);
+    let found = agreement(backend, &source, &target, &[truth], OPTIONS)[0];
+    let share = |keep: &dyn Fn(&Point) -> bool, among: &dyn Fn(&Point) -> bool| {
+        let all: Vec<Point> = pinhole().into_iter().filter(|d| among(d)).collect();
+        all.iter().filter(|d| keep(d)).count() as f32 / all.len() as f32
+    };
+    let (left, right) = (|d: &Point| d[1] > -0.15, |d: &Point| d[1] < 0.25);
+    let (source_share, target_share) = (share(&right, &left), share(&left, &right));
+    // At edges and where the view grazes a surface normals differ or nothing is in reach.
+    for (overlap, share) in [(found.source_overlap, source_share), (found.target_overlap, target_share)] {
+        assert!((0.8 * share..share + 0.05).contains(&overlap), "{overlap}, {share} expected: {found:?}");
+    }
+    for (in_view, share) in [(found.source_in_view, source_share), (found.target_in_view, target_share)] {
+        assert!((in_view - share).abs() < 0.05, "{in_view}, {share} expected: {found:?}");
+    }
+    assert!(found.source_in_front < 0.01 && found.target_in_front < 0.01, "{found:?}");
+    assert!(found.rmse < 0.3 * SPACING, "{found:?}");
+}
+
+#[test]
+fn views_agree_under_the_true_pose() {
+    one_and_two_threads().iter().for_each(check_truth);
+}
+
+fn check_in_front<B: Stages>(backend: &B) {
+    let (source, target) =
+        (Scanned::new(backend, &wall(8000, 1), [0.0; 3]), Scanned::new(backend, &wall(8000, 2), [0.0; 3]));
+    // The margin of 0.24 and 3 % of the range of 4 are forgiven, together 0.36.
+    let poses = [shift(0.0, 0.0, 0.0), shift(-0.2, 0.0, 0.0), shift(-1.0, 0.0, 0.0), shift(1.0, 0.0, 0.0)];
+    let found = agreement(backend, &source, &target, &poses, OPTIONS);
+    for near in &found[..2] {
+        assert_eq!((near.source_in_front, near.target_in_front), (0.0, 0.0), "{near:?}");
+    }
+    let [towards, away] = [found[2], found[3]];
+    assert!(towards.source_in_view > 0.4 && away.target_in_view > 0.4, "{towards:?} {away:?}");
+    assert!(towards.source_in_front > 0.95 * towards.source_in_view, "{towards:?}");
+    assert_eq!((towards.target_in_front, towards.source_overlap), (0.0, 0.0), "{towards:?}");
+    assert!(away.target_in_front > 0.95 * away.target_in_view, "{away:?}");
+    assert_eq!((away.source_in_front, away.target_overlap), (0.0, 0.0), "{away:?}");
+    let strict = AgreementOptions { margin: 0.0, ..OPTIONS };
+    let found = agreement(backend, &source, &target, &poses[1..2], strict)[0];
+    assert!(found.source_in_front > 0.5, "the margin counts: {found:?}");
+    let behind = agreement(backend, &source, &target, &[shift(-20.0, 0.0, 0.0)], OPTIONS)[0];
+    assert_eq!((behind.source_in_view, behind.source_in_front), (0.0, 0.0), "nothing was seen there");
+}
+
+#[test]
+fn what_comes_nearer_to_the_eye_stands_in_front() {
+    one_and_two_threads().iter().for_each(check_in_front);
+}
+
+fn check_reach<B: Stages>(backend: &B) {
+    let source = Scanned::new(backend, &wall(20_000, 1), [0.0; 3]);
+    let target = Scanned::new(backend, &wall(20_000, 2), [0.0; 3]);
+    let [apart, beyond] = [0.1, 0.13];
+    let poses = [shift(apart, 0.0, 0.0), shift(beyond, 0.0, 0.0)];
+    let found = agreement(backend, &source, &target, &poses, OPTIONS);
+    assert!(found[0].source_overlap > 0.97 && found[0].target_overlap > 0.97, "{:?}", found[0]);
+    assert!((found[0].rmse - apart).abs() < 1e-3, "{:?}", found[0]);
+    assert_eq!((found[1].source_overlap, found[1].target_overlap, found[1].rmse), (0.0, 0.0, 0.0));
+    let further = AgreementOptions { reach: 0.16, ..OPTIONS };
+    let found = agreement(backend, &source, &target, &poses, further);
+    assert!(found[1].source_overlap > 0.97, "{:?}", found[1]);
+    // Half of the wall slides off.
+    let found = agreement(backend, &source, &target, &[shift(0.0, 1.5, 0.0)], OPTIONS)[0];
+    assert!((found.source_overlap - 0.5).abs() < 0.06, "{found:?}");
+}
+
+#[test]
+fn only_what_is_in_reach_overlaps() {
+    one_and_two_threads().iter().for_each(check_reach);
+}
+
+fn check_normals<B: Stages>(backend: &B) {
+    let target = Scanned::new(backend, &wall(8000, 2), [0.0; 3]);
+    for (degrees, agrees) in [(0, true), (40, true), (50, false), (90, false), (130, false), (140, true)] {
+        let mut source = Scanned::new(backend, &wall(8000, 1), [0.0; 3]);
+        let (sin, cos) = (degrees as f32).to_radians().sin_cos();
+        source.surface.normals = backend.upload(&vec![[cos, 0.0, sin]; 8000]).unwrap();
+        let found = agreement(backend, &source, &target, &[IDENTITY], OPTIONS)[0];
+        let expected = if agrees { 0.97..=1.0 } else { 0.0..=0.0 };
+        assert!(expected.contains(&found.source_overlap), "{degrees}°: {found:?}");
+        assert!(expected.contains(&found.target_overlap), "{degrees}°: {found:?}");
+    }
+}
+
+#[test]
+fn surfaces_that_cross_do_not_overlap() {
+    one_and_two_threads().iter().for_each(check_normals);
+}
+
+fn check_nothing<B: Stages>(backend: &B) {
+    let (some, none) = (Scanned::new(backend, &wall(500, 1), [0.0; 3]), Scanned::new(backend, &[], [0.0; 3]));
+    let zeros: Agreement = bytemuck::Zeroable::zeroed();
+    assert_eq!(agreement(backend, &none, &some, &[IDENTITY], OPTIONS), [zeros]);
+    assert_eq!(agreement(backend, &some, &none, &[IDENTITY], OPTIONS), [zeros]);
+    assert_eq!(agreement(backend, &some, &some, &[], OPTIONS), []);
+    let far = agreement(backend, &some, &some, &[shift(1e30, 0.0, 0.0)], OPTIONS)[0];
+    assert_eq!((far.source_overlap, far.target_overlap), (0.0, 0.0));
+    let observed = backend.observe(&some.surface, &none.surface, &IDENTITY, OPTIONS).unwrap();
+    assert_eq!(observed, bytemuck::Zeroable::zeroed());
+    assert_eq!(free_motions(&observed), [], "no contact says nothing");
+}
+
+#[test]
+fn empty_clouds_agree_on_nothing() {
+    one_and_two_threads().iter().for_each(check_nothing);
+}
+
+/// The sums of the contract, point by point.
+fn observation_by_brute_force<D: Device>(
+    backend: &D,
+    source: &Surface<D>,
+    target: &Surface<D>,
+    pose: &Pose,
+    options: AgreementOptions,
+) -> Observation {
+    let [points, normals, fixed, fixed_normals] =
+        [&source.points, &source.normals, &target.points, &target.normals]
+            .map(|buffer| backend.download(buffer).unwrap());
+    let places = backend.download(&source.place).unwrap();
+    let mut contacts = Vec::new();
+    for &place in places.iter().take(options.samples) {
+        let point = apply(pose, &points[place as usize]);
+        let squared: Vec<f32> = fixed.iter().map(|p| squared_distance(p, &point)).collect();
+        let nearest = (0..fixed.len()).min_by(|&a, &b| squared[a].total_cmp(&squared[b])).unwrap();
+        let normal = fixed_normals[nearest];
+        let cosine = dot(&rotate(pose, &normals[place as usize]), &normal).abs();
+        if squared[nearest] < options.reach.powi(2) && cosine >= 0.7 {
+            let distance = f64::from(dot(&subtract(&point, &fixed[nearest]), &normal));
+            contacts.push((to_vector(&point), to_vector(&normal), distance));
+        }
+    }
+    let count = contacts.len() as f64;
+    let centre = contacts.iter().map(|c| c.0).sum::<Vector3<f64>>() / count;
+    let mut matrix = Matrix6::zeros();
+    for (point, normal, _) in &contacts {
+        let turn = (point - centre).cross(normal);
+        let row = Vector6::from_iterator(turn.iter().chain(normal.iter()).copied());
+        matrix += row * row.transpose();
+    }
+    Observation {
+        normal_matrix: std::array::from_fn(|i| matrix[(i / 6, i % 6)]),
+        centre: centre.into(),
+        radius: (contacts.iter().map(|c| (c.0 - centre).norm_squared()).sum::<f64>() / count).sqrt(),
+        squares: contacts.iter().map(|c| c.2 * c.2).sum(),
+        count,
+    }
+}
+
+fn check_observation<B: Stages>(backend: &B) {
+    let (source, target, truth) = room_pair(backend);
+    let options = AgreementOptions { samples: 700, ..OPTIONS };
+    let found = backend.observe(&source.surface, &target.surface, &truth, options).unwrap();
+    let expected = observation_by_brute_force(backend, &source.surface, &target.surface, &truth, options);
+    assert!(found.count > 200.0 && found.count == expected.count, "{found:?} {expected:?}");
+    let close = |a: f64, b: f64, scale: f64| (a - b).abs() <= 1e-6 * scale;
+    assert!((0..3).all(|k| close(found.centre[k], expected.centre[k], 1.0)), "{found:?} {expected:?}");
+    assert!(close(found.radius, expected.radius, expected.radius), "{found:?} {expected:?}");
+    assert!(close(found.squares, expected.squares, expected.squares), "{found:?} {expected:?}");
+    let largest = expected.normal_matrix.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    for (i, (a, b)) in found.normal_matrix.iter().zip(expected.normal_matrix).enumerate() {
+        assert!(close(*a, b, largest), "({}, {}): {a}, {b} expected", i / 6, i % 6);
+        assert_eq!(*a, found.normal_matrix[i % 6 * 6 + i / 6], "symmetric");
+    }
+}
+
+#[test]
+fn an_observation_is_the_sum_over_the_contacts() {
+    one_and_two_threads().iter().for_each(check_observation);
+}
+
+/// The free motions of a cloud on itself after a turn: rotations' axes and translations' axes, turned back.
+fn free<B: Stages>(backend: &B, points: &[Point], turn: &Rotation3<f64>) -> [Vec<Vector3<f64>>; 2] {
+    let pose = pose_of(turn, [0.7, -0.4, 2.0]);
+    let points: Vec<Point> = points.iter().map(|p| apply(&pose, p)).collect();
+    let surface = backend.build_surface(&backend.upload(&points).unwrap(), SPACING).unwrap();
+    let observed = backend.observe(&surface, &surface, &IDENTITY, OPTIONS).unwrap();
+    assert!(observed.count > 0.9 * OPTIONS.samples as f64, "{observed:?}");
+    let (mut rotations, mut translations) = (Vec::new(), Vec::new());
+    for motion in free_motions(&observed) {
+        match motion {
+            FreeMotion::Rotation(axis) => rotations.push(turn.inverse() * axis),
+            FreeMotion::Translation(axis) => translations.push(turn.inverse() * axis),
+        }
+    }
+    for axis in rotations.iter().chain(&translations) {
+        assert!((axis.norm() - 1.0).abs() < 1e-9, "{axis}");
+    }
+    [rotations, translations]
+}
+
+fn plane() -> Vec<Point> {
+    patch(8000, 1, |u, v| [3.0 * u, 2.0 * v, 0.0])
+}
+
+fn sphere() -> Vec<Point> {
+    let mut random = random(3);
+    (0..8000).map(|_| (any_rotation(&mut random) * Vector3::z()).cast::<f32>().into()).collect()
+}
+
+fn cylinder() -> Vec<Point> {
+    patch(8000, 4, |u, v| {
+        let (sin, cos) = (u * std::f32::consts::TAU).sin_cos();
+        [0.8 * cos, 0.8 * sin, 3.0 * v]
+    })
+}
+
+fn turns() -> Vec<Rotation3<f64>> {
+    let mut random = random(5);
+    let any = (0..6).map(|_| any_rotation(&mut random));
+    std::iter::once(Rotation3::identity()).chain(any).collect()
+}
+
+fn check_free_motions<B: Stages>(backend: &B) {
+    let along_z = |axis: &Vector3<f64>| axis.z.abs() > 0.99;
+    for turn in turns() {
+        let [rotations, translations] = free(backend, &plane(), &turn);
+        assert_eq!((rotations.len(), translations.len()), (1, 2), "plane: {rotations:?} {translations:?}");
+        assert!(rotations.iter().all(along_z), "{rotations:?}");
+        assert!(translations.iter().all(|axis| axis.z.abs() < 0.1), "{translations:?}");
+        assert!(translations[0].cross(&translations[1]).norm() > 0.9, "two directions: {translations:?}");
+        let [rotations, translations] = free(backend, &sphere(), &turn);
+        assert_eq!((rotations.len(), translations.len()), (3, 0), "sphere: {rotations:?} {translations:?}");
+        let volume = rotations[0].cross(&rotations[1]).dot(&rotations[2]).abs();
+        assert!(volume > 0.9, "three axes: {rotations:?}");
+        let [rotations, translations] = free(backend, &cylinder(), &turn);
+        assert_eq!((rotations.len(), translations.len()), (1, 1), "cylinder: {rotations:?} {translations:?}");
+        assert!(along_z(&rotations[0]) && along_z(&translations[0]), "{rotations:?} {translations:?}");
+        let [rotations, translations] = free(backend, &room_view(EYE, 6, |_| true), &turn);
+        assert!(rotations.is_empty() && translations.is_empty(), "room: {rotations:?} {translations:?}");
+    }
+}
+
+#[test]
+fn what_slides_or_turns_on_itself_is_free() {
+    one_and_two_threads().iter().for_each(check_free_motions);
+}
+
+#[test]
+fn confidence_rises_with_the_best_and_falls_with_its_rivals() {
+    assert_eq!(confidence(&[]), 0.0);
+    let rising: Vec<f64> = (-8..=8).map(|x| confidence(&[0.5 * x as f32, -1.0])).collect();
+    assert!(rising.is_sorted_by(|a, b| a < b), "{rising:?}");
+    assert!(rising.iter().all(|c| (0.0..=1.0).contains(c)), "{rising:?}");
+    assert!(rising[0] < 0.01 && rising[16] > 0.99, "{rising:?}");
+    let falling: Vec<f64> = (-8..=8).map(|x| confidence(&[2.0, x as f32])).collect();
+    assert!(falling.is_sorted_by(|a, b| a > b), "{falling:?}");
+    let crowd: Vec<f64> = (1..6).map(|rivals| confidence(&vec![1.0; rivals])).collect();
+    assert!(crowd.is_sorted_by(|a, b| a > b), "{crowd:?}");
+    assert!(confidence(&[9.0, 9.0]) < confidence(&[9.0]), "one of two equals is wrong");
+    for extreme in [&[1e4, -1e4][..], &[-1e4, -1e4], &[1e3, 1e3], &[f32::MIN], &[f32::MAX]] {
+        assert!((0.0..=1.0).contains(&confidence(extreme)), "{extreme:?}");
+    }
+}
+
+#[test]
+fn every_witness_is_heard() {
+    let neutral = Agreement {
+        source_overlap: 0.3,
+        target_overlap: 0.3,
+        rmse: 0.01,
+        source_in_front: 0.03,
+        target_in_front: 0.03,
+        source_in_view: 0.8,
+        target_in_view: 0.8,
+    };
+    let odds = |change: &dyn Fn(&mut Agreement, &mut Support, f32)| -> Vec<f32> {
+        let of = |step: i32| {
+            let (mut agreement, mut support) = (neutral, Support { count: 30, score: 10.0 });
+            change(&mut agreement, &mut support, 0.01 * step as f32);
+            log_odds(&agreement, &support)
+        };
+        (0..5).map(of).collect()
+    };
+    let rises = |odds: &[f32]| odds.is_sorted_by(|a, b| a < b);
+    let falls = |odds: &[f32]| odds.is_sorted_by(|a, b| a > b);
+    assert!(rises(&odds(&|a, _, by| a.source_overlap += 10.0 * by)));
+    assert!(rises(&odds(&|a, _, by| a.target_overlap += 10.0 * by)));
+    assert!(rises(&odds(&|_, s, by| s.score += 1000.0 * by)));
+    assert!(falls(&odds(&|a, _, by| a.source_in_front += by)));
+    assert!(falls(&odds(&|a, _, by| a.target_in_front += by)));
+}
+
+#[test]
+fn the_number_of_threads_does_not_show() {
+    let cpus = one_and_two_threads();
+    let mut random = random(7);
+    let offsets = [0; 15].map(|_| [0; 3].map(|_| random.random_range(-0.3..0.3)));
+    let [one, two] = cpus.each_ref().map(|cpu| {
+        let (source, target, truth) = room_pair(cpu);
+        let moved = |by: &[f32; 3]| std::array::from_fn(|i| truth[i] + if i < 9 { 0.0 } else { by[i - 9] });
+        let poses: Vec<Pose> = std::iter::once(truth).chain(offsets.iter().map(moved)).collect();
+        let found = agreement(cpu, &source, &target, &poses, OPTIONS);
+        (found, cpu.observe(&source.surface, &target.surface, &truth, OPTIONS).unwrap())
+    });
+    assert_eq!(one, two);
+}
