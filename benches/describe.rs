@@ -18,7 +18,8 @@ fn describe(criterion: &mut Criterion) {
     let chosen = cpu.sample_farthest(&points, 1500).expect("samples");
     let keypoints = cpu.gather_points(&points, &chosen).expect("keypoints");
     let patches = cpu.gather_patches(&points, &keypoints, 0.8).expect("patches");
-    let frames = cpu.estimate_frames(&patches, &keypoints, Orientation::Bend).expect("frames");
+    let frames =
+        cpu.estimate_frames(&patches, &keypoints, Orientation::Towards([0.0, 0.0, 5.0])).expect("frames");
     group.bench_function("1500 patches of up to 512 points", |bencher| {
         let describe = |frames| cpu.describe(black_box(&patches), frames);
         bencher.iter_batched(|| frames.clone(), describe, BatchSize::LargeInput);

@@ -19,7 +19,9 @@ fn frame(criterion: &mut Criterion) {
     let keypoints = cpu.gather_points(&points, &chosen).expect("keypoints");
     let patches = cpu.gather_patches(&points, &keypoints, 0.8).expect("patches");
     group.bench_function("1500 frames", |bencher| {
-        bencher.iter(|| cpu.estimate_frames(black_box(&patches), &keypoints, Orientation::Bend));
+        bencher.iter(|| {
+            cpu.estimate_frames(black_box(&patches), &keypoints, Orientation::Towards([0.0, 0.0, 5.0]))
+        });
     });
     group.bench_function("1500 covariances and eigensolutions by nalgebra, one thread", |bencher| {
         bencher.iter(|| {

@@ -33,19 +33,12 @@ impl EstimateFrames for Cpu {
 
 /// The oriented unit axis of one patch.
 fn axis(offsets: &[Point], keypoint: &Point, orientation: Orientation) -> [f64; 3] {
-    let along = |sums: &Sums, direction: [f64; 3]| {
-        let axis = sums.axis(offsets.len());
-        if dot(axis, direction) < 0.0 { axis.map(|x| -x) } else { axis }
-    };
     match orientation {
         Orientation::Fixed(axis) => axis.map(f64::from),
         Orientation::Towards(place) => {
             let direction = [0, 1, 2].map(|k| f64::from(place[k]) - f64::from(keypoint[k]));
-            along(&Sums::over(offsets), direction)
-        }
-        Orientation::Bend => {
-            let sums = Sums::over(offsets);
-            along(&sums, sums.offsets.map(|x| -x))
+            let axis = least_axis(&products_of(offsets), offsets.len());
+            if dot(axis, direction) < 0.0 { axis.map(|x| -x) } else { axis }
         }
     }
 }
@@ -68,36 +61,23 @@ fn frame([x, y, z]: [f64; 3]) -> Frame {
     [1.0 - x * x * factor, cross, x, cross, 1.0 - y * y * factor, y, -x, -y, z].map(|value| value as f32)
 }
 
-/// Sums over the offsets of one patch.
-struct Sums {
-    offsets: [f64; 3],
-    products: Symmetric,
-}
-
-impl Sums {
-    fn over(offsets: &[Point]) -> Self {
-        let [x, y, z, xx, xy, xz, yy, yz, zz] = sums_of(offsets);
-        Self { offsets: [x, y, z], products: Symmetric { xx, xy, xz, yy, yz, zz } }
+/// The eigenvector of the least eigenvalue, its largest component positive.
+fn least_axis(products: &Symmetric, count: usize) -> [f64; 3] {
+    let [(_, axis), (second, _), (largest, _)] = products.eigen();
+    if count < FEWEST_POINTS || second <= LINE * largest {
+        return [0.0, 0.0, 1.0];
     }
-
-    /// The eigenvector of the least eigenvalue, its largest component positive.
-    fn axis(&self, count: usize) -> [f64; 3] {
-        let [(_, axis), (second, _), (largest, _)] = self.products.eigen();
-        if count < FEWEST_POINTS || second <= LINE * largest {
-            return [0.0, 0.0, 1.0];
-        }
-        let leading = axis.into_iter().reduce(|a, b| if b.abs() > a.abs() { b } else { a });
-        if leading.is_some_and(|x| x < 0.0) { axis.map(|x| -x) } else { axis }
-    }
+    let leading = axis.into_iter().reduce(|a, b| if b.abs() > a.abs() { b } else { a });
+    if leading.is_some_and(|x| x < 0.0) { axis.map(|x| -x) } else { axis }
 }
 
 /// Lanes of a wide register in f64. Their number is part of the result, so it is the same on every processor.
 const LANES: usize = 8;
 
-/// Sums of x, y, z, xx, xy, xz, yy, yz and zz.
+/// `Σ d dᵀ` over the offsets `d`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn sums_of(offsets: &[Point]) -> [f64; 9] {
-    let mut sums = [[0.0; LANES]; 9];
+fn products_of(offsets: &[Point]) -> Symmetric {
+    let mut sums = [[0.0; LANES]; 6];
     let (blocks, rest) = offsets.as_chunks::<LANES>();
     for block in blocks {
         add_products(&mut sums, block);
@@ -106,11 +86,12 @@ fn sums_of(offsets: &[Point]) -> [f64; 9] {
     let mut last = [[0.0; 3]; LANES];
     last[..rest.len()].copy_from_slice(rest);
     add_products(&mut sums, &last);
-    sums.map(|lanes| lanes.iter().sum())
+    let [xx, xy, xz, yy, yz, zz] = sums.map(|lanes| lanes.iter().sum());
+    Symmetric { xx, xy, xz, yy, yz, zz }
 }
 
 #[inline(always)]
-fn add_products(sums: &mut [[f64; LANES]; 9], block: &[Point; LANES]) {
+fn add_products(sums: &mut [[f64; LANES]; 6], block: &[Point; LANES]) {
     let [mut x, mut y, mut z] = [[0.0; LANES]; 3];
     for lane in 0..LANES {
         x[lane] = f64::from(block[lane][0]);
@@ -118,15 +99,12 @@ fn add_products(sums: &mut [[f64; LANES]; 9], block: &[Point; LANES]) {
         z[lane] = f64::from(block[lane][2]);
     }
     for lane in 0..LANES {
-        sums[0][lane] += x[lane];
-        sums[1][lane] += y[lane];
-        sums[2][lane] += z[lane];
         // Products of two f32 are exact in f64.
-        sums[3][lane] += x[lane] * x[lane];
-        sums[4][lane] += x[lane] * y[lane];
-        sums[5][lane] += x[lane] * z[lane];
-        sums[6][lane] += y[lane] * y[lane];
-        sums[7][lane] += y[lane] * z[lane];
-        sums[8][lane] += z[lane] * z[lane];
+        sums[0][lane] += x[lane] * x[lane];
+        sums[1][lane] += x[lane] * y[lane];
+        sums[2][lane] += x[lane] * z[lane];
+        sums[3][lane] += y[lane] * y[lane];
+        sums[4][lane] += y[lane] * z[lane];
+        sums[5][lane] += z[lane] * z[lane];
     }
 }

@@ -24,9 +24,6 @@ pub enum Orientation {
     Towards(Point),
     /// Every patch takes this unit axis; no eigenvector is computed.
     Fixed(Point),
-    /// Away from the side to which the patch bends: the sign that makes `Σ d·axis` negative. When it is zero, the
-    /// component of largest magnitude is positive.
-    Bend,
 }
 
 /// See the module.
