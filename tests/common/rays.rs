@@ -53,7 +53,7 @@ pub fn cluttered_room() -> Vec<Shape> {
         let centre = [2.0..5.8, 0.2..3.8, 0.1..2.4f32].map(|range| random.random_range(range));
         let size: f32 = random.random_range(0.1..0.4);
         let corners = [-size, size].map(|x| centre.map(|c| c + x));
-        if i % 2 == 0 { Shape::Sphere(centre, size) } else { Shape::Box(corners[0], corners[1]) }
+        if i.is_multiple_of(2) { Shape::Sphere(centre, size) } else { Shape::Box(corners[0], corners[1]) }
     };
     furnished_room().into_iter().chain((0..24).map(&mut thing)).collect()
 }
