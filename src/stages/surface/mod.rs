@@ -1,7 +1,7 @@
 //! The surface that a cloud samples: normals, and an index to find the nearest point.
 //!
-//! Normals are unsigned until a viewpoint orients them. A point whose neighbours span no plane (a lone scan line,
-//! a wire) has normal zero; refinement then leaves it out and verification counts it without its normal.
+//! Normals are unsigned. A point whose neighbours span no plane (a lone scan line, a wire) has normal zero;
+//! refinement and verification leave it out.
 
 mod cpu;
 

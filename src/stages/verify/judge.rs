@@ -1,6 +1,6 @@
 //! From witnesses to a verdict. Host work on a few numbers per candidate.
 
-use nalgebra::{Matrix6, SymmetricEigen, Vector3};
+use nalgebra::{DMatrix, Matrix6, SymmetricEigen, Vector3};
 
 use super::{Agreement, Observation};
 use crate::stages::consensus::Support;
@@ -60,19 +60,25 @@ pub fn free_motions(observation: &Observation) -> Vec<FreeMotion> {
         observation.normal_matrix[6 * r + c] * scale(r) * scale(c) / observation.count
     });
     let eigen = SymmetricEigen::new(matrix);
-    let mut order: Vec<usize> = (0..6).collect();
-    order.sort_by(|&a, &b| eigen.eigenvalues[a].total_cmp(&eigen.eigenvalues[b]));
+    let free: Vec<usize> = (0..6).filter(|&k| eigen.eigenvalues[k] < LEAST_OBSERVED).collect();
+    if free.is_empty() {
+        return Vec::new();
+    }
+    // Any mixture of free motions is free, so the eigenvectors themselves mean little. The combinations that turn
+    // least and most are the translations and rotations they are made of.
+    let basis = DMatrix::from_fn(6, free.len(), |r, c| eigen.eigenvectors[(r, free[c])]);
+    let turning = basis.rows(0, 3).transpose() * basis.rows(0, 3);
+    let mixtures = SymmetricEigen::new(turning);
+    let mut order: Vec<usize> = (0..free.len()).collect();
+    order.sort_by(|&a, &b| mixtures.eigenvalues[a].total_cmp(&mixtures.eigenvalues[b]));
     order
         .into_iter()
-        .filter(|&k| eigen.eigenvalues[k] < LEAST_OBSERVED)
         .map(|k| {
-            let direction = eigen.eigenvectors.column(k);
-            let turn = Vector3::new(direction[0], direction[1], direction[2]);
-            let shift = Vector3::new(direction[3], direction[4], direction[5]);
-            if turn.norm() > shift.norm() {
-                FreeMotion::Rotation(turn.normalize())
+            let motion = &basis * mixtures.eigenvectors.column(k);
+            if mixtures.eigenvalues[k] > 0.5 {
+                FreeMotion::Rotation(Vector3::new(motion[0], motion[1], motion[2]).normalize())
             } else {
-                FreeMotion::Translation(shift.normalize())
+                FreeMotion::Translation(Vector3::new(motion[3], motion[4], motion[5]).normalize())
             }
         })
         .collect()
