@@ -46,13 +46,13 @@ fn looks(pipeline: &Pipeline<Cpu>, pair: &CanonicalPair) -> coregister::Result<V
     let spacing = pipeline.spacing(pair)?;
     let source = pipeline.prepare(&pair.source, spacing, &mut timings)?;
     let target = pipeline.prepare(&pair.target, spacing, &mut timings)?;
-    let views = pipeline.views(&source, &target)?;
+    let looks = pipeline.looks(&source, &target)?;
     let mut look = |view: &coregister::pipeline::View| {
         let s = pipeline.describe(&source, view.radius, view.source, &mut timings)?;
         let t = pipeline.describe(&target, view.radius, view.target, &mut timings)?;
         pipeline.propose(&source, &s, &target, &t, &mut timings)
     };
-    views.iter().map(&mut look).collect()
+    looks.iter().flatten().map(&mut look).collect()
 }
 
 /// Rotation errors of the right matches' poses in degrees, ascending.

@@ -117,16 +117,20 @@ impl<B: Backend> Pipeline<B> {
         let spacing = timings.measure("voxel", || self.spacing(pair))?;
         let source = self.prepare(&pair.source, spacing, timings)?;
         let target = self.prepare(&pair.target, spacing, timings)?;
-        let (mut scales, mut candidates) = (Vec::new(), Vec::new());
-        for view in timings.measure("radius", || self.views(&source, &target))? {
-            let source_features = self.describe(&source, view.radius, view.source, timings)?;
-            let target_features = self.describe(&target, view.radius, view.target, timings)?;
-            scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
-            let hypotheses = self.concatenate(&scales)?;
-            let estimated = self.agree(&hypotheses, spacing, timings)?;
-            candidates = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
-            if self.confidence(&source, &candidates)? >= SURE {
-                break;
+        let mut candidates = Vec::new();
+        'looks: for look in timings.measure("radius", || self.looks(&source, &target))? {
+            let (mut scales, earlier) = (Vec::new(), candidates.clone());
+            for view in look {
+                let source_features = self.describe(&source, view.radius, view.source, timings)?;
+                let target_features = self.describe(&target, view.radius, view.target, timings)?;
+                scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
+                let hypotheses = self.concatenate(&scales)?;
+                let estimated = self.agree(&hypotheses, spacing, timings)?;
+                let found = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
+                candidates = best_first([&earlier[..], &found[..]].concat());
+                if self.confidence(&source, &candidates)? >= SURE {
+                    break 'looks;
+                }
             }
         }
         self.conclude(&source, &target, candidates, timings)
@@ -162,22 +166,28 @@ impl<B: Backend> Pipeline<B> {
         Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, up })
     }
 
-    /// The ways in which the pair is looked at, one after another, largest scale first: with patch axes along the
-    /// vertical where both clouds show it, then with axes of the patches' own, towards where they were seen from.
-    /// A vertical that the user gives is not doubted.
-    pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<View>> {
+    /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes along the
+    /// vertical where both clouds show it, then with axes of the patches' own, towards where they were seen from;
+    /// and, where that place is uncertain, with one cloud seen from the other side. A vertical that the user gives is
+    /// not doubted.
+    pub fn looks(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<Vec<View>>> {
         let radii = self.radii(source, target)?;
-        let towards = |cloud: &Prepared<B>| Orientation::Towards(cloud.viewpoint.position);
-        let view = |radius: f32, source, target| View { radius, source, target };
-        if let (Some(s), Some(t)) = (source.up, target.up) {
-            let along = |radius: &f32| view(*radius, Orientation::Fixed(s), Orientation::Fixed(t));
+        let at_all_scales = |source: Orientation, target: Orientation| -> Vec<View> {
+            radii.iter().map(|&radius| View { radius, source, target }).collect()
+        };
+        let mut looks = Vec::new();
+        if let (Some(source), Some(target)) = (source.up, target.up) {
+            looks.push(at_all_scales(Orientation::Fixed(source), Orientation::Fixed(target)));
             if let Gravity::Axis(_) = self.config.gravity {
-                return Ok(radii.iter().map(along).collect());
+                return Ok(looks);
             }
-            let free = radii.iter().map(|radius| view(*radius, towards(source), towards(target)));
-            return Ok(radii.iter().map(along).chain(free).collect());
         }
-        Ok(radii.iter().map(|radius| view(*radius, towards(source), towards(target))).collect())
+        let (s, t) = (source.viewpoint, target.viewpoint);
+        looks.push(at_all_scales(Orientation::Towards(s.position), Orientation::Towards(t.position)));
+        if s.is_uncertain() || t.is_uncertain() {
+            looks.push(at_all_scales(Orientation::Towards(s.position), Orientation::AwayFrom(t.position)));
+        }
+        Ok(looks)
     }
 
     /// The direction that is up in a cloud: the user's, or the one that its ground shows.
@@ -323,17 +333,14 @@ impl<B: Backend> Pipeline<B> {
         let support = timings.measure("consensus", || {
             b.download(&b.score_hypotheses(&device_poses, &anchors, matches, tolerance)?)
         })?;
-        let mut candidates: Vec<Candidate> = (0..poses.len())
-            .map(|i| Candidate {
-                estimated: estimated[i],
-                pose: poses[i],
-                agreement: agreement[i],
-                support: support[i],
-                log_odds: log_odds(&agreement[i], &support[i]),
-            })
-            .collect();
-        candidates.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
-        Ok(candidates)
+        let candidate = |i: usize| Candidate {
+            estimated: estimated[i],
+            pose: poses[i],
+            agreement: agreement[i],
+            support: support[i],
+            log_odds: log_odds(&agreement[i], &support[i]),
+        };
+        Ok(best_first((0..poses.len()).map(candidate).collect()))
     }
 
     /// Probability that the first candidate is right, given those that differ from it.
@@ -375,6 +382,12 @@ impl<D: Device> Prepared<D> {
     fn coarse_scene(&self) -> Scene<'_, D> {
         Scene { surface: &self.coarse, view: &self.view, spacing: self.surface.spacing }
     }
+}
+
+/// By log-odds, descending; earlier ones first on ties.
+fn best_first(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
+    candidates.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
+    candidates
 }
 
 /// Points agree within one and a half voxels of their own surface; the margin of free space is fine on both.

@@ -122,6 +122,7 @@ fn check_orientation<B: EstimateFrames>(backend: &B) {
         let rows = [flat(bend)];
         assert!(z(&rows, Orientation::Towards([0.3, 0.1, 2.0])) > 0.9);
         assert!(z(&rows, Orientation::Towards([0.3, 0.1, -2.0])) < -0.9);
+        assert!(z(&rows, Orientation::AwayFrom([0.3, 0.1, 2.0])) < -0.9);
     }
     // Perpendicular to the direction: the largest component is positive.
     let plane = [flat(0.0)];

@@ -35,12 +35,16 @@ impl EstimateFrames for Cpu {
 fn axis(offsets: &[Point], keypoint: &Point, orientation: Orientation) -> [f64; 3] {
     match orientation {
         Orientation::Fixed(axis) => axis.map(f64::from),
-        Orientation::Towards(place) => {
-            let direction = [0, 1, 2].map(|k| f64::from(place[k]) - f64::from(keypoint[k]));
-            let axis = least_axis(&products_of(offsets), offsets.len());
-            if dot(axis, direction) < 0.0 { axis.map(|x| -x) } else { axis }
-        }
+        Orientation::Towards(place) => towards(offsets, keypoint, &place),
+        Orientation::AwayFrom(place) => towards(offsets, keypoint, &place).map(|x| -x),
     }
+}
+
+/// The least axis with the sign that points towards `place`.
+fn towards(offsets: &[Point], keypoint: &Point, place: &Point) -> [f64; 3] {
+    let direction = [0, 1, 2].map(|k| f64::from(place[k]) - f64::from(keypoint[k]));
+    let axis = least_axis(&products_of(offsets), offsets.len());
+    if dot(axis, direction) < 0.0 { axis.map(|x| -x) } else { axis }
 }
 
 fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {

@@ -22,6 +22,8 @@ pub enum Orientation {
     /// The axis points towards this position (the sensor, or a place that saw the surfaces), cloud coordinates.
     /// On a tie (perpendicular) the component of largest magnitude is positive.
     Towards(Point),
+    /// The axis points away from this position.
+    AwayFrom(Point),
     /// Every patch takes this unit axis; no eigenvector is computed.
     Fixed(Point),
 }

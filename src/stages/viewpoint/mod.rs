@@ -28,6 +28,19 @@ pub struct Viewpoint {
     pub narrowness: f32,
 }
 
+/// A raw depth image is about as uneven as 0.1 and rarely more than this.
+const MOST_UNEVEN: f32 = 0.2;
+/// Narrower views face one way and have a back.
+const LEAST_NARROW: f32 = 0.5;
+
+impl Viewpoint {
+    /// Whether the surfaces may have been seen from the other side: nowhere does the cloud look like a raw scan, and it
+    /// does not surround the place.
+    pub fn is_uncertain(&self) -> bool {
+        self.unevenness > MOST_UNEVEN && self.narrowness > LEAST_NARROW
+    }
+}
+
 /// How far a cloud was seen in every direction from its viewpoint, on the six faces of a cube.
 pub struct RangeImage<D: Device + ?Sized> {
     /// Where it was seen from.
