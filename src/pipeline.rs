@@ -32,7 +32,7 @@ const COARSE: f32 = 4.0;
 /// Candidates that are refined and compared on the clouds.
 const CANDIDATES: usize = 64;
 /// Candidates that are compared on the fine surfaces as well.
-const SHORTLIST: usize = 16;
+const SHORTLIST: usize = 12;
 /// Points of each cloud on which candidates are compared, on coarse surfaces and on fine ones.
 const SHORTLIST_SAMPLES: usize = 500;
 const SAMPLES: usize = 2_000;
