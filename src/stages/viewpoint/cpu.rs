@@ -14,7 +14,7 @@ use crate::stages::lanes::{LANES, floor};
 /// [`LANES`].
 const COARSE_POINTS: usize = 1_024;
 const SEARCH_POINTS: usize = 2_560;
-const FINE_POINTS: usize = 4_096;
+const FINE_POINTS: usize = 6_144;
 /// Positions per axis of the lattice over the bounding box grown by [`MARGIN`] of it on every side.
 const STEPS: usize = 6;
 const MARGIN: f32 = 0.5;
@@ -61,7 +61,7 @@ impl EstimateViewpoint for Cpu {
             let better = |a: usize, b: usize| if found[b].unevenness < found[a].unevenness { b } else { a };
             let best = (0..found.len()).reduce(better).expect("there is at least one start");
             let start = Start { position: found[best].position, step: starts[ranked[best].1].step };
-            pattern_search(&fine, start, HALVINGS..=HALVINGS + 1)
+            pattern_search(&fine, start, HALVINGS - 1..=HALVINGS + 1)
         }))
     }
 

@@ -55,7 +55,7 @@ pub struct RangeImage<D: Device + ?Sized> {
 /// See the module.
 pub trait EstimateViewpoint: Device {
     /// The position from which `points`, as they were recorded (not thinned), look most evenly dense.
-    /// Deterministic; a fixed pseudo-random selection of at most 4 096 points takes part.
+    /// Deterministic; a fixed pseudo-random selection of at most 6 144 points takes part.
     fn estimate_viewpoint(&self, points: &Self::Buffer<Point>) -> Result<Viewpoint>;
 
     /// The ranges at which `points`, as they were recorded, are seen from `eye`.
