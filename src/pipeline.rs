@@ -1,5 +1,7 @@
 //! The method, top to bottom, once, generic over the backend.
 
+use std::time::Instant;
+
 use nalgebra::{Matrix3, Vector3};
 
 use crate::backend::Device;
@@ -115,15 +117,17 @@ impl<B: Backend> Pipeline<B> {
     /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
     pub fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
         let spacing = timings.measure("voxel", || self.spacing(pair))?;
-        let source = self.prepare(&pair.source, spacing, timings)?;
-        let target = self.prepare(&pair.target, spacing, timings)?;
+        let prepare = |cloud, timings: &mut _| self.prepare(cloud, spacing, timings);
+        let (source, target) = self.both(&prepare, &pair.source, &pair.target, timings)?;
         let mut candidates = Vec::new();
         'looks: for look in timings.measure("radius", || self.looks(&source, &target))? {
             let (mut scales, earlier) = (Vec::new(), candidates.clone());
             for view in look {
-                let source_features = self.describe(&source, view.radius, view.source, timings)?;
-                let target_features = self.describe(&target, view.radius, view.target, timings)?;
-                scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
+                let describe =
+                    |(cloud, axes), timings: &mut _| self.describe(cloud, view.radius, axes, timings);
+                let views = ((&source, view.source), (&target, view.target));
+                let (s, t) = self.both(&describe, views.0, views.1, timings)?;
+                scales.push(self.propose(&source, &s, &target, &t, timings)?);
                 let hypotheses = self.concatenate(&scales)?;
                 let estimated = self.agree(&hypotheses, spacing, timings)?;
                 let found = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
@@ -136,13 +140,32 @@ impl<B: Backend> Pipeline<B> {
         self.conclude(&source, &target, candidates, timings)
     }
 
+    /// The same work on source and target, side by side where the device can.
+    fn both<T: Send, R: Send>(
+        &self,
+        work: &(impl Fn(T, &mut Timings) -> Result<R> + Sync),
+        source: T,
+        target: T,
+        timings: &mut Timings,
+    ) -> Result<(R, R)> {
+        let timed = |cloud: T| {
+            let mut timings = Timings::default();
+            (work(cloud, &mut timings), timings)
+        };
+        let start = Instant::now();
+        let ((source, first), (target, second)) = self.backend.both(|| timed(source), || timed(target));
+        timings.add_both(&first, &second, start.elapsed());
+        Ok((source?, target?))
+    }
+
     /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
     pub fn spacing(&self, pair: &CanonicalPair) -> Result<f32> {
         if let Voxel::Size(size) = self.config.voxel {
             return Ok((size / pair.unit) as f32);
         }
         let size = |points: &[Point]| self.backend.voxel_size(&self.backend.upload(points)?, WANTED_POINTS);
-        Ok(size(&pair.source.points)?.max(size(&pair.target.points)?))
+        let (source, target) = self.backend.both(|| size(&pair.source.points), || size(&pair.target.points));
+        Ok(source?.max(target?))
     }
 
     /// Thins a cloud, picks its keypoints, builds its surfaces and finds where it was seen from.
@@ -212,7 +235,8 @@ impl<B: Backend> Pipeline<B> {
     /// Patch radii shared by both clouds, largest first.
     pub fn radii(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<f32>> {
         let of = |cloud: &Prepared<B>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, &SHARES);
-        Ok(of(source)?.into_iter().zip(of(target)?).map(|(s, t)| (s * t).sqrt()).collect())
+        let (source, target) = self.backend.both(|| of(source), || of(target));
+        Ok(source?.into_iter().zip(target?).map(|(s, t)| (s * t).sqrt()).collect())
     }
 
     /// Patches, frames and features of one cloud at one scale.

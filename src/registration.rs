@@ -77,6 +77,16 @@ impl Timings {
         result
     }
 
+    /// Adds the times of two pieces of work that were done side by side within `wall`, which their stages share in
+    /// proportion to the time that each took.
+    pub fn add_both(&mut self, first: &Self, second: &Self, wall: Duration) {
+        let share =
+            wall.as_secs_f64() / (first.total() + second.total()).as_secs_f64().max(f64::MIN_POSITIVE);
+        for (stage, spent) in first.stages.iter().chain(&second.stages) {
+            self.add(stage, spent.mul_f64(share.min(1.0)));
+        }
+    }
+
     /// Sum over all stages.
     pub fn total(&self) -> Duration {
         self.stages.iter().map(|(_, spent)| *spent).sum()

@@ -56,24 +56,19 @@ impl Grid {
         }
     }
 
-    /// Cell coordinates of a position; −1 or the number of cells for what lies outside by up to one cell, and still
-    /// outside, if not exact, beyond.
+    /// Coordinate along one axis of the cell that a position lies in: the first cell for what lies before it, the last
+    /// one for what lies beyond.
     #[inline(always)]
-    fn coordinates(&self, p: &Point) -> [i32; 3] {
-        let scale = 1.0 / self.cell;
-        [0, 1, 2].map(|k| {
-            let outside = (self.size[k] + 2) as f32;
-            // One cell is added and taken off again since `floor` takes no negative number.
-            floor(((p[k] - self.low[k]) * scale + 3.0).max(0.0).min(outside + 3.0)) as i32 - 3
-        })
+    fn coordinate(&self, position: f32, axis: usize) -> u32 {
+        let cells = (position - self.low[axis]) * (1.0 / self.cell);
+        floor(cells.max(0.0).min((self.size[axis] - 1) as f32))
     }
 
     /// Start of every cell's run and, for each point, its place when sorted by cell.
     fn sort(&self, points: &[Point]) -> (Vec<u32>, Vec<u32>) {
         let cells = self.size.iter().map(|n| *n as usize).product::<usize>();
         let inside = |p: &Point| {
-            let c = self.coordinates(p);
-            let [x, y, z] = [0, 1, 2].map(|k| c[k].clamp(0, self.size[k] as i32 - 1) as usize);
+            let [x, y, z] = [0, 1, 2].map(|axis| self.coordinate(p[axis], axis) as usize);
             (z * self.size[1] as usize + y) * self.size[0] as usize + x
         };
         let cell_of: Vec<u32> = points.iter().map(|p| inside(p) as u32).collect();
@@ -98,11 +93,11 @@ impl Grid {
 }
 
 impl Surface<Cpu> {
-    /// The point nearest to `p` and its squared distance, if any lies within `limit` (at most one cell).
-    /// The lowest index wins a tie.
+    /// The point nearest to `p` and its squared distance, if any lies within `limit`, which is best no more than a
+    /// cell. The lowest index wins a tie.
     #[inline(always)]
     pub fn nearest(&self, p: &Point, limit: f32) -> Option<(usize, f32)> {
-        let (index, squared) = nearest(self, p, limit * limit);
+        let (index, squared) = nearest(self, p, limit);
         (index != u32::MAX).then_some((index as usize, squared))
     }
 
@@ -120,18 +115,23 @@ fn columns_of(points: &[Point]) -> Vec<f32> {
     (0..3).flat_map(|axis| points.iter().map(move |p| p[axis]).chain(spare())).collect()
 }
 
-/// Calls `visit` with every run of points in the cells within `reach` cells of `p`.
+/// Calls `visit` with every run of points in the cells that the cube of half edge `reach` about `p` touches.
 #[inline(always)]
-fn for_runs(surface: &Surface<Cpu>, p: &Point, reach: i32, mut visit: impl FnMut(usize, usize)) {
-    let c = surface.grid.coordinates(p);
-    let [nx, ny, nz] = surface.grid.size.map(|n| n as i32);
-    let (x0, x1) = ((c[0] - reach).max(0), (c[0] + reach).min(nx - 1));
-    if x0 > x1 {
+fn for_runs(surface: &Surface<Cpu>, p: &Point, reach: f32, mut visit: impl FnMut(usize, usize)) {
+    let grid = &surface.grid;
+    let outside = |axis: usize| {
+        let from_low = p[axis] - grid.low[axis];
+        from_low < -reach || from_low > grid.size[axis] as f32 * grid.cell + reach
+    };
+    if outside(0) | outside(1) | outside(2) {
         return;
     }
-    for z in (c[2] - reach).max(0)..=(c[2] + reach).min(nz - 1) {
-        for y in (c[1] - reach).max(0)..=(c[1] + reach).min(ny - 1) {
-            let row = (z * ny + y) as usize * nx as usize;
+    let (x0, x1) = (grid.coordinate(p[0] - reach, 0), grid.coordinate(p[0] + reach, 0));
+    let (y0, y1) = (grid.coordinate(p[1] - reach, 1), grid.coordinate(p[1] + reach, 1));
+    let (z0, z1) = (grid.coordinate(p[2] - reach, 2), grid.coordinate(p[2] + reach, 2));
+    for z in z0..=z1 {
+        for y in y0..=y1 {
+            let row = (z as usize * grid.size[1] as usize + y as usize) * grid.size[0] as usize;
             let first = surface.cell_start[row + x0 as usize] as usize;
             let last = surface.cell_start[row + x1 as usize + 1] as usize;
             if first < last {
@@ -141,13 +141,14 @@ fn for_runs(surface: &Surface<Cpu>, p: &Point, reach: i32, mut visit: impl FnMut
     }
 }
 
-/// Index and squared distance of the point nearest to `p` within `limit` (squared), or `u32::MAX`.
+/// Index and squared distance of the point nearest to `p` within `limit`, or `u32::MAX`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 fn nearest(surface: &Surface<Cpu>, p: &Point, limit: f32) -> (u32, f32) {
     let (xs, ys, zs) = (surface.column(0), surface.column(1), surface.column(2));
-    let mut least = [limit; LANES];
+    let furthest = limit * limit;
+    let mut least = [furthest; LANES];
     let mut index = [u32::MAX; LANES];
-    for_runs(surface, p, 1, |first, last| {
+    for_runs(surface, p, limit, |first, last| {
         let mut start = first;
         while start < last {
             let (x, y, z) = (block(xs, start), block(ys, start), block(zs, start));
@@ -164,7 +165,7 @@ fn nearest(surface: &Surface<Cpu>, p: &Point, limit: f32) -> (u32, f32) {
             start += LANES;
         }
     });
-    let mut best = (u32::MAX, limit);
+    let mut best = (u32::MAX, furthest);
     for i in 0..LANES {
         if index[i] != u32::MAX && (least[i] < best.1 || (least[i] == best.1 && index[i] < best.0)) {
             best = (index[i], least[i]);
@@ -181,8 +182,10 @@ fn block(column: &[f32], first: usize) -> &[f32; LANES] {
 
 /// Unit normal of the neighbourhood of `p`, or zero where it spans no plane.
 fn normal(surface: &Surface<Cpu>, p: &Point) -> Point {
-    let near = covariance(surface, p, 1);
-    let (count, covariance) = if near.0 < FEW_NEIGHBOURS { covariance(surface, p, 2) } else { near };
+    let reach = REACH * surface.spacing;
+    let near = covariance(surface, p, reach);
+    let (count, covariance) =
+        if near.0 < FEW_NEIGHBOURS { covariance(surface, p, 2.0 * reach) } else { near };
     if count < 4 {
         return [0.0; 3];
     }
@@ -194,10 +197,10 @@ fn normal(surface: &Surface<Cpu>, p: &Point) -> Point {
     }
 }
 
-/// Count and centred covariance of the points within `reach` times the grid's nominal reach of `p`.
+/// Count and centred covariance of the points within `reach` of `p`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn covariance(surface: &Surface<Cpu>, p: &Point, reach: i32) -> (usize, Symmetric) {
-    let limit = (reach as f32 * REACH * surface.spacing).powi(2);
+fn covariance(surface: &Surface<Cpu>, p: &Point, reach: f32) -> (usize, Symmetric) {
+    let limit = reach * reach;
     let mut sums = [[0f32; LANES]; 10];
     let (xs, ys, zs) = (surface.column(0), surface.column(1), surface.column(2));
     for_runs(surface, p, reach, |first, last| {
