@@ -46,7 +46,7 @@ const DISTINCT: f32 = 10.0;
 /// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
 const MOST_NARROW: f32 = 0.5;
 /// No further scale is looked at once the best candidate is as sure as this.
-const SURE: f64 = 0.9995;
+const SURE: f64 = 0.99;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
@@ -62,6 +62,8 @@ pub struct Prepared<D: Device> {
     pub points: D::Buffer<Point>,
     /// Where patches are taken.
     pub keypoints: D::Buffer<Point>,
+    /// How far the keypoints spread.
+    pub extent: Extent,
     /// The thinned points with normals.
     pub surface: Surface<D>,
     /// The same at four times the spacing, for the first steps of refinement.
@@ -132,7 +134,7 @@ impl<B: Backend> Pipeline<B> {
                 let estimated = self.agree(&hypotheses, spacing, timings)?;
                 let found = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
                 candidates = best_first([&earlier[..], &found[..]].concat());
-                if self.confidence(&source, &candidates)? >= SURE {
+                if self.confidence(&source, &candidates) >= SURE {
                     break 'looks;
                 }
             }
@@ -181,12 +183,13 @@ impl<B: Backend> Pipeline<B> {
         let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
         let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
         let keypoints = b.gather_points(&points, &indices)?;
+        let extent = Extent::of(&b.download(&keypoints)?);
         let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
         let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
         let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
         let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
         let up = timings.measure("gravity", || self.up(cloud, &surface, &viewpoint))?;
-        Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, up })
+        Ok(Prepared { points, keypoints, extent, surface, coarse, viewpoint, view, up })
     }
 
     /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes along the
@@ -368,11 +371,10 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// Probability that the first candidate is right, given those that differ from it.
-    fn confidence(&self, source: &Prepared<B>, candidates: &[Candidate]) -> Result<f64> {
-        let extent = Extent::of(&self.backend.download(&source.keypoints)?);
+    fn confidence(&self, source: &Prepared<B>, candidates: &[Candidate]) -> f64 {
         let ranked = candidates.iter().map(|c| (c.pose, c.log_odds));
-        let distinct = extent.distinct(ranked, DISTINCT * source.surface.spacing, candidates.len());
-        Ok(confidence(&distinct.iter().map(|(_, log_odds)| *log_odds).collect::<Vec<_>>()))
+        let distinct = source.extent.distinct(ranked, DISTINCT * source.surface.spacing, candidates.len());
+        confidence(&distinct.iter().map(|(_, log_odds)| *log_odds).collect::<Vec<_>>())
     }
 
     /// The best candidate, refined on more points, and how sure that is.
@@ -394,7 +396,7 @@ impl<B: Backend> Pipeline<B> {
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
-        Ok(Answer { pose, confidence: self.confidence(source, &candidates)?, candidates, observation })
+        Ok(Answer { pose, confidence: self.confidence(source, &candidates), candidates, observation })
     }
 }
 
