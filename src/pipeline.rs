@@ -42,7 +42,7 @@ const SAMPLES: usize = 2_000;
 const CONCLUDING_SAMPLES: usize = 6_000;
 
 /// Candidates are different when they move the cloud further apart than this, in voxels.
-const DISTINCT: f32 = 10.0;
+pub const DISTINCT: f32 = 10.0;
 /// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
 const MOST_NARROW: f32 = 0.5;
 /// No further scale is looked at once the best candidate is as sure as this.
