@@ -187,7 +187,7 @@ fn normal(surface: &Surface<Cpu>, p: &Point) -> Point {
         return [0.0; 3];
     }
     match least_eigenvector(&covariance) {
-        (values, Some(normal)) if values[1] > LEAST_WIDTH * values[2] => {
+        Some((values, normal)) if values[1] > LEAST_WIDTH * values[2] => {
             [normal.x as f32, normal.y as f32, normal.z as f32]
         }
         _ => [0.0; 3],
