@@ -4,6 +4,7 @@
 //! go to the lower index. Buffers stay on the device; see [`crate::backend::Device`].
 
 pub mod azimuth;
+mod bounds;
 pub mod clean;
 pub mod consensus;
 pub mod describe;
