@@ -1,12 +1,13 @@
 //! The method, top to bottom, once, generic over the backend.
 
 use nalgebra::{Matrix3, Vector3};
+use tracing::debug;
 
 use crate::backend::Device;
 use crate::cloud::Point;
 use crate::config::{Config, Gravity, Voxel};
 use crate::error::Result;
-use crate::geometry::{Extent, Pose};
+use crate::geometry::{Extent, Pose, to_vector};
 use crate::registration::Timings;
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
@@ -117,6 +118,8 @@ impl<B: Backend> Pipeline<B> {
         let spacing = timings.measure("voxel", || self.spacing(pair))?;
         let source = self.prepare(&pair.source, spacing, timings)?;
         let target = self.prepare(&pair.target, spacing, timings)?;
+        self.log_prepared("source", &source, &pair.source, pair.unit);
+        self.log_prepared("target", &target, &pair.target, pair.unit);
         let mut candidates = Vec::new();
         'looks: for look in timings.measure("radius", || self.looks(&source, &target))? {
             let (mut scales, earlier) = (Vec::new(), candidates.clone());
@@ -128,12 +131,36 @@ impl<B: Backend> Pipeline<B> {
                 let estimated = self.agree(&hypotheses, spacing, timings)?;
                 let found = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
                 candidates = best_first([&earlier[..], &found[..]].concat());
-                if self.confidence(&source, &candidates)? >= SURE {
+                let confidence = self.confidence(&source, &candidates)?;
+                debug!(
+                    radius = view.radius * pair.unit as f32,
+                    upright = matches!(view.target, Orientation::Fixed(_)),
+                    from_behind = matches!(view.target, Orientation::AwayFrom(_)),
+                    hypotheses = self.backend.len(&hypotheses.poses),
+                    candidates = candidates.len(),
+                    confidence,
+                    "compared the clouds at one more scale"
+                );
+                if confidence >= SURE {
                     break 'looks;
                 }
             }
         }
         self.conclude(&source, &target, candidates, timings)
+    }
+
+    /// What was found in a cloud, in its file's frame and unit.
+    fn log_prepared(&self, name: &str, found: &Prepared<B>, cloud: &CanonicalCloud, unit: f64) {
+        let in_file = |p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit));
+        debug!(
+            voxel = found.surface.spacing * unit as f32,
+            points = self.backend.len(&found.points),
+            keypoints = self.backend.len(&found.keypoints),
+            viewpoint = ?in_file(&found.viewpoint.position).cast::<f32>().as_slice(),
+            viewpoint_is_uncertain = found.viewpoint.is_uncertain(),
+            up_is_known = found.up.is_some(),
+            "prepared the {name}"
+        );
     }
 
     /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
