@@ -193,10 +193,10 @@ impl<B: Backend> Pipeline<B> {
         Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, up })
     }
 
-    /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes along the
-    /// vertical where both clouds show it, then with axes of the patches' own, towards where they were seen from;
-    /// and, where that place is uncertain, with one cloud seen from the other side. A vertical that the user gives is
-    /// not doubted.
+    /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes
+    /// along the vertical where both clouds show it, then with axes of the patches' own, towards where they were seen
+    /// from; and, where that place is uncertain, with one cloud seen from the other side. A vertical that the user
+    /// gives is not doubted.
     pub fn looks(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<Vec<View>>> {
         let radii = self.radii(source, target)?;
         let at_all_scales = |source: Orientation, target: Orientation| -> Vec<View> {
