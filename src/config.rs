@@ -11,7 +11,7 @@ pub struct Config {
     pub voxel: Voxel,
     /// Whether both clouds share an up axis.
     pub gravity: Gravity,
-    /// Seed of every random choice.
+    /// Reserved for random choices: the method has none yet, so that it changes nothing.
     pub seed: u64,
     /// Worker threads; 0 means one per core. Does not change results.
     pub threads: usize,

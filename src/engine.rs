@@ -1,6 +1,7 @@
 //! The run-time choice of a device: the only place where backends are matched on.
 
 use nalgebra::{Matrix3, Matrix6, Vector3};
+use tracing::{debug, info, warn};
 
 use crate::backend::Cpu;
 use crate::cloud::Cloud;
@@ -8,7 +9,7 @@ use crate::config::{Config, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
 use crate::pipeline::{Answer, Pipeline, to_rigid};
 use crate::registration::{Registration, Status, Timings};
-use crate::stages::clean::{CanonicalPair, canonical_pair};
+use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
@@ -30,6 +31,7 @@ impl Engine {
     pub fn new(config: Config) -> Result<Self> {
         check(&config)?;
         let backend = Cpu::new(config.threads)?;
+        info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU");
         Ok(Self { pipeline: Pipeline { backend, config } })
     }
 
@@ -42,8 +44,28 @@ impl Engine {
         let mut timings = Timings::default();
         let cpu = &self.pipeline.backend;
         let pair = timings.measure("clean", || cpu.run(|| canonical_pair(source, target)))?;
+        warn_of_dropped("source", &pair.source);
+        warn_of_dropped("target", &pair.target);
         let answer = self.pipeline.register(&pair, &mut timings)?;
-        Ok(report(&pair, &answer, &self.pipeline.config, timings))
+        let registration = report(&pair, &answer, &self.pipeline.config, timings);
+        let Registration { status, reason, confidence, overlap, inliers, .. } = &registration;
+        debug!(
+            confidence,
+            overlap,
+            inliers,
+            contacts = answer.observation.count,
+            reason,
+            "{}",
+            status.as_str()
+        );
+        Ok(registration)
+    }
+}
+
+fn warn_of_dropped(name: &str, cloud: &CanonicalCloud) {
+    if cloud.dropped > 0 {
+        let (dropped, points) = (cloud.dropped, cloud.dropped + cloud.points.len());
+        warn!("ignoring {dropped} of {points} points of the {name}: not finite, or far from all others");
     }
 }
 

@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
+use tracing::debug;
 
 use crate::backend::Device;
 use crate::cloud::Point;
 use crate::config::{Config, Gravity, Voxel};
 use crate::error::Result;
-use crate::geometry::{Extent, Pose};
+use crate::geometry::{Extent, Pose, to_vector};
 use crate::registration::Timings;
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
@@ -121,6 +122,8 @@ impl<B: Backend> Pipeline<B> {
         let spacing = timings.measure("voxel", || self.spacing(pair))?;
         let prepare = |cloud, timings: &mut _| self.prepare(cloud, spacing, timings);
         let (source, target) = self.both(&prepare, &pair.source, &pair.target, timings)?;
+        self.log_prepared("source", &source, &pair.source, pair.unit);
+        self.log_prepared("target", &target, &pair.target, pair.unit);
         let mut candidates = Vec::new();
         'looks: for look in timings.measure("radius", || self.looks(&source, &target))? {
             let (mut scales, earlier) = (Vec::new(), candidates.clone());
@@ -134,7 +137,9 @@ impl<B: Backend> Pipeline<B> {
                 let estimated = self.agree(&hypotheses, spacing, timings)?;
                 let found = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
                 candidates = best_first([&earlier[..], &found[..]].concat());
-                if self.confidence(&source, &candidates) >= SURE {
+                let confidence = self.confidence(&source, &candidates);
+                self.log_scale(&view, pair.unit, &hypotheses, &candidates, confidence);
+                if confidence >= SURE {
                     break 'looks;
                 }
             }
@@ -158,6 +163,40 @@ impl<B: Backend> Pipeline<B> {
         let ((source, first), (target, second)) = self.backend.both(|| timed(source), || timed(target));
         timings.add_both(&first, &second, start.elapsed());
         Ok((source?, target?))
+    }
+
+    /// What came of one scale.
+    fn log_scale(
+        &self,
+        view: &View,
+        unit: f64,
+        hypotheses: &Hypotheses<B>,
+        candidates: &[Candidate],
+        confidence: f64,
+    ) {
+        debug!(
+            radius = view.radius * unit as f32,
+            upright = matches!(view.target, Orientation::Fixed(_)),
+            from_behind = matches!(view.target, Orientation::AwayFrom(_)),
+            hypotheses = self.backend.len(&hypotheses.poses),
+            candidates = candidates.len(),
+            confidence,
+            "compared the clouds at one more scale"
+        );
+    }
+
+    /// What was found in a cloud, in its file's frame and unit.
+    fn log_prepared(&self, name: &str, found: &Prepared<B>, cloud: &CanonicalCloud, unit: f64) {
+        let in_file = |p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit));
+        debug!(
+            voxel = found.surface.spacing * unit as f32,
+            points = self.backend.len(&found.points),
+            keypoints = self.backend.len(&found.keypoints),
+            viewpoint = ?in_file(&found.viewpoint.position).cast::<f32>().as_slice(),
+            viewpoint_is_uncertain = found.viewpoint.is_uncertain(),
+            up_is_known = found.up.is_some(),
+            "prepared the {name}"
+        );
     }
 
     /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
@@ -192,10 +231,10 @@ impl<B: Backend> Pipeline<B> {
         Ok(Prepared { points, keypoints, extent, surface, coarse, viewpoint, view, up })
     }
 
-    /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes along the
-    /// vertical where both clouds show it, then with axes of the patches' own, towards where they were seen from;
-    /// and, where that place is uncertain, with one cloud seen from the other side. A vertical that the user gives is
-    /// not doubted.
+    /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes
+    /// along the vertical where both clouds show it, then with axes of the patches' own, towards where they were seen
+    /// from; and, where that place is uncertain, with one cloud seen from the other side. A vertical that the user
+    /// gives is not doubted.
     pub fn looks(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<Vec<View>>> {
         let radii = self.radii(source, target)?;
         let at_all_scales = |source: Orientation, target: Orientation| -> Vec<View> {

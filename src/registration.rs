@@ -30,7 +30,7 @@ pub struct Registration {
     pub timings: Timings,
     /// What computed it: "cpu", "cuda:0".
     pub device: String,
-    /// The seed it was computed with.
+    /// The seed of the settings. No stage makes a random choice, so it has no part in the answer.
     pub seed: u64,
 }
 

@@ -60,6 +60,44 @@ fn assert_usage_error(arguments: &[&str], expected: &str) {
     assert!(message.starts_with("error: ") && message.contains(expected), "{arguments:?}: {message}");
 }
 
+// Logging.
+
+#[test]
+fn the_log_tells_what_was_found_where_it_is_asked_for() {
+    let run = |level: &str| {
+        let arguments = ["register", &demo("demo_source.ply"), &demo("demo_target.ply")];
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_coregister")).args(arguments).env("RUST_LOG", level).output();
+        standard_error(&output.expect("the command starts"))
+    };
+    assert_eq!(run("warn"), "");
+    let log = run("coregister=debug");
+    for part in [
+        "computing on the CPU",
+        "read ",
+        "prepared the source voxel=",
+        "keypoints=",
+        "hypotheses=",
+        "confidence=",
+    ] {
+        assert!(log.contains(part), "{part:?} is missing in: {log}");
+    }
+}
+
+#[test]
+fn the_log_warns_of_points_that_are_ignored() {
+    let rows = |k: usize| {
+        (0..200).map(move |i| format!("{} {} {}\n", i % 7, i * k % 11, i * i % 13)).collect::<String>()
+    };
+    let (_folder, path) = file("a.xyz", rows(3) + "nan 0 0\n");
+    let output = Command::new(env!("CARGO_BIN_EXE_coregister"))
+        .args(["register", &path, &path])
+        .env("RUST_LOG", "warn")
+        .output();
+    let log = standard_error(&output.expect("the command starts"));
+    assert_eq!(log.matches("ignoring 1 of 201 points").count(), 2, "{log}");
+}
+
 // Help.
 
 #[test]

@@ -30,7 +30,7 @@ pub struct MethodFlags {
     #[arg(allow_hyphen_values = true)]
     gravity: Gravity,
 
-    /// Seed of every random choice; the same seed gives the same answer
+    /// Repeated in the answer; nothing in the method is random, so it changes nothing
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
 

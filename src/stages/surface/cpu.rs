@@ -8,6 +8,7 @@ use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 use crate::geometry::{Symmetric, least_eigenvector};
+use crate::stages::bounds::Bounds;
 use crate::stages::lanes::{LANES, floor};
 
 /// Most cells of a grid (64 MiB of starts); cells grow where a stray point would ask for more.
@@ -38,19 +39,13 @@ impl BuildSurface for Cpu {
 impl Grid {
     /// A grid of cells of edge `cell`, or larger where that would make too many.
     fn around(points: &[Point], cell: f32) -> Self {
-        let (mut low, mut high) = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
-        for p in points {
-            for k in 0..3 {
-                low[k] = low[k].min(p[k]);
-                high[k] = high[k].max(p[k]);
-            }
-        }
+        let bounds = Bounds::around(points).unwrap_or_default();
         let mut cell = cell.max(f32::MIN_POSITIVE);
         loop {
-            let size = [0, 1, 2].map(|k| (((high[k] - low[k]) / cell).max(0.0) as u64).saturating_add(1));
+            let size = bounds.extent().map(|length| ((length / cell).max(0.0) as u64).saturating_add(1));
             let cells = size.iter().try_fold(1u64, |product, n| product.checked_mul(*n));
             if cells.is_some_and(|cells| cells <= MOST_CELLS) {
-                return Self { low, cell, size: size.map(|n| n as u32) };
+                return Self { low: bounds.lowest, cell, size: size.map(|n| n as u32) };
             }
             cell *= 1.26;
         }
@@ -190,7 +185,7 @@ fn normal(surface: &Surface<Cpu>, p: &Point) -> Point {
         return [0.0; 3];
     }
     match least_eigenvector(&covariance) {
-        (values, Some(normal)) if values[1] > LEAST_WIDTH * values[2] => {
+        Some((values, normal)) if values[1] > LEAST_WIDTH * values[2] => {
             [normal.x as f32, normal.y as f32, normal.z as f32]
         }
         _ => [0.0; 3],
