@@ -30,7 +30,8 @@ pub trait Backend:
     + patch::GatherPatches
     + gravity::FindVertical
     + frame::EstimateFrames
-    + describe::Describe
+    + describe::classic::DescribeClassic
+    + describe::learned::DescribeLearned
     + matching::MatchMutual
     + azimuth::AlignAzimuth
     + pose::RecoverPoses
@@ -49,7 +50,8 @@ impl<B> Backend for B where
         + patch::GatherPatches
         + gravity::FindVertical
         + frame::EstimateFrames
-        + describe::Describe
+        + describe::classic::DescribeClassic
+        + describe::learned::DescribeLearned
         + matching::MatchMutual
         + azimuth::AlignAzimuth
         + pose::RecoverPoses
