@@ -27,6 +27,9 @@ const PADDED_TERMS: usize = 16;
 /// Sectors plus one that repeats the first, so that the next sector always comes next in memory.
 const PADDED_AZIMUTHS: usize = AZIMUTHS + 1;
 
+/// From the lowest to the highest of the eight cells that a point is spread over.
+const NEIGHBOURS: usize = RINGS + ELEVATIONS + 2;
+
 /// Sums over the points of every cell.
 type Sums = [[f32; PADDED_TERMS]; PADDED_AZIMUTHS * RINGS];
 /// One value for every ring of a sector.
@@ -66,14 +69,16 @@ fn add_points(places: &Places, count: usize, sums: &mut Sums) {
         let (u, v, a) = (place.radial, place.elevation, place.azimuth);
         let cell = place.sector * RINGS + place.ring;
         let (here, next) = (place.weight * (1.0 - a), place.weight * a);
+        let cells: &mut [[f32; PADDED_TERMS]; NEIGHBOURS] =
+            sums[cell..].first_chunk_mut().expect("a sector follows");
         for (ring, share) in [
             (0, (1.0 - u) * (1.0 - v)),
             (1, (1.0 - u) * v),
             (ELEVATIONS, u * (1.0 - v)),
             (ELEVATIONS + 1, u * v),
         ] {
-            add(&mut sums[cell + ring], &terms, share * here);
-            add(&mut sums[cell + ring + RINGS], &terms, share * next);
+            add(&mut cells[ring], &terms, share * here);
+            add(&mut cells[ring + RINGS], &terms, share * next);
         }
     }
     let (sectors, repeated) = sums.split_at_mut(AZIMUTHS * RINGS);
@@ -151,8 +156,7 @@ fn finish_sector(
 ) {
     const PER_LENGTH: f32 = RADII as f32;
     const PER_AREA: f32 = (RADII * RADII) as f32;
-    let features: &mut [Ring; FEATURES] =
-        features.as_chunks_mut().0.first_chunk_mut().expect("features of a sector");
+    let mut finished = [[0.0; RINGS]; FEATURES];
     for ring in 0..RINGS {
         let [w, x, y, z, xx, yy, zz, xy, xz, yz] =
             [0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|term: usize| sums[term][ring]);
@@ -185,10 +189,11 @@ fn finish_sector(
             xz * area,
             yz * area,
         ];
-        for (feature, value) in features.iter_mut().zip(values) {
+        for (feature, value) in finished.iter_mut().zip(values) {
             feature[ring] = value;
         }
     }
+    features.copy_from_slice(finished.as_flattened());
 }
 
 /// The natural logarithm of a number of at least 1, to 3·10⁻⁷, without branches so that loops over it vectorise.

@@ -276,38 +276,23 @@ const fn parts(harmonics: usize) -> usize {
     2 * harmonics - 1
 }
 
-/// Sectors × parts of the harmonics 0, 1, …: 1, cos, sin, cos, sin, … over the number of sectors.
+/// Parts of the harmonics 0, 1, … × sectors: 1, cos, sin, cos, sin, … over the number of sectors.
 fn harmonic_table(harmonics: usize) -> Vec<f32> {
-    let part = |sector: usize, part: usize| {
+    let value = |part: usize, sector: usize| {
         let phase = TAU * (part.div_ceil(2) * sector % AZIMUTHS) as f64 / AZIMUTHS as f64;
         let value = if part == 0 || part % 2 == 1 { phase.cos() } else { phase.sin() };
         (value / AZIMUTHS as f64) as f32
     };
-    let sectors = 0..AZIMUTHS;
-    sectors.flat_map(|sector| (0..parts(harmonics)).map(move |k| part(sector, k))).collect()
+    (0..parts(harmonics)).flat_map(|part| (0..AZIMUTHS).map(move |sector| value(part, sector))).collect()
 }
 
 static HARMONIC_TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| harmonic_table(HARMONICS + 1));
 static RAW_HARMONIC_TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| harmonic_table(RAW_HARMONICS));
 
-/// `sums[part] = Σ_sector table[sector, part] · values[sector]`.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+/// `sums[part] = Σ_sector table[part, sector] · values[sector]`.
 fn fourier(values: &[f32], table: &[f32], sums: &mut [f32]) {
-    const LANES: usize = 64;
-    let length = values.len() / AZIMUTHS;
-    let parts = table.len() / AZIMUTHS;
-    for begin in (0..length).step_by(LANES) {
-        let end = (begin + LANES).min(length);
-        for part in 0..parts {
-            let mut sum = [0.0; LANES];
-            for (values, factors) in values.chunks_exact(length).zip(table.chunks_exact(parts)) {
-                for (sum, value) in sum.iter_mut().zip(&values[begin..end]) {
-                    *sum += factors[part] * value;
-                }
-            }
-            sums[part * length + begin..part * length + end].copy_from_slice(&sum[..end - begin]);
-        }
-    }
+    let parts = Rows::dense(table, AZIMUTHS);
+    multiply(table.len() / AZIMUTHS, parts, values, values.len() / AZIMUTHS, sums, Before::Replaced);
 }
 
 /// The largest value over the sectors, `stride` apart.
