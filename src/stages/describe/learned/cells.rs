@@ -151,7 +151,7 @@ fn finish(sums: &Sums, density: f32, features: &mut [f32], stride: usize) {
 }
 
 /// The sums of a sector, term by term. Compiled for the plainest processor and never as a part of its caller: for newer
-/// ones the compiler chooses gather instructions, which take twice as long as single loads.
+/// ones the compiler chooses gather instructions, which are slower than single loads.
 #[inline(never)]
 fn by_term(sums: &[[f32; PADDED_TERMS]; RINGS], columns: &mut [Rings; TERMS]) {
     for (ring, sums) in sums.iter().enumerate() {
