@@ -1,25 +1,32 @@
 //! What the witnesses say about every candidate pose of pairs with known answers, as CSV: the data that the weights in
 //! `src/stages/verify/judge.rs` are fitted to by `training/fit_judge.py`.
 //!
-//! `cargo run --release --example candidates -- PAIRS.csv > CANDIDATES.csv`
+//! `cargo run --release --example candidates -- PAIRS.csv [learned|classic] > CANDIDATES.csv`
 
 use std::path::Path;
 
 use coregister::backend::Cpu;
+use coregister::engine::load_descriptor;
 use coregister::evaluate::{Pair, Thresholds, Truth, extent, read_pairs};
 use coregister::geometry::Extent;
 use coregister::io::read_cloud;
 use coregister::pipeline::{Candidate, DISTINCT, Pipeline, to_rigid};
 use coregister::registration::Timings;
 use coregister::stages::clean::{CanonicalPair, canonical_pair};
-use coregister::{Config, RigidTransform};
+use coregister::{Config, Descriptor, RigidTransform};
 
 const HEADER: &str = "set,name,overlap,rank,distinct,right,source_overlap,target_overlap,source_in_front,\
                       target_in_front,rmse,agreeing,support,log_odds";
 
 fn main() -> coregister::Result<()> {
     let list = std::env::args().nth(1).unwrap_or_else(|| "data/demo_pair.csv".into());
-    let pipeline = Pipeline { backend: Cpu::new(0)?, config: Config::default() };
+    let descriptor = match std::env::args().nth(2).as_deref() {
+        Some("classic") => Descriptor::Classic,
+        _ => Descriptor::Learned,
+    };
+    let (backend, config) = (Cpu::new(0)?, Config { descriptor, ..Config::default() });
+    let descriptor = load_descriptor(&backend, &config)?;
+    let pipeline = Pipeline { backend, config, descriptor };
     println!("{HEADER}");
     for pair in read_pairs(Path::new(&list))? {
         print_candidates(&pipeline, &pair)?;

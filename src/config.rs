@@ -1,5 +1,7 @@
 //! What a user may set. Everything else follows from the data.
 
+use std::path::PathBuf;
+
 /// Settings of one registration. `Config::default()` is right for almost everybody.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -7,6 +9,8 @@ pub struct Config {
     pub device: DeviceChoice,
     /// What describes the surroundings of a keypoint.
     pub descriptor: Descriptor,
+    /// File with the weights of the learned descriptor; those built in if there is none.
+    pub weights: Option<PathBuf>,
     /// Edge of the voxels the clouds are thinned to.
     pub voxel: Voxel,
     /// Whether both clouds share an up axis.
@@ -24,6 +28,7 @@ impl Default for Config {
         Self {
             device: DeviceChoice::Auto,
             descriptor: Descriptor::Classic,
+            weights: None,
             voxel: Voxel::Auto,
             gravity: Gravity::Auto,
             seed: 0,
@@ -48,9 +53,11 @@ pub enum DeviceChoice {
 /// The descriptor of a patch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Descriptor {
-    /// Hand-made, without weights; see [`crate::stages::describe`].
+    /// Hand-made, without weights; see [`crate::stages::describe::classic`].
     #[default]
     Classic,
+    /// A small network; see [`crate::stages::describe::learned`].
+    Learned,
 }
 
 /// How fine the clouds are thinned.

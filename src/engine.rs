@@ -5,11 +5,13 @@ use tracing::{debug, info, warn};
 
 use crate::backend::Cpu;
 use crate::cloud::Cloud;
-use crate::config::{Config, DeviceChoice, Gravity, Voxel};
+use crate::config::{Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
 use crate::pipeline::{Answer, Pipeline, to_rigid};
 use crate::registration::{Registration, Status, Timings};
 use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
+use crate::stages::describe;
+use crate::stages::describe::learned::{DescribeLearned, Weights};
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
@@ -27,12 +29,14 @@ impl Engine {
     /// Checks the settings and opens the device.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings out of range, [`Error::Device`] for a device that cannot compute.
+    /// [`Error::Config`] for settings out of range, [`Error::Device`] for a device that cannot compute,
+    /// [`Error::File`] and [`Error::Format`] for weights that cannot be used.
     pub fn new(config: Config) -> Result<Self> {
         check(&config)?;
         let backend = Cpu::new(config.threads)?;
         info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU");
-        Ok(Self { pipeline: Pipeline { backend, config } })
+        let descriptor = load_descriptor(&backend, &config)?;
+        Ok(Self { pipeline: Pipeline { backend, config, descriptor } })
     }
 
     /// Finds the transform that lays `source` onto `target`; see [`Registration`]. A pair without a confident
@@ -69,6 +73,15 @@ fn warn_of_dropped(name: &str, cloud: &CanonicalCloud) {
     }
 }
 
+/// The descriptor that the settings ask for, its weights on the device.
+pub fn load_descriptor<B: DescribeLearned>(backend: &B, config: &Config) -> Result<describe::Descriptor<B>> {
+    if config.descriptor == Descriptor::Classic {
+        return Ok(describe::Descriptor::Classic);
+    }
+    let weights = config.weights.as_deref().map_or_else(Weights::built_in, Weights::read)?;
+    Ok(describe::Descriptor::Learned(backend.load_network(&weights)?))
+}
+
 fn check(config: &Config) -> Result<()> {
     if let Voxel::Size(size) = config.voxel
         && !(size.is_finite() && size > 0.0)
@@ -81,6 +94,10 @@ fn check(config: &Config) -> Result<()> {
         return Err(Error::Config(format!(
             "the gravity axis must be three numbers, not all zero, not {axis:?}"
         )));
+    }
+    if config.weights.is_some() && config.descriptor == Descriptor::Classic {
+        let reason = "weights are for the learned descriptor; ask for it, or give no weights";
+        return Err(Error::Config(reason.into()));
     }
     match config.device {
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),

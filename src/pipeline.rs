@@ -14,7 +14,7 @@ use crate::registration::Timings;
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};
-use crate::stages::describe::Features;
+use crate::stages::describe::{Descriptor, Features};
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::frame::Orientation;
 use crate::stages::pose::{Hypotheses, Placed};
@@ -55,6 +55,8 @@ pub struct Pipeline<B: Backend> {
     pub backend: B,
     /// The user's settings.
     pub config: Config,
+    /// What describes the patches, ready on the backend.
+    pub descriptor: Descriptor<B>,
 }
 
 /// A cloud on the device, ready to be described and compared.
@@ -294,7 +296,10 @@ impl<B: Backend> Pipeline<B> {
             timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
         let frames =
             timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, orientation))?;
-        timings.measure("describe", || b.describe(&patches, frames))
+        timings.measure("describe", || match &self.descriptor {
+            Descriptor::Classic => b.describe_classic(&patches, frames),
+            Descriptor::Learned(network) => b.describe_learned(&patches, frames, network),
+        })
     }
 
     /// One hypothesis per mutual match of the features of one scale.

@@ -1,5 +1,7 @@
 //! The flags that choose and tune the method, and the one place where they become a [`Config`].
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use coregister::config::{Config, Descriptor, DeviceChoice, Gravity, Voxel};
 
@@ -19,6 +21,10 @@ pub struct MethodFlags {
     /// What describes the surroundings of a point
     #[arg(long, value_enum, default_value = "classic")]
     descriptor: DescriptorName,
+
+    /// Weights of the learned descriptor (.safetensors), in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
 
     /// Edge of the voxels that both clouds are thinned to, in their unit; auto derives it from the data
     #[arg(long, value_name = "auto|SIZE", default_value = "auto", value_parser = parse_voxel)]
@@ -51,6 +57,7 @@ impl MethodFlags {
         Ok(Config {
             device: self.device,
             descriptor: self.descriptor.into(),
+            weights: self.weights.clone(),
             voxel: self.voxel,
             gravity: self.gravity,
             seed: self.seed,
@@ -65,12 +72,15 @@ impl MethodFlags {
 enum DescriptorName {
     /// Hand-made surface statistics; needs no weights
     Classic,
+    /// A small network
+    Learned,
 }
 
 impl From<DescriptorName> for Descriptor {
     fn from(name: DescriptorName) -> Self {
         match name {
             DescriptorName::Classic => Self::Classic,
+            DescriptorName::Learned => Self::Learned,
         }
     }
 }
@@ -152,7 +162,14 @@ mod tests {
     #[test]
     fn descriptor() {
         assert_eq!(config("--descriptor classic").unwrap().descriptor, Descriptor::Classic);
+        assert_eq!(config("--descriptor learned").unwrap().descriptor, Descriptor::Learned);
         assert!(config("--descriptor fancy").is_none());
+    }
+
+    #[test]
+    fn weights() {
+        let config = config("--descriptor learned --weights a.safetensors").unwrap();
+        assert_eq!(config.weights, Some("a.safetensors".into()));
     }
 
     #[test]
