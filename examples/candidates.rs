@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use coregister::backend::Cpu;
+use coregister::config::Descriptor;
 use coregister::engine::load_descriptor;
 use coregister::evaluate::{Pair, Thresholds, Truth, extent, read_pairs};
 use coregister::geometry::Extent;
@@ -13,7 +14,7 @@ use coregister::io::read_cloud;
 use coregister::pipeline::{Candidate, DISTINCT, Pipeline, to_rigid};
 use coregister::registration::Timings;
 use coregister::stages::clean::{CanonicalPair, canonical_pair};
-use coregister::{Config, Descriptor, RigidTransform};
+use coregister::{Config, RigidTransform};
 
 const HEADER: &str = "set,name,overlap,rank,distinct,right,source_overlap,target_overlap,source_in_front,\
                       target_in_front,rmse,agreeing,support,log_odds";
