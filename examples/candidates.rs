@@ -7,7 +7,7 @@ use std::path::Path;
 
 use coregister::backend::Cpu;
 use coregister::config::Descriptor;
-use coregister::engine::load_descriptor;
+use coregister::engine::load_network;
 use coregister::evaluate::{Pair, Thresholds, Truth, extent, read_pairs};
 use coregister::geometry::Extent;
 use coregister::io::read_cloud;
@@ -26,8 +26,8 @@ fn main() -> coregister::Result<()> {
         _ => Descriptor::Learned,
     };
     let (backend, config) = (Cpu::new(0)?, Config { descriptor, ..Config::default() });
-    let descriptor = load_descriptor(&backend, &config)?;
-    let pipeline = Pipeline { backend, config, descriptor };
+    let network = load_network(&backend, &config)?;
+    let pipeline = Pipeline { backend, config, network };
     println!("{HEADER}");
     for pair in read_pairs(Path::new(&list))? {
         print_candidates(&pipeline, &pair)?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use coregister::backend::Cpu;
 use coregister::config::Descriptor;
-use coregister::engine::load_descriptor;
+use coregister::engine::load_network;
 use coregister::evaluate::{Thresholds, Truth, read_pairs};
 use coregister::geometry::to_vector;
 use coregister::io::read_cloud;
@@ -30,8 +30,8 @@ fn main() -> coregister::Result<()> {
     let wanted = arguments.get(2).cloned().unwrap_or_default();
     let config = config(arguments.get(3).map_or("classic", String::as_str));
     let backend = Cpu::new(0)?;
-    let descriptor = load_descriptor(&backend, &config)?;
-    let pipeline = Pipeline { backend, config, descriptor };
+    let network = load_network(&backend, &config)?;
+    let pipeline = Pipeline { backend, config, network };
     let mut sums = BTreeMap::<String, Sums>::new();
     for pair in read_pairs(Path::new(list))?.iter().filter(|pair| pair.set.starts_with(&wanted)) {
         let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);
@@ -108,8 +108,8 @@ fn looks(
     let target = pipeline.prepare(&pair.target, spacing, &mut timings)?;
     let looks = pipeline.looks(&source, &target)?;
     let mut look = |view: &coregister::pipeline::View| {
-        let s = pipeline.describe(&source, view.radius, view.source, &mut timings)?;
-        let t = pipeline.describe(&target, view.radius, view.target, &mut timings)?;
+        let s = pipeline.describe(&source, view.radius, view.source, view.descriptor, &mut timings)?;
+        let t = pipeline.describe(&target, view.radius, view.target, view.descriptor, &mut timings)?;
         pipeline.propose(&source, &s, &target, &t, &mut timings)
     };
     let matches = looks.iter().flatten().map(&mut look).collect::<Result<_, _>>()?;

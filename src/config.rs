@@ -27,7 +27,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             device: DeviceChoice::Auto,
-            descriptor: Descriptor::Classic,
+            descriptor: Descriptor::Auto,
             weights: None,
             voxel: Voxel::Auto,
             gravity: Gravity::Auto,
@@ -50,14 +50,17 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// The descriptor of a patch.
+/// What describes the surroundings of a keypoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Descriptor {
-    /// Hand-made, without weights; see [`crate::stages::describe::classic`].
+    /// The classic one for a first look, which is enough for most pairs that overlap well; the learned one where
+    /// that leaves a doubt.
     #[default]
-    Classic,
+    Auto,
     /// A small network; see [`crate::stages::describe::learned`].
     Learned,
+    /// Hand-made, without weights; see [`crate::stages::describe::classic`].
+    Classic,
 }
 
 /// How fine the clouds are thinned.

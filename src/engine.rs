@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::pipeline::{Answer, Pipeline, to_rigid};
 use crate::registration::{Registration, Status, Timings};
 use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
-use crate::stages::describe;
 use crate::stages::describe::learned::{DescribeLearned, Weights};
 use crate::stages::verify::judge::{self, FreeMotion};
 
@@ -35,8 +34,8 @@ impl Engine {
         check(&config)?;
         let backend = Cpu::new(config.threads)?;
         info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU");
-        let descriptor = load_descriptor(&backend, &config)?;
-        Ok(Self { pipeline: Pipeline { backend, config, descriptor } })
+        let network = load_network(&backend, &config)?;
+        Ok(Self { pipeline: Pipeline { backend, config, network } })
     }
 
     /// Finds the transform that lays `source` onto `target`; see [`Registration`]. A pair without a confident
@@ -73,13 +72,13 @@ fn warn_of_dropped(name: &str, cloud: &CanonicalCloud) {
     }
 }
 
-/// The descriptor that the settings ask for, its weights on the device.
-pub fn load_descriptor<B: DescribeLearned>(backend: &B, config: &Config) -> Result<describe::Descriptor<B>> {
+/// The network of the learned descriptor on the device, where the settings ask for that descriptor.
+pub fn load_network<B: DescribeLearned>(backend: &B, config: &Config) -> Result<Option<B::Network>> {
     if config.descriptor == Descriptor::Classic {
-        return Ok(describe::Descriptor::Classic);
+        return Ok(None);
     }
     let weights = config.weights.as_deref().map_or_else(Weights::built_in, Weights::read)?;
-    Ok(describe::Descriptor::Learned(backend.load_network(&weights)?))
+    Ok(Some(backend.load_network(&weights)?))
 }
 
 fn check(config: &Config) -> Result<()> {
@@ -96,7 +95,8 @@ fn check(config: &Config) -> Result<()> {
         )));
     }
     if config.weights.is_some() && config.descriptor == Descriptor::Classic {
-        let reason = "weights are for the learned descriptor; ask for it, or give no weights";
+        let reason =
+            "weights are for the learned descriptor; do not ask for the classic one, or give no weights";
         return Err(Error::Config(reason.into()));
     }
     match config.device {

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::backend::Device;
 use crate::cloud::Point;
-use crate::config::{Config, Gravity, Voxel};
+use crate::config::{self, Config, Gravity, Voxel};
 use crate::error::Result;
 use crate::geometry::{Extent, Pose, to_vector};
 use crate::registration::Timings;
@@ -55,8 +55,8 @@ pub struct Pipeline<B: Backend> {
     pub backend: B,
     /// The user's settings.
     pub config: Config,
-    /// What describes the patches, ready on the backend.
-    pub descriptor: Descriptor<B>,
+    /// The network of the learned descriptor; without it all patches get the classic one.
+    pub network: Option<B::Network>,
 }
 
 /// A cloud on the device, ready to be described and compared.
@@ -88,6 +88,8 @@ pub struct View {
     pub source: Orientation,
     /// The axes of the target's patches.
     pub target: Orientation,
+    /// What describes the patches.
+    pub descriptor: Descriptor,
 }
 
 /// What the clouds and the matches say about one candidate.
@@ -130,8 +132,9 @@ impl<B: Backend> Pipeline<B> {
         'looks: for look in timings.measure("radius", || self.looks(&source, &target))? {
             let (mut scales, earlier) = (Vec::new(), candidates.clone());
             for view in look {
-                let describe =
-                    |(cloud, axes), timings: &mut _| self.describe(cloud, view.radius, axes, timings);
+                let describe = |(cloud, axes), timings: &mut _| {
+                    self.describe(cloud, view.radius, axes, view.descriptor, timings)
+                };
                 let views = ((&source, view.source), (&target, view.target));
                 let (s, t) = self.both(&describe, views.0, views.1, timings)?;
                 scales.push(self.propose(&source, &s, &target, &t, timings)?);
@@ -178,6 +181,7 @@ impl<B: Backend> Pipeline<B> {
     ) {
         debug!(
             radius = view.radius * unit as f32,
+            descriptor = ?view.descriptor,
             upright = matches!(view.target, Orientation::Fixed(_)),
             from_behind = matches!(view.target, Orientation::AwayFrom(_)),
             hypotheses = self.backend.len(&hypotheses.poses),
@@ -233,28 +237,40 @@ impl<B: Backend> Pipeline<B> {
         Ok(Prepared { points, keypoints, extent, surface, coarse, viewpoint, view, up })
     }
 
-    /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes
-    /// along the vertical where both clouds show it, then with axes of the patches' own, towards where they were seen
-    /// from; and, where that place is uncertain, with one cloud seen from the other side. A vertical that the user
-    /// gives is not doubted.
+    /// The ways in which the pair is looked at, one after another: with each pair of axes in turn at all scales, largest
+    /// first; and before that, where the settings leave the descriptor open, at the largest scale with the one that
+    /// costs little.
     pub fn looks(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<Vec<View>>> {
         let radii = self.radii(source, target)?;
-        let at_all_scales = |source: Orientation, target: Orientation| -> Vec<View> {
-            radii.iter().map(|&radius| View { radius, source, target }).collect()
+        let axes = self.axes(source, target);
+        let view = |(source, target), radius, descriptor| View { radius, source, target, descriptor };
+        let (quick, thorough) = match self.config.descriptor {
+            config::Descriptor::Auto => (Some(Descriptor::Classic), Descriptor::Learned),
+            config::Descriptor::Learned => (None, Descriptor::Learned),
+            config::Descriptor::Classic => (None, Descriptor::Classic),
         };
-        let mut looks = Vec::new();
+        let quick = quick.map(|descriptor| vec![view(axes[0], radii[0], descriptor)]);
+        let at_all_scales = |axes: &_| radii.iter().map(|&radius| view(*axes, radius, thorough)).collect();
+        Ok(quick.into_iter().chain(axes.iter().map(at_all_scales)).collect())
+    }
+
+    /// The axes of both clouds' patches, in the order in which they are tried: along the vertical where both clouds show
+    /// it; the patches' own, towards where they were seen from; and, where that place is uncertain, with one cloud seen
+    /// from the other side. A vertical that the user gives is not doubted.
+    fn axes(&self, source: &Prepared<B>, target: &Prepared<B>) -> Vec<(Orientation, Orientation)> {
+        let mut axes = Vec::new();
         if let (Some(source), Some(target)) = (source.up, target.up) {
-            looks.push(at_all_scales(Orientation::Fixed(source), Orientation::Fixed(target)));
+            axes.push((Orientation::Fixed(source), Orientation::Fixed(target)));
             if let Gravity::Axis(_) = self.config.gravity {
-                return Ok(looks);
+                return axes;
             }
         }
         let (s, t) = (source.viewpoint, target.viewpoint);
-        looks.push(at_all_scales(Orientation::Towards(s.position), Orientation::Towards(t.position)));
+        axes.push((Orientation::Towards(s.position), Orientation::Towards(t.position)));
         if s.is_uncertain() || t.is_uncertain() {
-            looks.push(at_all_scales(Orientation::Towards(s.position), Orientation::AwayFrom(t.position)));
+            axes.push((Orientation::Towards(s.position), Orientation::AwayFrom(t.position)));
         }
-        Ok(looks)
+        axes
     }
 
     /// The direction that is up in a cloud: the user's, or the one that its ground shows.
@@ -289,6 +305,7 @@ impl<B: Backend> Pipeline<B> {
         cloud: &Prepared<B>,
         radius: f32,
         orientation: Orientation,
+        descriptor: Descriptor,
         timings: &mut Timings,
     ) -> Result<Features<B>> {
         let b = &self.backend;
@@ -296,9 +313,10 @@ impl<B: Backend> Pipeline<B> {
             timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
         let frames =
             timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, orientation))?;
-        timings.measure("describe", || match &self.descriptor {
-            Descriptor::Classic => b.describe_classic(&patches, frames),
-            Descriptor::Learned(network) => b.describe_learned(&patches, frames, network),
+        let network = self.network.as_ref().filter(|_| descriptor == Descriptor::Learned);
+        timings.measure("describe", || match network {
+            Some(network) => b.describe_learned(&patches, frames, network),
+            None => b.describe_classic(&patches, frames),
         })
     }
 

@@ -19,7 +19,7 @@ pub struct MethodFlags {
     device: DeviceChoice,
 
     /// What describes the surroundings of a point
-    #[arg(long, value_enum, default_value = "classic")]
+    #[arg(long, value_enum, default_value = "auto")]
     descriptor: DescriptorName,
 
     /// Weights of the learned descriptor (.safetensors), in place of the built-in ones
@@ -70,17 +70,20 @@ impl MethodFlags {
 /// The names of the descriptors on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DescriptorName {
-    /// Hand-made surface statistics; needs no weights
-    Classic,
+    /// Classic for a first look, learned where that leaves a doubt
+    Auto,
     /// A small network
     Learned,
+    /// Hand-made surface statistics
+    Classic,
 }
 
 impl From<DescriptorName> for Descriptor {
     fn from(name: DescriptorName) -> Self {
         match name {
-            DescriptorName::Classic => Self::Classic,
+            DescriptorName::Auto => Self::Auto,
             DescriptorName::Learned => Self::Learned,
+            DescriptorName::Classic => Self::Classic,
         }
     }
 }

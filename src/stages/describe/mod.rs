@@ -38,12 +38,13 @@ pub struct Features<D: Device + ?Sized> {
     pub frames: D::Buffer<Frame>,
 }
 
-/// The descriptor of a pipeline, ready on its device.
-pub enum Descriptor<D: learned::DescribeLearned> {
-    /// Made by hand.
+/// What describes a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Descriptor {
+    /// See [`classic`].
     Classic,
-    /// The network with its weights.
-    Learned(D::Network),
+    /// See [`learned`].
+    Learned,
 }
 
 /// To unit length; zero stays zero.
