@@ -170,41 +170,6 @@ impl<B: Backend> Pipeline<B> {
         Ok((source?, target?))
     }
 
-    /// What came of one scale.
-    fn log_scale(
-        &self,
-        view: &View,
-        unit: f64,
-        hypotheses: &Hypotheses<B>,
-        candidates: &[Candidate],
-        confidence: f64,
-    ) {
-        debug!(
-            radius = view.radius * unit as f32,
-            descriptor = ?view.descriptor,
-            upright = matches!(view.target, Orientation::Fixed(_)),
-            from_behind = matches!(view.target, Orientation::AwayFrom(_)),
-            hypotheses = self.backend.len(&hypotheses.poses),
-            candidates = candidates.len(),
-            confidence,
-            "compared the clouds at one more scale"
-        );
-    }
-
-    /// What was found in a cloud, in its file's frame and unit.
-    fn log_prepared(&self, name: &str, found: &Prepared<B>, cloud: &CanonicalCloud, unit: f64) {
-        let in_file = |p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit));
-        debug!(
-            voxel = found.surface.spacing * unit as f32,
-            points = self.backend.len(&found.points),
-            keypoints = self.backend.len(&found.keypoints),
-            viewpoint = ?in_file(&found.viewpoint.position).cast::<f32>().as_slice(),
-            viewpoint_is_uncertain = found.viewpoint.is_uncertain(),
-            up_is_known = found.up.is_some(),
-            "prepared the {name}"
-        );
-    }
-
     /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
     pub fn spacing(&self, pair: &CanonicalPair) -> Result<f32> {
         if let Voxel::Size(size) = self.config.voxel {
@@ -459,6 +424,41 @@ impl<B: Backend> Pipeline<B> {
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
         Ok(Answer { pose, confidence: self.confidence(source, &candidates), candidates, observation })
+    }
+
+    /// What came of one scale.
+    fn log_scale(
+        &self,
+        view: &View,
+        unit: f64,
+        hypotheses: &Hypotheses<B>,
+        candidates: &[Candidate],
+        confidence: f64,
+    ) {
+        debug!(
+            radius = view.radius * unit as f32,
+            descriptor = ?view.descriptor,
+            upright = matches!(view.target, Orientation::Fixed(_)),
+            from_behind = matches!(view.target, Orientation::AwayFrom(_)),
+            hypotheses = self.backend.len(&hypotheses.poses),
+            candidates = candidates.len(),
+            confidence,
+            "compared the clouds at one more scale"
+        );
+    }
+
+    /// What was found in a cloud, in its file's frame and unit.
+    fn log_prepared(&self, name: &str, found: &Prepared<B>, cloud: &CanonicalCloud, unit: f64) {
+        let in_file = |p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit));
+        debug!(
+            voxel = found.surface.spacing * unit as f32,
+            points = self.backend.len(&found.points),
+            keypoints = self.backend.len(&found.keypoints),
+            viewpoint = ?in_file(&found.viewpoint.position).cast::<f32>().as_slice(),
+            viewpoint_is_uncertain = found.viewpoint.is_uncertain(),
+            up_is_known = found.up.is_some(),
+            "prepared the {name}"
+        );
     }
 }
 

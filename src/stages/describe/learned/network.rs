@@ -22,6 +22,8 @@ pub(super) const BATCH: usize = 4 * BLOCK;
 
 /// Raw features of a sector.
 const RAW: usize = RINGS * RAW_FEATURES.len();
+/// Rows of a matrix that are turned into columns together.
+const OUTPUTS_AT_ONCE: usize = 16;
 /// Keeps the modulus away from the root's infinite slope; the weights were trained with it.
 const LEAST_SQUARED_MODULUS: f32 = 1e-8;
 
@@ -68,8 +70,19 @@ pub(super) struct Workspace {
 impl Linear {
     /// The layer with its inputs in another order: `order[i]` is the place in the file of the `i`-th input.
     fn new(layer: &Layer, order: impl Iterator<Item = usize>) -> Self {
-        let columns = order.flat_map(|input| layer.weight.iter().skip(input).step_by(layer.inputs));
-        Self { inputs: layer.inputs, weights: columns.copied().collect(), bias: layer.bias.clone() }
+        let outputs = layer.bias.len();
+        let mut weights = vec![0.0; layer.weight.len()];
+        let order: Vec<usize> = order.collect();
+        // A few rows of the file at a time, so that reading and writing both stay within a few cache lines.
+        for first in (0..outputs).step_by(OUTPUTS_AT_ONCE) {
+            let rows = first..outputs.min(first + OUTPUTS_AT_ONCE);
+            for (column, &input) in weights.chunks_exact_mut(outputs).zip(&order) {
+                for (value, output) in column[rows.clone()].iter_mut().zip(rows.clone()) {
+                    *value = layer.weight[output * layer.inputs + input];
+                }
+            }
+        }
+        Self { inputs: layer.inputs, weights, bias: layer.bias.clone() }
     }
 
     fn unchanged(layer: &Layer) -> Self {

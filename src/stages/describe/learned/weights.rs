@@ -8,6 +8,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use half::f16;
+use half::slice::HalfFloatSliceExt as _;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 
@@ -263,8 +265,9 @@ fn values(tensor: &TensorView) -> Option<Vec<f32>> {
             Some(tensor.data().as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect())
         }
         Dtype::F16 => {
+            // A whole slice is converted by the processor's own instruction, where single numbers are not.
             let words = tensor.data().as_chunks().0.iter();
-            Some(words.map(|word| half::f16::from_le_bytes(*word).to_f32()).collect())
+            Some(words.map(|word| f16::from_le_bytes(*word)).collect::<Vec<_>>().to_f32_vec())
         }
         _ => None,
     }
