@@ -42,6 +42,7 @@ backend![
     frame::EstimateFrames,
     describe::classic::DescribeClassic,
     describe::learned::DescribeLearned,
+    describe::minispinnet::DescribeMiniSpinNet,
     matching::MatchMutual,
     azimuth::AlignAzimuth,
     pose::RecoverPoses,
