@@ -45,6 +45,7 @@ backend![
     describe::minispinnet::DescribeMiniSpinNet,
     matching::MatchMutual,
     azimuth::AlignAzimuth,
+    azimuth::AlignByCostVolume,
     pose::RecoverPoses,
     consensus::ScoreHypotheses,
     estimate::EstimatePoses,
