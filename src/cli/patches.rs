@@ -29,7 +29,7 @@ pub struct Arguments {
     whole: bool,
 
     /// Patch radii of a scene
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64))]
     radii: u32,
 
     /// Most pairs of patches of one radius

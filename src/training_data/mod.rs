@@ -49,7 +49,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let content = Content::Pairs { radii: 4, pairs: 200 };
+        let content = Content::Pairs { radii: 6, pairs: 200 };
         Self { content, mix: Mix::default(), overlap: 0.1..0.9, detail: 0.6, seed: 0 }
     }
 }

@@ -112,8 +112,7 @@ fn centre_near(scene: &mut Scene, place: &Point, radius: f32) -> Point {
     }
     let reach = (1.2 * scene.spacing).max(0.06 * radius).min(0.15 * radius);
     let far = if scene.random.random_bool(FAR_SHARE) { FAR } else { 1.0 };
-    // Even over the ball of the distance drawn, whose upper half is rarer than the lower.
-    let length = reach * far * 2.2 * scene.random.random::<f32>() * scene.random.random::<f32>();
+    let length = far * reach * scene.random.random_range(0.0..2.2);
     let direction = loop {
         let p = [0; 3].map(|_| scene.random.random_range(-1.0..1.0f32));
         let norm = distance(&p, &[0.0; 3]);
