@@ -33,7 +33,7 @@ pub struct Arguments {
     radii: u32,
 
     /// Most pairs of patches of one radius
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(16..=1500))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(32..=1500))]
     pairs: u32,
 
     /// Weights of the kinds of scans: fragment, frame, object, lidar, lidar-indoor
