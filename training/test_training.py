@@ -10,7 +10,7 @@ from data import Batch, Patches, augment, turn_about_z
 from export import folded_tensors, load, save, unfold
 from features import AZIMUTHS, CHANNELS, ELEVATIONS, RADII, cell_features, cell_sums, cell_sums_torch, features_of_sums
 from model import SMALL, Compact, azimuth
-from train import Trainer
+from train import Run, Trainer
 
 COUNTS = [300, 0, 1, 40, 512]
 
@@ -173,3 +173,11 @@ def test_losses_fall():
         optimizer.step()
         losses.append((desc_loss.item(), azimuth_loss.item()))
     assert losses[-1][0] < 0.5 * losses[0][0] and losses[-1][1] < 0.9 * losses[0][1]
+
+
+def test_the_curve_of_a_resumed_run_has_every_step_once(tmp_path):
+    run = object.__new__(Run)
+    run.folder, run.step = tmp_path, 20
+    (tmp_path / "curve.csv").write_text("step,rate\n10,1\n20,1\n30,1\n")
+    run.forget_later_rows()
+    assert (tmp_path / "curve.csv").read_text() == "step,rate\n10,1\n20,1\n"

@@ -35,7 +35,7 @@ FIRST_SCALE, LARGEST_SCALE = 10.0, 40.0
 WARM_UP_STEPS = 100
 LAST_RATE_SHARE = 0.02
 AVERAGING = 0.995
-CURVE = ["step", "minutes", "pairs", "rate", "loss_desc", "loss_azimuth", "accuracy"]
+CURVE = ["step", "pairs", "minutes", "rate", "loss_desc", "loss_azimuth", "accuracy"]
 CURVE += ["inlier_ratio", "right", "azimuth_error"]
 
 
@@ -189,8 +189,8 @@ class Run:
             self.best = result["inlier_ratio"]
             content = {"config": averaged.config, "model": averaged.state_dict(), "step": self.step} | result
             replace(content, self.folder / "best.pt")
-        row = [self.step, self.seconds / 60, len(self.pairs), self.rate(), *losses, *result.values()]
-        self.add_to_curve([f"{value:.5g}" for value in row])
+        row = [self.seconds / 60, self.rate(), *losses, *result.values()]
+        self.add_to_curve([str(self.step), str(len(self.pairs)), *(f"{value:.5g}" for value in row)])
 
     def add_to_curve(self, row):
         path = self.folder / "curve.csv"
@@ -222,6 +222,16 @@ class Run:
         self.trainer.load_state_dict(content["trainer"])
         self.average.state = content["average"]
         self.optimizer.load_state_dict(content["optimizer"])
+        self.forget_later_rows()
+
+    def forget_later_rows(self):
+        """Drops the rows of the curve that a run wrote after its last checkpoint."""
+        path = self.folder / "curve.csv"
+        header, *rows = path.read_text().splitlines()
+        kept = [row for row in rows if int(row.split(",")[0]) <= self.step]
+        part = path.with_suffix(".part")
+        part.write_text("\n".join([header, *kept]) + "\n")
+        os.replace(part, path)
 
 
 def replace(content, path):
