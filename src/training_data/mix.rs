@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::simulate::Kind;
 
-/// Shares of the kinds of scans; they add up to 1.
+/// Weights of the kinds of scans; their sum is positive.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mix(Vec<(Kind, f64)>);
 
@@ -22,7 +22,7 @@ impl Default for Mix {
 impl Mix {
     /// The kind at `share`, 0..1, of the way through the list.
     pub fn at(&self, share: f64) -> Kind {
-        let mut left = share;
+        let mut left = share * self.0.iter().map(|(_, weight)| weight).sum::<f64>();
         for &(kind, weight) in &self.0 {
             if left < weight {
                 return kind;
@@ -36,7 +36,7 @@ impl Mix {
 
 impl fmt::Display for Mix {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let parts: Vec<String> = self.0.iter().map(|(kind, share)| format!("{kind}={share}")).collect();
+        let parts: Vec<String> = self.0.iter().map(|(kind, weight)| format!("{kind}={weight}")).collect();
         formatter.write_str(&parts.join(","))
     }
 }
@@ -61,11 +61,10 @@ impl FromStr for Mix {
                 }
             }
         }
-        let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
-        if sum <= 0.0 {
+        if weights.iter().all(|(_, weight)| *weight == 0.0) {
             return Err(Error::Config("the weights of all kinds are 0; raise one".to_owned()));
         }
-        Ok(Self(weights.into_iter().map(|(kind, weight)| (kind, weight / sum)).collect()))
+        Ok(Self(weights))
     }
 }
 
@@ -74,13 +73,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_become_shares() {
+    fn a_share_of_the_way_picks_a_kind() {
         let mix: Mix = "frame=3,lidar=1".parse().unwrap();
-        assert_eq!(mix.to_string(), "frame=0.75,lidar=0.25");
-        assert_eq!([0.0, 0.74, 0.76, 1.0].map(|x| mix.at(x)), {
-            use Kind::{Frame, Lidar};
-            [Frame, Frame, Lidar, Lidar]
-        });
+        assert_eq!(mix.to_string(), "frame=3,lidar=1");
+        let kinds = [0.0, 0.74, 0.76, 1.0].map(|share| mix.at(share).name());
+        assert_eq!(kinds, ["frame", "frame", "lidar", "lidar"]);
     }
 
     #[test]
@@ -93,7 +90,7 @@ mod tests {
     #[test]
     fn the_default_is_complete() {
         let mix = Mix::default();
-        assert!((mix.0.iter().map(|(_, share)| share).sum::<f64>() - 1.0).abs() < 1e-12);
-        assert_eq!(mix.0.len(), Kind::ALL.len());
+        assert!(Kind::ALL.iter().all(|kind| mix.0.iter().any(|(k, weight)| k == kind && *weight > 0.0)));
+        assert_eq!(mix.to_string().parse::<Mix>().unwrap(), mix);
     }
 }

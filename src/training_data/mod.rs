@@ -1,7 +1,7 @@
 //! Patches of simulated scans with known answers: what descriptors are trained and judged on.
 //!
 //! What is trained on should look like what is met later, so the run-time stages make it: each simulated pair is
-//! cleaned, thinned, sampled and looked at by [`Pipeline`] itself, and patches and frames come from the stages that it
+//! cleaned, thinned, sampled and looked at by [`Pipeline`](crate::pipeline::Pipeline) itself, and patches and frames come from the stages that it
 //! calls. Viewpoints and verticals are those that the pipeline finds, with their errors.
 //!
 //! # Files
