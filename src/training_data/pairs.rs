@@ -49,9 +49,10 @@ struct Relation {
 pub(super) fn tensors(scene: &mut Scene, radii: usize, most: usize) -> Result<Option<Content>> {
     let mut columns = Columns::default();
     let seen = [Seen::by(&scene.source.points, scene.spacing), Seen::by(&scene.target.points, scene.spacing)];
-    for _ in 0..radii {
-        let share = scene.random.random_range(SHARES.start().ln()..=SHARES.end().ln()).exp();
-        let radius = scene.radius(share)?.max(SMALLEST_RADIUS * scene.spacing);
+    let logarithms = SHARES.start().ln()..=SHARES.end().ln();
+    let shares: Vec<f32> = (0..radii).map(|_| scene.random.random_range(logarithms.clone()).exp()).collect();
+    for radius in scene.radii(&shares)? {
+        let radius = radius.max(SMALLEST_RADIUS * scene.spacing);
         let centres = centres(scene, &seen[1], radius, most);
         for (source, target) in orientations(scene) {
             if add_group(&mut columns, scene, &seen, &centres, radius, [source, target])? {
@@ -126,10 +127,15 @@ fn centre_near(scene: &mut Scene, place: &Point, radius: f32) -> Point {
 
 /// The point nearest to `place`; clouds and their keypoints are never empty.
 fn nearest(points: &[Point], place: &Point) -> Point {
-    let closer = |a: Point, b: Point| {
-        if squared_distance(&b, place) < squared_distance(&a, place) { b } else { a }
-    };
-    points.iter().copied().reduce(closer).unwrap_or(*place)
+    // Distances and numbers stay in registers; comparing whole points would take several times as long.
+    let mut best = (f32::INFINITY, 0);
+    for (i, point) in points.iter().enumerate() {
+        let distance = squared_distance(point, place);
+        if distance < best.0 {
+            best = (distance, i);
+        }
+    }
+    points[best.1]
 }
 
 /// Adds the pairs at these centres if enough of them are good.

@@ -80,13 +80,12 @@ impl Scene {
         })
     }
 
-    /// The radius at which a ball holds `share` of the cloud, as [`Pipeline::radii`] has it: the geometric mean of
-    /// both clouds' own.
-    pub fn radius(&self, share: f32) -> Result<f32> {
-        let of = |cloud: &Prepared<Cpu>| {
-            self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, &[share]).map(|radii| radii[0])
-        };
-        Ok((of(&self.source)? * of(&self.target)?).sqrt())
+    /// The radii at which a ball holds these shares of the cloud, as [`Pipeline::radii`] has them: the geometric means
+    /// of both clouds' own.
+    pub fn radii(&self, shares: &[f32]) -> Result<Vec<f32>> {
+        let of =
+            |cloud: &Prepared<Cpu>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, shares);
+        Ok(of(&self.source)?.into_iter().zip(of(&self.target)?).map(|(s, t)| (s * t).sqrt()).collect())
     }
 
     /// What the file says about the scene as a whole.

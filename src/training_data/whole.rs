@@ -16,7 +16,7 @@ const SHARES: [f32; 3] = [0.05, 0.02, 0.005];
 
 /// Both clouds as the pipeline looks at them first.
 pub(super) fn tensors(scene: &Scene) -> Result<Content> {
-    let radii = SHARES.map(|share| scene.radius(share)).into_iter().collect::<Result<Vec<f32>>>()?;
+    let radii = scene.radii(&SHARES)?;
     let look = scene.looks[0];
     let source = Side::new(scene, &scene.source, &radii, look.source)?;
     let target = Side::new(scene, &scene.target, &radii, look.target)?;
