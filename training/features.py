@@ -145,7 +145,8 @@ def cell_sums_torch(points, patch, patches):
         tx = angle.cos() * x + angle.sin() * y - centre * (1 - elevation_sine**2).sqrt()
         ty = angle.cos() * y - angle.sin() * x
         tz = z - centre * elevation_sine
-        moments = torch.stack([torch.ones_like(tx), tx, ty, tz, tx * tx, ty * ty, tz * tz, tx * ty, tx * tz, ty * tz], 1)
+        products = [tx * tx, ty * ty, tz * tz, tx * ty, tx * tz, ty * tz]
+        moments = torch.stack([torch.ones_like(tx), tx, ty, tz, *products], 1)
         cell = ((patch * AZIMUTHS + k) * RADII + i) * ELEVATIONS + j
         sums.index_add_(0, cell, moments * weight[:, None])
     return sums.view(patches, AZIMUTHS, RINGS, SUMS)

@@ -26,7 +26,10 @@ LARGE = {"C": 128, "dils": [1, 2, 4, 1], "D": 64, "E": 32, "hid": 256}
 
 
 class Azimuthal(nn.Module):
-    """A linear layer over `taps` azimuths, `dilation` apart, as one matrix product: [N, A, inputs] -> [N, A, outputs]."""
+    """A linear layer over `taps` azimuths, `dilation` apart, as one matrix product.
+
+    [N, A, inputs] -> [N, A, outputs]; circular in the azimuth.
+    """
 
     def __init__(self, inputs, outputs, taps=1, dilation=1, norm=True):
         super().__init__()

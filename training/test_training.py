@@ -40,7 +40,8 @@ def slow_features(points):
                         continue
                     u = min(max(norm * RADII - 0.5, 0), RADII - 1)
                     v = min(max((z / norm + 1) / 2 * ELEVATIONS - 0.5, 0), ELEVATIONS - 1)
-                    away = abs((math.atan2(y, x) * AZIMUTHS / (2 * math.pi) - k + AZIMUTHS / 2) % AZIMUTHS - AZIMUTHS / 2)
+                    a = math.atan2(y, x) * AZIMUTHS / (2 * math.pi)
+                    away = abs((a - k + AZIMUTHS / 2) % AZIMUTHS - AZIMUTHS / 2)
                     weights.append(max(0, 1 - abs(u - i)) * max(0, 1 - abs(v - j)) * max(0, 1 - away))
                     along = math.cos(angle) * x + math.sin(angle) * y - r * math.sqrt(1 - s * s)
                     across = -math.sin(angle) * x + math.cos(angle) * y
