@@ -1,13 +1,20 @@
 //! How good the matches are, before anything robust is done with them: on pairs with known answers, for every way
 //! of looking at a pair, the share of mutual matches that are right and the angle by which right ones are off.
 //!
-//! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET]`
+//! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors]]`
+//!
+//! The last lines hold, for every set, the mean share over all ways of looking, right and all matches a look, and the
+//! time that describing took per look (of both clouds). Without a set, or with an empty one, all pairs are looked at.
 //!
 //! A match is right when its keypoints lie within a third of the set's distance threshold under the true pose.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use coregister::backend::Cpu;
+use coregister::config::Descriptor;
+use coregister::engine::load_network;
 use coregister::evaluate::{Thresholds, Truth, read_pairs};
 use coregister::geometry::to_vector;
 use coregister::io::read_cloud;
@@ -21,7 +28,11 @@ fn main() -> coregister::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
     let list = arguments.get(1).map_or("data/demo_pair.csv", String::as_str);
     let wanted = arguments.get(2).cloned().unwrap_or_default();
-    let pipeline = Pipeline { backend: Cpu::new(0)?, config: Config::default() };
+    let config = config(arguments.get(3).map_or("classic", String::as_str));
+    let backend = Cpu::new(0)?;
+    let network = load_network(&backend, &config)?;
+    let pipeline = Pipeline { backend, config, network };
+    let mut sums = BTreeMap::<String, Sums>::new();
     for pair in read_pairs(Path::new(list))?.iter().filter(|pair| pair.set.starts_with(&wanted)) {
         let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);
         let canonical = pipeline.backend.run(|| canonical_pair(&source, &target))?;
@@ -29,30 +40,81 @@ fn main() -> coregister::Result<()> {
             continue;
         };
         print!("{:12} {:24}", pair.set, pair.name);
-        for matches in looks(&pipeline, &canonical)? {
+        let (looks, describing) = looks(&pipeline, &canonical)?;
+        let sums = sums.entry(pair.set.clone()).or_default();
+        sums.describing += describing;
+        for matches in looks {
             let errors = right_angles(&canonical, &matches, &truth, thresholds.distance / 3.0);
             let share = errors.len() as f64 / matches.source.len().max(1) as f64;
             let median = errors.get(errors.len() / 2).copied().unwrap_or(f64::NAN);
             print!("  {share:.3} of {} ({median:.1}°)", matches.source.len());
+            sums.add(share, errors.len(), matches.source.len());
         }
         println!();
+    }
+    for (set, sums) in sums {
+        println!("{set:12} {}", sums.means());
     }
     Ok(())
 }
 
-/// The matches of every way of looking at the pair.
-fn looks(pipeline: &Pipeline<Cpu>, pair: &CanonicalPair) -> coregister::Result<Vec<Hypotheses<Cpu>>> {
+fn config(descriptor: &str) -> Config {
+    let config = Config::default();
+    match descriptor {
+        "classic" => Config { descriptor: Descriptor::Classic, ..config },
+        "learned" => Config { descriptor: Descriptor::Learned, ..config },
+        weights => Config { descriptor: Descriptor::Learned, weights: Some(weights.into()), ..config },
+    }
+}
+
+/// Over the looks at the pairs of a set.
+#[derive(Default)]
+struct Sums {
+    looks: usize,
+    share: f64,
+    right: usize,
+    all: usize,
+    describing: Duration,
+}
+
+impl Sums {
+    fn add(&mut self, share: f64, right: usize, all: usize) {
+        self.looks += 1;
+        self.share += share;
+        self.right += right;
+        self.all += all;
+    }
+
+    fn means(&self) -> String {
+        let per_look = |sum: f64| sum / self.looks as f64;
+        format!(
+            "share {:.4}, right {:.1} of {:.1}, {:.2} ms",
+            per_look(self.share),
+            per_look(self.right as f64),
+            per_look(self.all as f64),
+            per_look(1e3 * self.describing.as_secs_f64())
+        )
+    }
+}
+
+/// The matches of every way of looking at the pair, and the time spent on describing.
+fn looks(
+    pipeline: &Pipeline<Cpu>,
+    pair: &CanonicalPair,
+) -> coregister::Result<(Vec<Hypotheses<Cpu>>, Duration)> {
     let mut timings = Timings::default();
     let spacing = pipeline.spacing(pair)?;
     let source = pipeline.prepare(&pair.source, spacing, &mut timings)?;
     let target = pipeline.prepare(&pair.target, spacing, &mut timings)?;
     let looks = pipeline.looks(&source, &target)?;
     let mut look = |view: &coregister::pipeline::View| {
-        let s = pipeline.describe(&source, view.radius, view.source, &mut timings)?;
-        let t = pipeline.describe(&target, view.radius, view.target, &mut timings)?;
+        let s = pipeline.describe(&source, view.radius, view.source, view.descriptor, &mut timings)?;
+        let t = pipeline.describe(&target, view.radius, view.target, view.descriptor, &mut timings)?;
         pipeline.propose(&source, &s, &target, &t, &mut timings)
     };
-    looks.iter().flatten().map(&mut look).collect()
+    let matches = looks.iter().flatten().map(&mut look).collect::<Result<_, _>>()?;
+    let describing = timings.stages.iter().filter(|(stage, _)| *stage == "describe");
+    Ok((matches, describing.map(|(_, spent)| *spent).sum()))
 }
 
 /// Rotation errors of the right matches' poses in degrees, ascending.

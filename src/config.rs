@@ -1,5 +1,7 @@
 //! What a user may set. Everything else follows from the data.
 
+use std::path::PathBuf;
+
 /// Settings of one registration. `Config::default()` is right for almost everybody.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -7,11 +9,13 @@ pub struct Config {
     pub device: DeviceChoice,
     /// What describes the surroundings of a keypoint.
     pub descriptor: Descriptor,
+    /// File with the weights of the learned descriptor; those built in if there is none.
+    pub weights: Option<PathBuf>,
     /// Edge of the voxels the clouds are thinned to.
     pub voxel: Voxel,
     /// Whether both clouds share an up axis.
     pub gravity: Gravity,
-    /// Seed of every random choice.
+    /// Reserved for random choices: the method has none yet, so that it changes nothing.
     pub seed: u64,
     /// Worker threads; 0 means one per core. Does not change results.
     pub threads: usize,
@@ -23,7 +27,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             device: DeviceChoice::Auto,
-            descriptor: Descriptor::Classic,
+            descriptor: Descriptor::Auto,
+            weights: None,
             voxel: Voxel::Auto,
             gravity: Gravity::Auto,
             seed: 0,
@@ -45,11 +50,16 @@ pub enum DeviceChoice {
     Cuda(usize),
 }
 
-/// The descriptor of a patch.
+/// What describes the surroundings of a keypoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Descriptor {
-    /// Hand-made, without weights; see [`crate::stages::describe`].
+    /// The classic one for a first look, which is enough for most pairs that overlap well; the learned one where
+    /// that leaves a doubt.
     #[default]
+    Auto,
+    /// A small network; see [`crate::stages::describe::learned`].
+    Learned,
+    /// Hand-made, without weights; see [`crate::stages::describe::classic`].
     Classic,
 }
 

@@ -1,14 +1,16 @@
 //! The run-time choice of a device: the only place where backends are matched on.
 
 use nalgebra::{Matrix3, Matrix6, Vector3};
+use tracing::{debug, info, warn};
 
 use crate::backend::Cpu;
 use crate::cloud::Cloud;
-use crate::config::{Config, DeviceChoice, Gravity, Voxel};
+use crate::config::{Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
 use crate::pipeline::{Answer, Pipeline, to_rigid};
 use crate::registration::{Registration, Status, Timings};
-use crate::stages::clean::{CanonicalPair, canonical_pair};
+use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
+use crate::stages::describe::learned::{DescribeLearned, Weights};
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
@@ -26,11 +28,14 @@ impl Engine {
     /// Checks the settings and opens the device.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings out of range, [`Error::Device`] for a device that cannot compute.
+    /// [`Error::Config`] for settings out of range, [`Error::Device`] for a device that cannot compute,
+    /// [`Error::File`] and [`Error::Format`] for weights that cannot be used.
     pub fn new(config: Config) -> Result<Self> {
         check(&config)?;
         let backend = Cpu::new(config.threads)?;
-        Ok(Self { pipeline: Pipeline { backend, config } })
+        info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU");
+        let network = load_network(&backend, &config)?;
+        Ok(Self { pipeline: Pipeline { backend, config, network } })
     }
 
     /// Finds the transform that lays `source` onto `target`; see [`Registration`]. A pair without a confident
@@ -42,9 +47,38 @@ impl Engine {
         let mut timings = Timings::default();
         let cpu = &self.pipeline.backend;
         let pair = timings.measure("clean", || cpu.run(|| canonical_pair(source, target)))?;
+        warn_of_dropped("source", &pair.source);
+        warn_of_dropped("target", &pair.target);
         let answer = self.pipeline.register(&pair, &mut timings)?;
-        Ok(report(&pair, &answer, &self.pipeline.config, timings))
+        let registration = report(&pair, &answer, &self.pipeline.config, timings);
+        let Registration { status, reason, confidence, overlap, inliers, .. } = &registration;
+        debug!(
+            confidence,
+            overlap,
+            inliers,
+            contacts = answer.observation.count,
+            reason,
+            "{}",
+            status.as_str()
+        );
+        Ok(registration)
     }
+}
+
+fn warn_of_dropped(name: &str, cloud: &CanonicalCloud) {
+    if cloud.dropped > 0 {
+        let (dropped, points) = (cloud.dropped, cloud.dropped + cloud.points.len());
+        warn!("ignoring {dropped} of {points} points of the {name}: not finite, or far from all others");
+    }
+}
+
+/// The network of the learned descriptor on the device, where the settings ask for that descriptor.
+pub fn load_network<B: DescribeLearned>(backend: &B, config: &Config) -> Result<Option<B::Network>> {
+    if config.descriptor == Descriptor::Classic {
+        return Ok(None);
+    }
+    let weights = config.weights.as_deref().map_or_else(Weights::built_in, Weights::read)?;
+    Ok(Some(backend.load_network(&weights)?))
 }
 
 fn check(config: &Config) -> Result<()> {
@@ -59,6 +93,11 @@ fn check(config: &Config) -> Result<()> {
         return Err(Error::Config(format!(
             "the gravity axis must be three numbers, not all zero, not {axis:?}"
         )));
+    }
+    if config.weights.is_some() && config.descriptor == Descriptor::Classic {
+        let reason =
+            "weights are for the learned descriptor; do not ask for the classic one, or give no weights";
+        return Err(Error::Config(reason.into()));
     }
     match config.device {
         DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),

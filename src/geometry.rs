@@ -81,36 +81,72 @@ pub fn to_vector(p: &Point) -> Vector3<f64> {
 /// A symmetric 3×3 matrix: xx, xy, xz, yy, yz, zz.
 pub type Symmetric = [f64; 6];
 
-/// Eigenvalues in ascending order and the unit eigenvector of the least one, in closed form (Smith 1961), with the
-/// vector from the longest cross product of two rows of `A − λI`. `None` for the vector when the two smaller
-/// eigenvalues coincide to rounding, so that no direction stands out.
-pub fn least_eigenvector(m: &Symmetric) -> ([f64; 3], Option<Vector3<f64>>) {
+/// Eigenvalues in ascending order and a unit eigenvector of the least one; `None` where no direction differs from the
+/// others to rounding.
+///
+/// In closed form (Smith 1961), made robust as in Eberly, A Robust Eigensolver for 3×3 Symmetric Matrices: only the
+/// eigenvalue that lies apart from the other two is taken from the angle, which is all too coarse for close pairs.
+#[inline]
+pub fn least_eigenvector(m: &Symmetric) -> Option<([f64; 3], Vector3<f64>)> {
     let mean = (m[0] + m[3] + m[5]) / 3.0;
-    let (a, b, c) = (m[0] - mean, m[3] - mean, m[5] - mean);
+    let [a, b, c] = [m[0] - mean, m[3] - mean, m[5] - mean];
     let off = m[1] * m[1] + m[2] * m[2] + m[4] * m[4];
     let spread = ((a * a + b * b + c * c + 2.0 * off) / 6.0).sqrt();
     if spread <= f64::EPSILON * mean.abs() || !spread.is_finite() {
-        return ([mean; 3], None);
+        return None;
     }
-    let determinant =
-        a * (b * c - m[4] * m[4]) - m[1] * (m[1] * c - m[4] * m[2]) + m[2] * (m[1] * m[4] - b * m[2]);
-    let half = (determinant / (2.0 * spread * spread * spread)).clamp(-1.0, 1.0);
+    // (M − mean) / spread, whose eigenvalues are 2 cos of an angle and of that angle plus thirds of a turn.
+    let n = [a, m[1], m[2], b, m[4], c].map(|x| x / spread);
+    let half = (determinant(&n) / 2.0).clamp(-1.0, 1.0);
     let angle = half.acos() / 3.0;
-    let largest = mean + 2.0 * spread * angle.cos();
-    let least = mean + 2.0 * spread * (angle + std::f64::consts::TAU / 3.0).cos();
-    let values = [least, 3.0 * mean - largest - least, largest];
-    let rows = [
-        Vector3::new(m[0] - least, m[1], m[2]),
-        Vector3::new(m[1], m[3] - least, m[4]),
-        Vector3::new(m[2], m[4], m[5] - least),
-    ];
-    let crosses = [rows[0].cross(&rows[1]), rows[0].cross(&rows[2]), rows[1].cross(&rows[2])];
-    let longest = crosses.iter().fold(Vector3::zeros(), |best: Vector3<f64>, cross| {
-        if cross.norm_squared() > best.norm_squared() { *cross } else { best }
-    });
-    let length = longest.norm();
-    let clear = length > 1e-12 * spread * spread;
-    (values, clear.then(|| longest / length))
+    let largest = 2.0 * angle.cos();
+    let (values, vector) = if half < 0.0 {
+        let least = 2.0 * (angle + std::f64::consts::TAU / 3.0).cos();
+        ([least, -least - largest, largest], eigenvector(&n, least))
+    } else {
+        let ([least, middle], vector) = least_across(&n, &eigenvector(&n, largest));
+        ([least, middle, largest], vector)
+    };
+    Some((values.map(|value| mean + spread * value), vector))
+}
+
+fn determinant([xx, xy, xz, yy, yz, zz]: &Symmetric) -> f64 {
+    xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
+}
+
+/// The unit vector to an eigenvalue that lies apart: the longest cross product of two rows of `M − λ`.
+fn eigenvector([xx, xy, xz, yy, yz, zz]: &Symmetric, value: f64) -> Vector3<f64> {
+    let x = Vector3::new(xx - value, *xy, *xz);
+    let y = Vector3::new(*xy, yy - value, *yz);
+    let z = Vector3::new(*xz, *yz, zz - value);
+    let longer = |a: Vector3<f64>, b: Vector3<f64>| if b.norm_squared() > a.norm_squared() { b } else { a };
+    longer(longer(x.cross(&y), x.cross(&z)), y.cross(&z)).normalize()
+}
+
+/// The two eigenvalues, ascending, in the plane across the eigenvector `normal`, and the vector of the lower one.
+fn least_across([xx, xy, xz, yy, yz, zz]: &Symmetric, normal: &Vector3<f64>) -> ([f64; 2], Vector3<f64>) {
+    let across = if normal.x.abs() > normal.y.abs() {
+        Vector3::new(-normal.z, 0.0, normal.x)
+    } else {
+        Vector3::new(0.0, normal.z, -normal.y)
+    };
+    let u = across.normalize();
+    let v = normal.cross(&u);
+    let image = |d: &Vector3<f64>| {
+        Vector3::new(
+            xx * d.x + xy * d.y + xz * d.z,
+            xy * d.x + yy * d.y + yz * d.z,
+            xz * d.x + yz * d.y + zz * d.z,
+        )
+    };
+    let (of_u, of_v) = (image(&u), image(&v));
+    let (uu, uv, vv) = (u.dot(&of_u), u.dot(&of_v), v.dot(&of_v));
+    let (mean, half) = ((uu + vv) / 2.0, (uu - vv) / 2.0);
+    let apart = half.hypot(uv);
+    // Of the two ways to write the vector, the one without cancellation.
+    let vector = if half < 0.0 { u * (apart - half) - v * uv } else { v * (apart + half) - u * uv };
+    let vector = if apart > 0.0 { vector.normalize() } else { u };
+    ([mean - apart, mean + apart], vector)
 }
 
 /// Where a cloud's points are, roughly: enough to say how far apart two poses move them.
@@ -155,5 +191,46 @@ impl Extent {
             }
         }
         kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nalgebra::{Matrix3, Rotation3};
+
+    #[test]
+    fn eigenvalues_and_vectors_hold_however_close_they_lie() {
+        let cases = [
+            [1.0, 2.0, 6.0],
+            [0.0, 1.0, 1.0],
+            [0.0, 1e-9, 1.0],
+            [0.0, 0.0, 1.0],
+            [1.0, 1.0, 1.0 + 1e-9],
+            [1.0 - 1e-9, 1.0, 1.0],
+            [-3.0, -1e-6, 0.0],
+            [1e-80, 2e-80, 4e-80],
+            [1e60, 2e60, 2e60],
+        ];
+        for (i, expected) in cases.into_iter().enumerate() {
+            let turn = Rotation3::from_euler_angles(0.3 * i as f64, 1.1, -0.4 * i as f64).into_inner();
+            let matrix = turn * Matrix3::from_diagonal(&expected.into()) * turn.transpose();
+            let symmetric = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)].map(|at| matrix[at]);
+            let (values, vector) = least_eigenvector(&symmetric).expect("directions differ");
+            let size = expected[2].abs().max(expected[0].abs());
+            for k in 0..3 {
+                assert!((values[k] - expected[k]).abs() <= 2e-8 * (expected[2] - expected[0]) + 1e-14 * size);
+            }
+            assert!((vector.norm() - 1.0).abs() < 1e-14);
+            assert!((matrix * vector - vector * expected[0]).norm() < 1e-14 * size, "{expected:?}");
+        }
+    }
+
+    #[test]
+    fn a_sphere_has_no_direction() {
+        assert!(least_eigenvector(&[0.0; 6]).is_none());
+        assert!(least_eigenvector(&[2.0, 0.0, 0.0, 2.0, 0.0, 2.0]).is_none());
+        assert!(least_eigenvector(&[f64::NAN; 6]).is_none());
+        assert!(least_eigenvector(&[f64::INFINITY, 0.0, 0.0, 1.0, 0.0, 1.0]).is_none());
     }
 }

@@ -1,17 +1,20 @@
 //! The method, top to bottom, once, generic over the backend.
 
+use std::time::Instant;
+
 use nalgebra::{Matrix3, Vector3};
+use tracing::debug;
 
 use crate::backend::Device;
 use crate::cloud::Point;
-use crate::config::{Config, Gravity, Voxel};
+use crate::config::{self, Config, Gravity, Voxel};
 use crate::error::Result;
-use crate::geometry::{Extent, Pose};
+use crate::geometry::{Extent, Pose, to_vector};
 use crate::registration::Timings;
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};
-use crate::stages::describe::Features;
+use crate::stages::describe::{Descriptor, Features};
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::frame::Orientation;
 use crate::stages::pose::{Hypotheses, Placed};
@@ -40,11 +43,11 @@ const SAMPLES: usize = 2_000;
 const CONCLUDING_SAMPLES: usize = 6_000;
 
 /// Candidates are different when they move the cloud further apart than this, in voxels.
-const DISTINCT: f32 = 10.0;
+pub const DISTINCT: f32 = 10.0;
 /// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
 const MOST_NARROW: f32 = 0.5;
 /// No further scale is looked at once the best candidate is as sure as this.
-const SURE: f64 = 0.9995;
+const SURE: f64 = 0.99;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
@@ -52,6 +55,8 @@ pub struct Pipeline<B: Backend> {
     pub backend: B,
     /// The user's settings.
     pub config: Config,
+    /// The network of the learned descriptor; without it all patches get the classic one.
+    pub network: Option<B::Network>,
 }
 
 /// A cloud on the device, ready to be described and compared.
@@ -60,6 +65,8 @@ pub struct Prepared<D: Device> {
     pub points: D::Buffer<Point>,
     /// Where patches are taken.
     pub keypoints: D::Buffer<Point>,
+    /// How far the keypoints spread.
+    pub extent: Extent,
     /// The thinned points with normals.
     pub surface: Surface<D>,
     /// The same at four times the spacing, for the first steps of refinement.
@@ -81,6 +88,8 @@ pub struct View {
     pub source: Orientation,
     /// The axes of the target's patches.
     pub target: Orientation,
+    /// What describes the patches.
+    pub descriptor: Descriptor,
 }
 
 /// What the clouds and the matches say about one candidate.
@@ -115,25 +124,50 @@ impl<B: Backend> Pipeline<B> {
     /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
     pub fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
         let spacing = timings.measure("voxel", || self.spacing(pair))?;
-        let source = self.prepare(&pair.source, spacing, timings)?;
-        let target = self.prepare(&pair.target, spacing, timings)?;
+        let prepare = |cloud, timings: &mut _| self.prepare(cloud, spacing, timings);
+        let (source, target) = self.both(&prepare, &pair.source, &pair.target, timings)?;
+        self.log_prepared("source", &source, &pair.source, pair.unit);
+        self.log_prepared("target", &target, &pair.target, pair.unit);
         let mut candidates = Vec::new();
         'looks: for look in timings.measure("radius", || self.looks(&source, &target))? {
             let (mut scales, earlier) = (Vec::new(), candidates.clone());
             for view in look {
-                let source_features = self.describe(&source, view.radius, view.source, timings)?;
-                let target_features = self.describe(&target, view.radius, view.target, timings)?;
-                scales.push(self.propose(&source, &source_features, &target, &target_features, timings)?);
+                let describe = |(cloud, axes), timings: &mut _| {
+                    self.describe(cloud, view.radius, axes, view.descriptor, timings)
+                };
+                let views = ((&source, view.source), (&target, view.target));
+                let (s, t) = self.both(&describe, views.0, views.1, timings)?;
+                scales.push(self.propose(&source, &s, &target, &t, timings)?);
                 let hypotheses = self.concatenate(&scales)?;
                 let estimated = self.agree(&hypotheses, spacing, timings)?;
                 let found = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
                 candidates = best_first([&earlier[..], &found[..]].concat());
-                if self.confidence(&source, &candidates)? >= SURE {
+                let confidence = self.confidence(&source, &candidates);
+                self.log_scale(&view, pair.unit, &hypotheses, &candidates, confidence);
+                if confidence >= SURE {
                     break 'looks;
                 }
             }
         }
         self.conclude(&source, &target, candidates, timings)
+    }
+
+    /// The same work on source and target, side by side where the device can.
+    fn both<T: Send, R: Send>(
+        &self,
+        work: &(impl Fn(T, &mut Timings) -> Result<R> + Sync),
+        source: T,
+        target: T,
+        timings: &mut Timings,
+    ) -> Result<(R, R)> {
+        let timed = |cloud: T| {
+            let mut timings = Timings::default();
+            (work(cloud, &mut timings), timings)
+        };
+        let start = Instant::now();
+        let ((source, first), (target, second)) = self.backend.both(|| timed(source), || timed(target));
+        timings.add_both(&first, &second, start.elapsed());
+        Ok((source?, target?))
     }
 
     /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
@@ -142,7 +176,8 @@ impl<B: Backend> Pipeline<B> {
             return Ok((size / pair.unit) as f32);
         }
         let size = |points: &[Point]| self.backend.voxel_size(&self.backend.upload(points)?, WANTED_POINTS);
-        Ok(size(&pair.source.points)?.max(size(&pair.target.points)?))
+        let (source, target) = self.backend.both(|| size(&pair.source.points), || size(&pair.target.points));
+        Ok(source?.max(target?))
     }
 
     /// Thins a cloud, picks its keypoints, builds its surfaces and finds where it was seen from.
@@ -158,36 +193,49 @@ impl<B: Backend> Pipeline<B> {
         let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
         let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
         let keypoints = b.gather_points(&points, &indices)?;
+        let extent = Extent::of(&b.download(&keypoints)?);
         let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
         let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
         let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
         let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
         let up = timings.measure("gravity", || self.up(cloud, &surface, &viewpoint))?;
-        Ok(Prepared { points, keypoints, surface, coarse, viewpoint, view, up })
+        Ok(Prepared { points, keypoints, extent, surface, coarse, viewpoint, view, up })
     }
 
-    /// The ways in which the pair is looked at, one after another, each at all scales, largest first: with patch axes along the
-    /// vertical where both clouds show it, then with axes of the patches' own, towards where they were seen from;
-    /// and, where that place is uncertain, with one cloud seen from the other side. A vertical that the user gives is
-    /// not doubted.
+    /// The ways in which the pair is looked at, one after another: with each pair of axes in turn at all scales, largest
+    /// first; and before that, where the settings leave the descriptor open, at the largest scale with the one that
+    /// costs little.
     pub fn looks(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<Vec<View>>> {
         let radii = self.radii(source, target)?;
-        let at_all_scales = |source: Orientation, target: Orientation| -> Vec<View> {
-            radii.iter().map(|&radius| View { radius, source, target }).collect()
+        let axes = self.axes(source, target);
+        let view = |(source, target), radius, descriptor| View { radius, source, target, descriptor };
+        let (quick, thorough) = match self.config.descriptor {
+            config::Descriptor::Auto => (Some(Descriptor::Classic), Descriptor::Learned),
+            config::Descriptor::Learned => (None, Descriptor::Learned),
+            config::Descriptor::Classic => (None, Descriptor::Classic),
         };
-        let mut looks = Vec::new();
+        let quick = quick.map(|descriptor| vec![view(axes[0], radii[0], descriptor)]);
+        let at_all_scales = |axes: &_| radii.iter().map(|&radius| view(*axes, radius, thorough)).collect();
+        Ok(quick.into_iter().chain(axes.iter().map(at_all_scales)).collect())
+    }
+
+    /// The axes of both clouds' patches, in the order in which they are tried: along the vertical where both clouds show
+    /// it; the patches' own, towards where they were seen from; and, where that place is uncertain, with one cloud seen
+    /// from the other side. A vertical that the user gives is not doubted.
+    fn axes(&self, source: &Prepared<B>, target: &Prepared<B>) -> Vec<(Orientation, Orientation)> {
+        let mut axes = Vec::new();
         if let (Some(source), Some(target)) = (source.up, target.up) {
-            looks.push(at_all_scales(Orientation::Fixed(source), Orientation::Fixed(target)));
+            axes.push((Orientation::Fixed(source), Orientation::Fixed(target)));
             if let Gravity::Axis(_) = self.config.gravity {
-                return Ok(looks);
+                return axes;
             }
         }
         let (s, t) = (source.viewpoint, target.viewpoint);
-        looks.push(at_all_scales(Orientation::Towards(s.position), Orientation::Towards(t.position)));
+        axes.push((Orientation::Towards(s.position), Orientation::Towards(t.position)));
         if s.is_uncertain() || t.is_uncertain() {
-            looks.push(at_all_scales(Orientation::Towards(s.position), Orientation::AwayFrom(t.position)));
+            axes.push((Orientation::Towards(s.position), Orientation::AwayFrom(t.position)));
         }
-        Ok(looks)
+        axes
     }
 
     /// The direction that is up in a cloud: the user's, or the one that its ground shows.
@@ -212,7 +260,8 @@ impl<B: Backend> Pipeline<B> {
     /// Patch radii shared by both clouds, largest first.
     pub fn radii(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<f32>> {
         let of = |cloud: &Prepared<B>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, &SHARES);
-        Ok(of(source)?.into_iter().zip(of(target)?).map(|(s, t)| (s * t).sqrt()).collect())
+        let (source, target) = self.backend.both(|| of(source), || of(target));
+        Ok(source?.into_iter().zip(target?).map(|(s, t)| (s * t).sqrt()).collect())
     }
 
     /// Patches, frames and features of one cloud at one scale.
@@ -221,6 +270,7 @@ impl<B: Backend> Pipeline<B> {
         cloud: &Prepared<B>,
         radius: f32,
         orientation: Orientation,
+        descriptor: Descriptor,
         timings: &mut Timings,
     ) -> Result<Features<B>> {
         let b = &self.backend;
@@ -228,7 +278,11 @@ impl<B: Backend> Pipeline<B> {
             timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
         let frames =
             timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, orientation))?;
-        timings.measure("describe", || b.describe(&patches, frames))
+        let network = self.network.as_ref().filter(|_| descriptor == Descriptor::Learned);
+        timings.measure("describe", || match network {
+            Some(network) => b.describe_learned(&patches, frames, network),
+            None => b.describe_classic(&patches, frames),
+        })
     }
 
     /// One hypothesis per mutual match of the features of one scale.
@@ -344,11 +398,10 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// Probability that the first candidate is right, given those that differ from it.
-    fn confidence(&self, source: &Prepared<B>, candidates: &[Candidate]) -> Result<f64> {
-        let extent = Extent::of(&self.backend.download(&source.keypoints)?);
+    fn confidence(&self, source: &Prepared<B>, candidates: &[Candidate]) -> f64 {
         let ranked = candidates.iter().map(|c| (c.pose, c.log_odds));
-        let distinct = extent.distinct(ranked, DISTINCT * source.surface.spacing, candidates.len());
-        Ok(confidence(&distinct.iter().map(|(_, log_odds)| *log_odds).collect::<Vec<_>>()))
+        let distinct = source.extent.distinct(ranked, DISTINCT * source.surface.spacing, candidates.len());
+        confidence(&distinct.iter().map(|(_, log_odds)| *log_odds).collect::<Vec<_>>())
     }
 
     /// The best candidate, refined on more points, and how sure that is.
@@ -370,7 +423,42 @@ impl<B: Backend> Pipeline<B> {
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
-        Ok(Answer { pose, confidence: self.confidence(source, &candidates)?, candidates, observation })
+        Ok(Answer { pose, confidence: self.confidence(source, &candidates), candidates, observation })
+    }
+
+    /// What came of one scale.
+    fn log_scale(
+        &self,
+        view: &View,
+        unit: f64,
+        hypotheses: &Hypotheses<B>,
+        candidates: &[Candidate],
+        confidence: f64,
+    ) {
+        debug!(
+            radius = view.radius * unit as f32,
+            descriptor = ?view.descriptor,
+            upright = matches!(view.target, Orientation::Fixed(_)),
+            from_behind = matches!(view.target, Orientation::AwayFrom(_)),
+            hypotheses = self.backend.len(&hypotheses.poses),
+            candidates = candidates.len(),
+            confidence,
+            "compared the clouds at one more scale"
+        );
+    }
+
+    /// What was found in a cloud, in its file's frame and unit.
+    fn log_prepared(&self, name: &str, found: &Prepared<B>, cloud: &CanonicalCloud, unit: f64) {
+        let in_file = |p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit));
+        debug!(
+            voxel = found.surface.spacing * unit as f32,
+            points = self.backend.len(&found.points),
+            keypoints = self.backend.len(&found.keypoints),
+            viewpoint = ?in_file(&found.viewpoint.position).cast::<f32>().as_slice(),
+            viewpoint_is_uncertain = found.viewpoint.is_uncertain(),
+            up_is_known = found.up.is_some(),
+            "prepared the {name}"
+        );
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Registration {
     pub timings: Timings,
     /// What computed it: "cpu", "cuda:0".
     pub device: String,
-    /// The seed it was computed with.
+    /// The seed of the settings. No stage makes a random choice, so it has no part in the answer.
     pub seed: u64,
 }
 
@@ -75,6 +75,16 @@ impl Timings {
         let result = work();
         self.add(stage, start.elapsed());
         result
+    }
+
+    /// Adds the times of two pieces of work that were done side by side within `wall`, which their stages share in
+    /// proportion to the time that each took.
+    pub fn add_both(&mut self, first: &Self, second: &Self, wall: Duration) {
+        let share =
+            wall.as_secs_f64() / (first.total() + second.total()).as_secs_f64().max(f64::MIN_POSITIVE);
+        for (stage, spent) in first.stages.iter().chain(&second.stages) {
+            self.add(stage, spent.mul_f64(share.min(1.0)));
+        }
     }
 
     /// Sum over all stages.

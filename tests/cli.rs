@@ -60,6 +60,44 @@ fn assert_usage_error(arguments: &[&str], expected: &str) {
     assert!(message.starts_with("error: ") && message.contains(expected), "{arguments:?}: {message}");
 }
 
+// Logging.
+
+#[test]
+fn the_log_tells_what_was_found_where_it_is_asked_for() {
+    let run = |level: &str| {
+        let arguments = ["register", &demo("demo_source.ply"), &demo("demo_target.ply")];
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_coregister")).args(arguments).env("RUST_LOG", level).output();
+        standard_error(&output.expect("the command starts"))
+    };
+    assert_eq!(run("warn"), "");
+    let log = run("coregister=debug");
+    for part in [
+        "computing on the CPU",
+        "read ",
+        "prepared the source voxel=",
+        "keypoints=",
+        "hypotheses=",
+        "confidence=",
+    ] {
+        assert!(log.contains(part), "{part:?} is missing in: {log}");
+    }
+}
+
+#[test]
+fn the_log_warns_of_points_that_are_ignored() {
+    let rows = |k: usize| {
+        (0..200).map(move |i| format!("{} {} {}\n", i % 7, i * k % 11, i * i % 13)).collect::<String>()
+    };
+    let (_folder, path) = file("a.xyz", rows(3) + "nan 0 0\n");
+    let output = Command::new(env!("CARGO_BIN_EXE_coregister"))
+        .args(["register", &path, &path])
+        .env("RUST_LOG", "warn")
+        .output();
+    let log = standard_error(&output.expect("the command starts"));
+    assert_eq!(log.matches("ignoring 1 of 201 points").count(), 2, "{log}");
+}
+
 // Help.
 
 #[test]
@@ -87,6 +125,7 @@ fn help_lists_commands_flags_and_exit_codes() {
         "--json",
         "--device",
         "--descriptor",
+        "--weights",
         "--voxel",
         "--gravity",
         "--seed",
@@ -115,8 +154,31 @@ fn wrong_arguments_end_with_code_2() {
     assert_usage_error(&["register", "a.ply", "b.ply", "--gravity", "up"], "three finite numbers");
     assert_usage_error(&["register", "a.ply", "b.ply", "--device", "gpu"], "cuda:N");
     assert_usage_error(&["register", "a.ply", "b.ply", "--descriptor", "none"], "classic");
+    assert_usage_error(&["register", "a.ply", "b.ply", "--descriptor", "none"], "learned");
     assert_usage_error(&["register", "a.ply", "b.ply", "--seed", "-1"], "--seed");
     assert_usage_error(&["launch"], "launch");
+}
+
+#[test]
+fn weights_that_are_none_end_with_code_2() {
+    let (_folder, path) = file("cloud.ply", "ply\nformat ascii 1.0\n");
+    let learned = ["register", &demo("demo_source.ply"), &demo("demo_target.ply"), "--descriptor", "learned"];
+    let with = |weights| [&learned[..], &["--weights", weights]].concat();
+    assert_error(&with(&path), "is no whole safetensors file");
+    assert_error(&with("missing.safetensors"), "cannot read missing.safetensors");
+    assert_error(&["evaluate", &demo("demo_pair.csv"), "--weights", &path], "ask for it, or give no weights");
+}
+
+#[test]
+fn the_learned_descriptor_registers_the_demo_pair() {
+    let clouds = [demo("demo_source.ply"), demo("demo_target.ply")];
+    let output = coregister(&["register", &clouds[0], &clouds[1], "--descriptor", "learned"]);
+    assert_eq!(output.status.code(), Some(0), "{}", standard_error(&output));
+    let weights = demo("weights/compact.safetensors");
+    let same = ["register", &clouds[0], &clouds[1], "--descriptor", "learned", "--weights", &weights];
+    let transform =
+        |output: &Output| standard_output(output).lines().skip(1).take(7).collect::<Vec<_>>().join("\n");
+    assert_eq!(transform(&coregister(&same)), transform(&output));
 }
 
 #[test]

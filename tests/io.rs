@@ -180,6 +180,35 @@ fn ply_reads_windows_line_ends_and_values_that_are_no_numbers() {
 }
 
 #[test]
+fn ply_headers_may_have_oddities_that_real_files_have() {
+    let header = "ply \r\n\n  format\tascii   1.00  \ncomment\ncomment \u{1} caf\u{e9} {x}\n\tobj_info num_cols 512\n\
+                  comment end_header\n element  vertex\t1 \nproperty float nx[0].y\nproperty int 2nd\n\
+                  property  float  x\nproperty float nx[0].y\nproperty list int64 uint64 \u{fc}\nobj_info\n\
+                  property\tfloat y\nproperty float z\t\nelement vertex 7\nproperty int64 _0\nend_header \n";
+    let file = [header.as_bytes(), b"9 8 1.5 7 2 5 6 -2.25 3.125\n"].concat();
+    assert_eq!(read(ply::read, &file).points, POINTS[..1]);
+    let latin =
+        [b"ply\ncomment caf\xe9\nformat ascii 1.0\nelement caf\xe9 0\n".as_slice(), &file[5..]].concat();
+    assert_eq!(read(ply::read, &latin).points, POINTS[..1]);
+    assert_names(
+        &error(ply::read, &[header.as_bytes(), b"9 8 1.5 7 2 5 6 -2.25\n"].concat()),
+        &["line 20", "9 8 1.5 7", "7 properties"],
+    );
+}
+
+#[test]
+fn ply_reads_integers_of_eight_bytes() {
+    let header = "element vertex 1\nproperty uint64 y\nproperty int64 x\nproperty list uint64 int64 l\n\
+                  property double z\n";
+    let body = [1 << 40, (-5_i64) as u64, 1, 9, 0.5_f64.to_bits()];
+    let expected = [[-5.0, (1_u64 << 40) as f64, 0.5]];
+    let little = ply_file("binary_little_endian", header, &pack(&body, u64::to_le_bytes));
+    assert_near(&read(ply::read, &little), &expected, 0.0);
+    let big = ply_file("binary_big_endian", header, &pack(&body, u64::to_be_bytes));
+    assert_near(&read(ply::read, &big), &expected, 0.0);
+}
+
+#[test]
 fn ply_agrees_with_an_independent_writer() {
     use ply_rs_bw::ply::{
         Addable, DefaultElement, ElementDef, Encoding, Ply, Property, PropertyDef, PropertyType, ScalarType,
@@ -278,6 +307,11 @@ fn ply_headers_that_make_no_sense_are_refused_with_the_line() {
     assert_names(&refused("element vertex 1\nproperty half x\n"), &["line 4", "half", "known type"]);
     assert_names(&refused("element vertex 1\nproperty list float int x\n"), &["line 4", "known type"]);
     assert_names(&refused("nonsense\n"), &["line 3", "nonsense"]);
+    assert_names(&refused("comment a\n\nelement vertex 1 2\n"), &["line 5", "element"]);
+    assert_names(&refused("element vertex 1\nproperty\n"), &["line 4", "property"]);
+    assert_names(&refused("element vertex 1\nproperty list int x\n"), &["line 4", "known type"]);
+    assert_names(&refused("format binary_big_endian 1.0\n"), &["line 3", "another than before"]);
+    assert_names(&refused("ply\n"), &["line 3", "none that PLY knows"]);
     assert_names(&error(ply::read, b"ply\nformat morse 1.0\n"), &["line 2", "morse"]);
     assert_names(&error(ply::read, b"ply\nend_header\n"), &["line 2", "format"]);
     assert_names(&error(ply::read, b"ply\nformat ascii 1.0\n"), &["after 2 lines", "end_header"]);

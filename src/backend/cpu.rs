@@ -43,6 +43,14 @@ impl Device for Cpu {
         Ok(parts.iter().flat_map(|part| part.iter().copied()).collect())
     }
 
+    fn both<A: Send, B: Send>(
+        &self,
+        first: impl FnOnce() -> A + Send,
+        second: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        self.pool.join(first, second)
+    }
+
     fn len<T: Element>(&self, buffer: &Vec<T>) -> usize {
         buffer.len()
     }

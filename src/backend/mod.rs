@@ -26,6 +26,13 @@ pub trait Device: Send + Sync {
     /// One buffer after another, in one.
     fn concatenate<T: Element>(&self, parts: &[&Self::Buffer<T>]) -> Result<Self::Buffer<T>>;
 
+    /// Does two things that do not depend on each other, side by side where the device can.
+    fn both<A: Send, B: Send>(
+        &self,
+        first: impl FnOnce() -> A + Send,
+        second: impl FnOnce() -> B + Send,
+    ) -> (A, B);
+
     /// Number of elements of a buffer.
     fn len<T: Element>(&self, buffer: &Self::Buffer<T>) -> usize;
 }

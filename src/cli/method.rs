@@ -1,5 +1,7 @@
 //! The flags that choose and tune the method, and the one place where they become a [`Config`].
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use coregister::config::{Config, Descriptor, DeviceChoice, Gravity, Voxel};
 
@@ -17,8 +19,12 @@ pub struct MethodFlags {
     device: DeviceChoice,
 
     /// What describes the surroundings of a point
-    #[arg(long, value_enum, default_value = "classic")]
+    #[arg(long, value_enum, default_value = "auto")]
     descriptor: DescriptorName,
+
+    /// Weights of the learned descriptor (.safetensors), in place of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
 
     /// Edge of the voxels that both clouds are thinned to, in their unit; auto derives it from the data
     #[arg(long, value_name = "auto|SIZE", default_value = "auto", value_parser = parse_voxel)]
@@ -30,7 +36,7 @@ pub struct MethodFlags {
     #[arg(allow_hyphen_values = true)]
     gravity: Gravity,
 
-    /// Seed of every random choice; the same seed gives the same answer
+    /// Repeated in the answer; nothing in the method is random, so it changes nothing
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
 
@@ -51,6 +57,7 @@ impl MethodFlags {
         Ok(Config {
             device: self.device,
             descriptor: self.descriptor.into(),
+            weights: self.weights.clone(),
             voxel: self.voxel,
             gravity: self.gravity,
             seed: self.seed,
@@ -63,13 +70,19 @@ impl MethodFlags {
 /// The names of the descriptors on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DescriptorName {
-    /// Hand-made surface statistics; needs no weights
+    /// Classic for a first look, learned where that leaves a doubt
+    Auto,
+    /// A small network
+    Learned,
+    /// Hand-made surface statistics
     Classic,
 }
 
 impl From<DescriptorName> for Descriptor {
     fn from(name: DescriptorName) -> Self {
         match name {
+            DescriptorName::Auto => Self::Auto,
+            DescriptorName::Learned => Self::Learned,
             DescriptorName::Classic => Self::Classic,
         }
     }
@@ -152,7 +165,14 @@ mod tests {
     #[test]
     fn descriptor() {
         assert_eq!(config("--descriptor classic").unwrap().descriptor, Descriptor::Classic);
+        assert_eq!(config("--descriptor learned").unwrap().descriptor, Descriptor::Learned);
         assert!(config("--descriptor fancy").is_none());
+    }
+
+    #[test]
+    fn weights() {
+        let config = config("--descriptor learned --weights a.safetensors").unwrap();
+        assert_eq!(config.weights, Some("a.safetensors".into()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod patches;
 mod register;
 mod simulate;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,7 +28,8 @@ Exit codes:
   1  `register` only: rejected, there is no confident answer (the best guess is still printed)
   2  an error; one sentence on the standard error says which
 
-Set RUST_LOG (for example RUST_LOG=debug) to see what the program does.";
+Set RUST_LOG=debug to see on the standard error what the program finds on its way, or RUST_LOG=warn
+for what it ignores.";
 
 #[derive(Debug, Parser)]
 #[command(version, about = "Registers two overlapping point clouds without an initial guess")]
@@ -94,7 +95,13 @@ impl Command {
 /// Logging is for those who ask for it: off unless RUST_LOG says otherwise, and never on the standard output.
 fn start_logging() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let coloured = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(coloured)
+        .without_time()
+        .init();
 }
 
 /// The error and its causes on one line. A cause that its consequence already quotes is not said twice.

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::Mmap;
+use tracing::debug;
 
 use crate::cloud::Cloud;
 use crate::error::{Error, Result};
@@ -47,13 +48,15 @@ pub fn read_cloud(path: &Path) -> Result<Cloud> {
         let reason = format!("the name ends in .{named} but the content is {is}; rename it to end in .{is}");
         return Err(Error::format(path, reason));
     }
-    match format {
+    let cloud = match format {
         Format::Ply => ply::read(path, bytes),
         Format::Pcd => pcd::read(path, bytes),
         Format::Kitti => kitti::read(path, bytes),
         Format::Text => text::read(path, bytes),
         Format::Npy => npy::read(path, bytes),
-    }
+    }?;
+    debug!(points = cloud.len(), origin = ?cloud.origin, "read {}", path.display());
+    Ok(cloud)
 }
 
 /// Writes `cloud` to `path`, as PLY or PCD by its extension.

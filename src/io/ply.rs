@@ -1,14 +1,16 @@
 //! PLY: ASCII and binary of either byte order, with any other properties and elements around the vertices.
 //!
-//! Reading is by hand: vertices of a fixed size are taken straight from the mapped bytes; those that contain
-//! lists are walked through. Writing is `ply-rs-bw`'s, one vertex at a time. That crate's parser is not used: it
-//! refuses `nan` in ASCII rows and property names with brackets or dots, overlooks doubled property names (and
-//! then reads shifted records), and loops as often as a header says over elements without properties.
+//! `ply-rs-bw` reads the header and writes files, one vertex at a time. What follows a header is taken by own
+//! code: vertices of a fixed size straight from the mapped bytes, those that contain lists one by one, ASCII row
+//! by row. The crate has no integers of eight bytes; it loops as often as a header says over elements without
+//! properties, copies lists that nobody needs, and does not say which vertex is damaged; and in ASCII it refuses
+//! `nan` and hides how many digits are printed, which decides between f32 and f64.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::path::Path;
 
-use ply_rs_bw::ply::{self, Addable, ElementDef, Encoding as WrittenEncoding, PropertyAccess, PropertyDef};
+use ply_rs_bw::parser::{Parser, Reader};
+use ply_rs_bw::ply::{self, Addable, DefaultElement, ElementDef, Encoding, PropertyAccess, PropertyDef};
 use ply_rs_bw::ply::{PropertyType, ScalarType};
 use ply_rs_bw::writer::Writer;
 
@@ -23,16 +25,16 @@ use super::excerpt;
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Cloud> {
     let header = Header::parse(path, bytes)?;
     let vertex = Vertex::find(path, &header)?;
-    match header.encoding {
-        Encoding::Ascii => read_ascii(path, &header, &vertex),
-        Encoding::Binary(order) => {
-            let mut walk = Walk { path, rest: header.body, order };
-            vertex.before.iter().try_for_each(|element| walk.skip(element))?;
-            match vertex.element.size() {
-                Some(size) => read_records(path, walk.rest, &vertex, size, order),
-                None => walk.read(&vertex),
-            }
-        }
+    let order = match header.encoding {
+        Encoding::Ascii => return read_ascii(path, &header, &vertex),
+        Encoding::BinaryLittleEndian => ByteOrder::Little,
+        Encoding::BinaryBigEndian => ByteOrder::Big,
+    };
+    let mut walk = Walk { path, rest: header.body, order };
+    vertex.before.iter().try_for_each(|element| walk.skip(element))?;
+    match vertex.element.size() {
+        Some(size) => read_records(path, walk.rest, &vertex, size, order),
+        None => walk.read(&vertex),
     }
 }
 
@@ -45,7 +47,7 @@ pub fn write(cloud: &Cloud, out: &mut impl Write) -> io::Result<()> {
         vertex.properties.add(PropertyDef::new(name.to_owned(), PropertyType::Scalar(kind.clone())));
     }
     let mut header = ply::Header::new();
-    header.encoding = WrittenEncoding::BinaryLittleEndian;
+    header.encoding = Encoding::BinaryLittleEndian;
     header.elements.add(vertex);
     let writer = Writer::new();
     writer.write_header(out, &header)?;
@@ -92,12 +94,6 @@ struct Header<'a> {
     body_line: usize,
 }
 
-#[derive(Clone, Copy)]
-enum Encoding {
-    Ascii,
-    Binary(ByteOrder),
-}
-
 struct Element {
     name: String,
     count: u64,
@@ -121,97 +117,161 @@ enum Kind {
 
 impl<'a> Header<'a> {
     fn parse(path: &Path, bytes: &'a [u8]) -> Result<Self> {
-        let mut encoding = None;
-        let mut elements: Vec<Element> = Vec::new();
-        let mut rest = bytes;
-        let mut number = 0;
-        loop {
-            number += 1;
-            let line = take_line(path, &mut rest, number)?;
-            let wrong = |what: &str| {
-                let line = excerpt(line.trim_ascii());
-                Error::format(path, format!("line {number} of the PLY header, {line}, {what}"))
-            };
-            let text = String::from_utf8_lossy(line);
-            let words: Vec<&str> = text.split_ascii_whitespace().collect();
-            match *words.as_slice() {
-                ["ply"] if number == 1 => {}
-                _ if number == 1 => return Err(wrong("should be \"ply\"; this is no PLY file")),
-                [] | ["comment" | "obj_info", ..] => {}
-                ["format", name, ..] => {
-                    let unknown = "names no encoding of PLY (ascii, binary_little_endian, binary_big_endian)";
-                    encoding = Some(Encoding::named(name).ok_or_else(|| wrong(unknown))?);
-                }
-                ["element", name, count] => {
-                    let count = count.parse().map_err(|_| wrong("has a count that is no whole number"))?;
-                    elements.push(Element { name: name.to_owned(), count, properties: Vec::new() });
-                }
-                ["property", ref definition @ ..] => {
-                    let property = Property::parse(definition).ok_or_else(|| {
-                        wrong("is no property of a known type (char to double, int8 to float64)")
-                    })?;
-                    let element = elements.last_mut().ok_or_else(|| wrong("belongs to no element"))?;
-                    element.properties.push(property);
-                }
-                ["end_header"] => {
-                    let encoding = encoding.ok_or_else(|| wrong("comes before any format line"))?;
-                    return Ok(Self { encoding, elements, body: rest, body_line: number + 1 });
-                }
-                _ => return Err(wrong("is none that PLY knows")),
-            }
-        }
+        let lines = HeaderLines { rest: bytes, number: 0, line: b"", prepared: Vec::new(), said: Vec::new() };
+        let mut reader = Reader::new(lines);
+        let header = Parser::<DefaultElement>::new().read_header(&mut reader);
+        let lines = reader.into_inner();
+        let header = header.map_err(|wrong| lines.refused(path, wrong.kind()))?;
+        let mut said = lines.said.into_iter();
+        let element = |definition: &ElementDef| Element {
+            name: said.next().and_then(|mut words| words.pop()).unwrap_or_default(),
+            count: definition.count as u64,
+            properties: definition.properties.values().zip(said.by_ref()).map(Property::restored).collect(),
+        };
+        Ok(Self {
+            encoding: header.encoding,
+            elements: header.elements.values().map(element).collect(),
+            body: lines.rest,
+            body_line: lines.number + 1,
+        })
     }
 }
 
-/// The next line of the header, without its end.
-fn take_line<'a>(path: &Path, rest: &mut &'a [u8], number: usize) -> Result<&'a [u8]> {
+/// Hands the lines of a header to `ply-rs-bw` one by one, in words that it knows.
+///
+/// Comments and blank lines are left out, and runs of blanks made one. Names give way to placeholders, because the
+/// crate refuses those with dots or brackets and takes equal ones for one; integers of eight bytes, which it does
+/// not know, to another type of that size.
+struct HeaderLines<'a> {
+    /// What follows the latest line.
+    rest: &'a [u8],
+    /// Of the latest line.
+    number: usize,
+    line: &'a [u8],
+    /// What the crate has not read yet of the latest line.
+    prepared: Vec<u8>,
+    /// The words that were replaced, of every element and property in their order: types, then the name.
+    said: Vec<Vec<String>>,
+}
+
+impl Read for HeaderLines<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(into)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for HeaderLines<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.prepared.is_empty() && self.take_line() {
+            self.prepared = self.prepare().into_bytes();
+        }
+        Ok(&self.prepared)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.prepared.drain(..count);
+    }
+}
+
+impl HeaderLines<'_> {
     const LONGEST: usize = 1 << 16;
-    if rest.is_empty() {
-        let reason = format!(
-            "the PLY header ends after {} lines without end_header; the file is truncated",
-            number - 1
-        );
-        return Err(Error::format(path, reason));
+
+    /// Goes to the next line, where there is one that ends.
+    fn take_line(&mut self) -> bool {
+        let searched = &self.rest[..self.rest.len().min(Self::LONGEST)];
+        let end = match searched.iter().position(|byte| *byte == b'\n') {
+            Some(end) => end + 1,
+            None if searched.len() == self.rest.len() => self.rest.len(),
+            None => return false,
+        };
+        let taken = self.rest.split_off(..end).filter(|line| !line.is_empty());
+        self.line = taken.map_or(self.line, <[u8]>::trim_ascii);
+        self.number += usize::from(taken.is_some());
+        taken.is_some()
     }
-    let searched = &rest[..rest.len().min(LONGEST)];
-    match searched.iter().position(|byte| *byte == b'\n') {
-        Some(end) => {
-            let line = &rest[..end];
-            *rest = &rest[end + 1..];
-            Ok(line)
+
+    /// The latest line as the crate reads it; empty where the crate need not see it.
+    fn prepare(&mut self) -> String {
+        let line = String::from_utf8_lossy(self.line);
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let placeholder = format!("_{}", self.said.len());
+        match *words.as_slice() {
+            [] | ["comment" | "obj_info", ..] if self.number > 1 => String::new(),
+            ["format", encoding, ..] => format!("format {encoding} 1.0\n"),
+            ["element", name, count] => {
+                self.said.push(vec![name.to_owned()]);
+                format!("element {placeholder} {count}\n")
+            }
+            // The length is no whole number, which the crate would notice only in the first list.
+            ["property", "list", "float" | "float32" | "double" | "float64", ..] => "\n".to_owned(),
+            ["property", ref types @ .., _] => {
+                let stand_ins: Vec<&str> = types.iter().map(|name| stand_in(name)).collect();
+                self.said.push(words[1..].iter().map(|word| (*word).to_owned()).collect());
+                format!("property {} {placeholder}\n", stand_ins.join(" "))
+            }
+            _ => words.join(" ") + "\n",
         }
-        None if searched.len() == rest.len() => Ok(std::mem::take(rest)),
-        None => {
-            let reason = format!(
-                "line {number} of the PLY header does not end within {LONGEST} bytes; the file is damaged"
-            );
-            Err(Error::format(path, reason))
+    }
+
+    /// Why the crate refused the latest line, or found none.
+    fn refused(&self, path: &Path, wrong: ErrorKind) -> Error {
+        let Self { number, .. } = self;
+        let reason = match (wrong, self.rest) {
+            (ErrorKind::UnexpectedEof, []) => {
+                format!("the PLY header ends after {number} lines without end_header; the file is truncated")
+            }
+            (ErrorKind::UnexpectedEof, _) => {
+                let (line, longest) = (number + 1, Self::LONGEST);
+                format!(
+                    "line {line} of the PLY header does not end within {longest} bytes; the file is damaged"
+                )
+            }
+            _ => format!("line {number} of the PLY header, {}, {}", excerpt(self.line), self.complaint()),
+        };
+        Error::format(path, reason)
+    }
+
+    fn complaint(&self) -> &'static str {
+        match words(self.line).next() {
+            _ if self.number == 1 => "should be \"ply\"; this is no PLY file",
+            Some(b"format") => {
+                "names no encoding of PLY (ascii, binary_little_endian, binary_big_endian) or another than before"
+            }
+            Some(b"element") => "has no name or no whole number as its count",
+            Some(b"property") => {
+                "is no property of a known type (char to double, int8 to float64) or belongs to no element"
+            }
+            Some(b"end_header") => "comes before any format line",
+            _ => "is none that PLY knows (format, element, property, comment, obj_info, end_header)",
         }
     }
 }
 
-impl Encoding {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "ascii" => Some(Self::Ascii),
-            "binary_little_endian" => Some(Self::Binary(ByteOrder::Little)),
-            "binary_big_endian" => Some(Self::Binary(ByteOrder::Big)),
-            _ => None,
-        }
+/// A type of the same size that the crate knows.
+fn stand_in(name: &str) -> &str {
+    match name {
+        "int64" | "uint64" => "double",
+        known => known,
     }
 }
 
 impl Property {
-    /// From the words after "property".
-    fn parse(words: &[&str]) -> Option<Self> {
-        match words {
-            ["list", length, item, name] => {
-                let length = scalar(length).filter(|length| !matches!(length, Scalar::F32 | Scalar::F64))?;
-                Some(Self { name: (*name).to_owned(), kind: Kind::List { length, item: scalar(item)? } })
+    /// From the crate's definition and what the file says in its place.
+    fn restored((definition, mut said): (&PropertyDef, Vec<String>)) -> Self {
+        let scalar = |place: usize, read: &ScalarType| match said.get(place).map(String::as_str) {
+            Some("int64") => Scalar::I64,
+            Some("uint64") => Scalar::U64,
+            _ => scalar(read),
+        };
+        let kind = match &definition.data_type {
+            PropertyType::Scalar(read) => Kind::Scalar(scalar(0, read)),
+            PropertyType::List(length, item) => {
+                Kind::List { length: scalar(1, length), item: scalar(2, item) }
             }
-            [kind, name] => Some(Self { name: (*name).to_owned(), kind: Kind::Scalar(scalar(kind)?) }),
-            _ => None,
-        }
+        };
+        Self { name: said.pop().unwrap_or_default(), kind }
     }
 
     /// Bytes that it takes at least.
@@ -222,19 +282,16 @@ impl Property {
     }
 }
 
-fn scalar(name: &str) -> Option<Scalar> {
-    match name {
-        "char" | "int8" => Some(Scalar::I8),
-        "uchar" | "uint8" => Some(Scalar::U8),
-        "short" | "int16" => Some(Scalar::I16),
-        "ushort" | "uint16" => Some(Scalar::U16),
-        "int" | "int32" => Some(Scalar::I32),
-        "uint" | "uint32" => Some(Scalar::U32),
-        "int64" => Some(Scalar::I64),
-        "uint64" => Some(Scalar::U64),
-        "float" | "float32" => Some(Scalar::F32),
-        "double" | "float64" => Some(Scalar::F64),
-        _ => None,
+fn scalar(read: &ScalarType) -> Scalar {
+    match read {
+        ScalarType::Char => Scalar::I8,
+        ScalarType::UChar => Scalar::U8,
+        ScalarType::Short => Scalar::I16,
+        ScalarType::UShort => Scalar::U16,
+        ScalarType::Int => Scalar::I32,
+        ScalarType::UInt => Scalar::U32,
+        ScalarType::Float => Scalar::F32,
+        ScalarType::Double => Scalar::F64,
     }
 }
 

@@ -4,6 +4,7 @@
 //! go to the lower index. Buffers stay on the device; see [`crate::backend::Device`].
 
 pub mod azimuth;
+mod bounds;
 pub mod clean;
 pub mod consensus;
 pub mod describe;
@@ -21,41 +22,31 @@ pub mod verify;
 pub mod viewpoint;
 pub mod voxel;
 
-/// A device that can run every stage.
-pub trait Backend:
-    voxel::VoxelDownsample
-    + viewpoint::EstimateViewpoint
-    + sample::SampleFarthest
-    + surface::BuildSurface
-    + patch::GatherPatches
-    + gravity::FindVertical
-    + frame::EstimateFrames
-    + describe::Describe
-    + matching::MatchMutual
-    + azimuth::AlignAzimuth
-    + pose::RecoverPoses
-    + consensus::ScoreHypotheses
-    + estimate::EstimatePoses
-    + refine::RefinePoses
-    + verify::MeasureAgreement
-{
+/// Joins the traits of the stages, which every device that implements them all then is.
+macro_rules! backend {
+    ($($stage:path),+ $(,)?) => {
+        /// A device that can run every stage.
+        pub trait Backend: $($stage +)+ {}
+
+        impl<B: $($stage +)+> Backend for B {}
+    };
 }
 
-impl<B> Backend for B where
-    B: voxel::VoxelDownsample
-        + viewpoint::EstimateViewpoint
-        + sample::SampleFarthest
-        + surface::BuildSurface
-        + patch::GatherPatches
-        + gravity::FindVertical
-        + frame::EstimateFrames
-        + describe::Describe
-        + matching::MatchMutual
-        + azimuth::AlignAzimuth
-        + pose::RecoverPoses
-        + consensus::ScoreHypotheses
-        + estimate::EstimatePoses
-        + refine::RefinePoses
-        + verify::MeasureAgreement
-{
-}
+backend![
+    voxel::VoxelDownsample,
+    viewpoint::EstimateViewpoint,
+    sample::SampleFarthest,
+    surface::BuildSurface,
+    patch::GatherPatches,
+    gravity::FindVertical,
+    frame::EstimateFrames,
+    describe::classic::DescribeClassic,
+    describe::learned::DescribeLearned,
+    matching::MatchMutual,
+    azimuth::AlignAzimuth,
+    pose::RecoverPoses,
+    consensus::ScoreHypotheses,
+    estimate::EstimatePoses,
+    refine::RefinePoses,
+    verify::MeasureAgreement,
+];

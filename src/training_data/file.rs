@@ -1,6 +1,5 @@
 //! Fields to bytes: safetensors.
 
-use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -71,7 +70,7 @@ pub(super) fn write(path: &Path, content: &Content) -> Result<()> {
         .map(|t| Ok((t.name, TensorView::new(t.dtype, t.shape.clone(), &t.bytes)?)))
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(unfit)?;
-    let metadata = HashMap::from([("scene".to_owned(), content.metadata.clone())]);
+    let metadata = [("scene".to_owned(), content.metadata.clone())].into_iter().collect();
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(unfit)?;
     replace(path, |out| out.write_all(&bytes))
 }

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Options;
 use crate::backend::Cpu;
-use crate::config::Config;
+use crate::config::{Config, Descriptor};
 use crate::error::Result;
 use crate::geometry::Pose;
 use crate::pipeline::{Pipeline, Prepared, View};
@@ -59,7 +59,9 @@ impl Scene {
         };
         let pair = simulate_pair(seed, &simulated)?;
         let canonical = canonical_pair(&pair.source, &pair.target)?;
-        let pipeline = Pipeline { backend: backend.clone(), config: Config::default() };
+        // Patches are what counts here: whatever describes them, the axes are the same.
+        let config = Config { descriptor: Descriptor::Classic, ..Config::default() };
+        let pipeline = Pipeline { backend: backend.clone(), config, network: None };
         let spacing = pipeline.spacing(&canonical)? * random.random_range(voxel_factors);
         let mut timings = Timings::default();
         let source = pipeline.prepare(&canonical.source, spacing, &mut timings)?;

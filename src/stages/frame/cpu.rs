@@ -3,11 +3,11 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::eigen::Symmetric;
 use super::{EstimateFrames, Frame, Orientation};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
+use crate::geometry::{Symmetric, least_eigenvector};
 use crate::stages::patch::{PATCH_CAPACITY, Patches};
 
 /// Fewest points that determine an axis.
@@ -67,12 +67,13 @@ fn frame([x, y, z]: [f64; 3]) -> Frame {
 
 /// The eigenvector of the least eigenvalue, its largest component positive.
 fn least_axis(products: &Symmetric, count: usize) -> [f64; 3] {
-    let [(_, axis), (second, _), (largest, _)] = products.eigen();
-    if count < FEWEST_POINTS || second <= LINE * largest {
-        return [0.0, 0.0, 1.0];
+    match least_eigenvector(products) {
+        Some((values, axis)) if count >= FEWEST_POINTS && values[1] > LINE * values[2] => {
+            let leading = axis[axis.iamax()];
+            (axis * leading.signum()).into()
+        }
+        _ => [0.0, 0.0, 1.0],
     }
-    let leading = axis.into_iter().reduce(|a, b| if b.abs() > a.abs() { b } else { a });
-    if leading.is_some_and(|x| x < 0.0) { axis.map(|x| -x) } else { axis }
 }
 
 /// Lanes of a wide register in f64. Their number is part of the result, so it is the same on every processor.
@@ -90,8 +91,7 @@ fn products_of(offsets: &[Point]) -> Symmetric {
     let mut last = [[0.0; 3]; LANES];
     last[..rest.len()].copy_from_slice(rest);
     add_products(&mut sums, &last);
-    let [xx, xy, xz, yy, yz, zz] = sums.map(|lanes| lanes.iter().sum());
-    Symmetric { xx, xy, xz, yy, yz, zz }
+    sums.map(|lanes| lanes.iter().sum())
 }
 
 #[inline(always)]

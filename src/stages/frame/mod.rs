@@ -6,7 +6,6 @@
 //! stage finds. Source: BUFFER (Ao et al., CVPR 2023), section 3.2.
 
 mod cpu;
-mod eigen;
 
 use super::patch::Patches;
 use crate::backend::Device;

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{Match, MatchMutual};
 use crate::backend::Cpu;
 use crate::error::Result;
+use crate::stages::lanes::LANES;
 
 /// Most source rows per task. Fixed, so that results do not depend on the number of threads.
 const TILE_ROWS: usize = 96;
@@ -151,7 +152,6 @@ fn inner_products(source: &[f32], target: &[f32], width: usize, products: &mut [
 /// The first largest value; `None` when there is no number among them.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 fn largest(products: &[f32]) -> Option<Best> {
-    const LANES: usize = 16;
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for chunk in products.chunks(LANES) {
         for (lane, product) in lanes.iter_mut().zip(chunk) {

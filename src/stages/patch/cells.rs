@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::cloud::Point;
-use crate::stages::voxel::bounds::Bounds;
+use crate::stages::bounds::Bounds;
 
 /// Cell edge over radius.
 const EDGE_OVER_RADIUS: f32 = 0.5;

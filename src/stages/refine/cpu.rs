@@ -1,6 +1,6 @@
 //! CPU side: candidates in parallel; a single candidate is split into fixed blocks of points.
 
-use nalgebra::{Matrix6, Rotation3, Vector3, Vector6};
+use nalgebra::{Matrix3, Matrix6, Rotation3, Vector3, Vector6};
 use rayon::prelude::*;
 
 use super::{RefineOptions, RefinePoses};
@@ -58,8 +58,42 @@ struct System {
     pairs: usize,
     centre: Vector3<f64>,
     radius: f64,
+    /// Of the point-to-plane part; the lower triangle.
     matrix: Matrix6<f64>,
     vector: Vector6<f64>,
+    points: PointPart,
+}
+
+/// The point-to-point part of the normal equations: its three rows per pair have the axes as directions, so that sums
+/// over the pairs are all it takes. `w` is the weight, `a` the arm from the centre, `o` the offset.
+#[derive(Default)]
+struct PointPart {
+    weight: f64,
+    arm: Vector3<f64>,
+    products: Matrix3<f64>,
+    offset: Vector3<f64>,
+    turn: Vector3<f64>,
+}
+
+impl PointPart {
+    fn add(&mut self, arm: &Vector3<f64>, offset: &Vector3<f64>, weight: f64) {
+        self.weight += weight;
+        self.arm += weight * arm;
+        self.products.syger(weight, arm, arm, 1.0);
+        self.offset += weight * offset;
+        self.turn += weight * arm.cross(offset);
+    }
+
+    /// `Σ w [|a|² I − a aᵀ, ·; −[a]×, I]`, lower triangle, and `−Σ w (a × o, o)`.
+    fn normal_equations(&self) -> (Matrix6<f64>, Vector6<f64>) {
+        let mut matrix = Matrix6::zeros();
+        let square = Matrix3::from_diagonal_element(self.products.trace());
+        matrix.fixed_view_mut::<3, 3>(0, 0).copy_from(&(square - self.products));
+        matrix.fixed_view_mut::<3, 3>(3, 0).copy_from(&-self.arm.cross_matrix());
+        matrix.fixed_view_mut::<3, 3>(3, 3).fill_diagonal(self.weight);
+        let vector = -Vector6::from_fn(|i, _| if i < 3 { self.turn[i] } else { self.offset[i - 3] });
+        (matrix, vector)
+    }
 }
 
 /// One pair: moved source point, target point, target normal, weight.
@@ -82,15 +116,15 @@ fn pair(pose: &Pose, sample: &(Point, Point), target: &Surface<Cpu>, reach: f32)
 }
 
 fn accumulate(pose: &Pose, samples: &[(Point, Point)], target: &Surface<Cpu>, reach: f32) -> System {
-    let blocks: Vec<Vec<Pair>> = samples
-        .par_chunks(BLOCK)
-        .map(|block| block.iter().filter_map(|sample| pair(pose, sample, target, reach)).collect())
-        .collect();
+    let pairs_of = |block: &[(Point, Point)]| {
+        let mut pairs = Vec::with_capacity(block.len());
+        pairs.extend(block.iter().filter_map(|sample| pair(pose, sample, target, reach)));
+        pairs
+    };
+    let blocks: Vec<Vec<Pair>> = samples.par_chunks(BLOCK).map(pairs_of).collect();
     let pairs: usize = blocks.iter().map(Vec::len).sum();
     let sum = blocks.iter().flatten().fold(Vector3::zeros(), |sum, p| sum + to_vector(&p.moved));
-    let centre = sum / (pairs.max(1) as f64);
-    let mut system =
-        System { pairs, centre, radius: 0.0, matrix: Matrix6::zeros(), vector: Vector6::zeros() };
+    let mut system = System::about(sum / (pairs.max(1) as f64));
     for pair in blocks.iter().flatten() {
         system.add(pair);
     }
@@ -98,23 +132,23 @@ fn accumulate(pose: &Pose, samples: &[(Point, Point)], target: &Surface<Cpu>, re
 }
 
 impl System {
+    fn about(centre: Vector3<f64>) -> Self {
+        let (matrix, vector) = (Matrix6::zeros(), Vector6::zeros());
+        Self { pairs: 0, centre, radius: 0.0, matrix, vector, points: PointPart::default() }
+    }
+
+    /// Residual `n·(ω × a + v) + n·o` along the normal `n`: Jacobian (a × n, n).
     fn add(&mut self, pair: &Pair) {
         let arm = to_vector(&pair.moved) - self.centre;
         let (normal, offset) = (to_vector(&pair.normal), to_vector(&pair.offset));
         let weight = f64::from(pair.weight);
+        let turn = arm.cross(&normal);
+        let row = Vector6::new(turn.x, turn.y, turn.z, normal.x, normal.y, normal.z);
+        self.pairs += 1;
         self.radius = self.radius.max(arm.norm());
-        self.add_row(&arm, &normal, normal.dot(&offset), weight);
-        for axis in [Vector3::x(), Vector3::y(), Vector3::z()] {
-            self.add_row(&arm, &axis, axis.dot(&offset), weight * POINT_SHARE);
-        }
-    }
-
-    /// Residual `d·(ω × arm + v) + r` along direction `d`: Jacobian (arm × d, d).
-    fn add_row(&mut self, arm: &Vector3<f64>, direction: &Vector3<f64>, residual: f64, weight: f64) {
-        let turn = arm.cross(direction);
-        let row = Vector6::new(turn.x, turn.y, turn.z, direction.x, direction.y, direction.z);
-        self.matrix += weight * row * row.transpose();
-        self.vector -= weight * residual * row;
+        self.matrix.syger(weight, &row, &row, 1.0);
+        self.vector -= weight * normal.dot(&offset) * row;
+        self.points.add(&arm, &offset, weight);
     }
 
     /// Applies the step to `pose`; how far it moved the paired points at most, or `None` without enough pairs.
@@ -122,14 +156,16 @@ impl System {
         if self.pairs < 6 {
             return None;
         }
-        let step = self.matrix.cholesky()?.solve(&self.vector);
+        let (matrix, vector) = self.points.normal_equations();
+        let matrix = self.matrix + POINT_SHARE * matrix;
+        let step = matrix.cholesky()?.solve(&(self.vector + POINT_SHARE * vector));
         let turn = Vector3::new(step[0], step[1], step[2]);
         let shift = Vector3::new(step[3], step[4], step[5]);
         if !step.iter().all(|x| x.is_finite()) || turn.norm() > 1.0 {
             return None;
         }
         let rotation = Rotation3::new(turn);
-        let old = nalgebra::Matrix3::from_fn(|r, c| f64::from(pose[3 * r + c]));
+        let old = Matrix3::from_fn(|r, c| f64::from(pose[3 * r + c]));
         let translation = Vector3::new(f64::from(pose[9]), f64::from(pose[10]), f64::from(pose[11]));
         let new = rotation * old;
         let moved = rotation * (translation - self.centre) + self.centre + shift;

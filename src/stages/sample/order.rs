@@ -3,8 +3,8 @@
 use multiversion::multiversion;
 
 use crate::cloud::Point;
+use crate::stages::bounds::Bounds;
 use crate::stages::lanes::floor;
-use crate::stages::voxel::bounds::Bounds;
 
 /// Bits of a Morton code along one axis.
 const AXIS_BITS: u32 = 10;

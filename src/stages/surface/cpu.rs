@@ -8,6 +8,7 @@ use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 use crate::geometry::{Symmetric, least_eigenvector};
+use crate::stages::bounds::Bounds;
 use crate::stages::lanes::{LANES, floor};
 
 /// Most cells of a grid (64 MiB of starts); cells grow where a stray point would ask for more.
@@ -38,42 +39,31 @@ impl BuildSurface for Cpu {
 impl Grid {
     /// A grid of cells of edge `cell`, or larger where that would make too many.
     fn around(points: &[Point], cell: f32) -> Self {
-        let (mut low, mut high) = ([f32::INFINITY; 3], [f32::NEG_INFINITY; 3]);
-        for p in points {
-            for k in 0..3 {
-                low[k] = low[k].min(p[k]);
-                high[k] = high[k].max(p[k]);
-            }
-        }
+        let bounds = Bounds::around(points).unwrap_or_default();
         let mut cell = cell.max(f32::MIN_POSITIVE);
         loop {
-            let size = [0, 1, 2].map(|k| (((high[k] - low[k]) / cell).max(0.0) as u64).saturating_add(1));
+            let size = bounds.extent().map(|length| ((length / cell).max(0.0) as u64).saturating_add(1));
             let cells = size.iter().try_fold(1u64, |product, n| product.checked_mul(*n));
             if cells.is_some_and(|cells| cells <= MOST_CELLS) {
-                return Self { low, cell, size: size.map(|n| n as u32) };
+                return Self { low: bounds.lowest, cell, size: size.map(|n| n as u32) };
             }
             cell *= 1.26;
         }
     }
 
-    /// Cell coordinates of a position; −1 or the number of cells for what lies outside by up to one cell, and still
-    /// outside, if not exact, beyond.
+    /// Coordinate along one axis of the cell that a position lies in: the first cell for what lies before it, the last
+    /// one for what lies beyond.
     #[inline(always)]
-    fn coordinates(&self, p: &Point) -> [i32; 3] {
-        let scale = 1.0 / self.cell;
-        [0, 1, 2].map(|k| {
-            let outside = (self.size[k] + 2) as f32;
-            // One cell is added and taken off again since `floor` takes no negative number.
-            floor(((p[k] - self.low[k]) * scale + 3.0).max(0.0).min(outside + 3.0)) as i32 - 3
-        })
+    fn coordinate(&self, position: f32, axis: usize) -> u32 {
+        let cells = (position - self.low[axis]) * (1.0 / self.cell);
+        floor(cells.max(0.0).min((self.size[axis] - 1) as f32))
     }
 
     /// Start of every cell's run and, for each point, its place when sorted by cell.
     fn sort(&self, points: &[Point]) -> (Vec<u32>, Vec<u32>) {
         let cells = self.size.iter().map(|n| *n as usize).product::<usize>();
         let inside = |p: &Point| {
-            let c = self.coordinates(p);
-            let [x, y, z] = [0, 1, 2].map(|k| c[k].clamp(0, self.size[k] as i32 - 1) as usize);
+            let [x, y, z] = [0, 1, 2].map(|axis| self.coordinate(p[axis], axis) as usize);
             (z * self.size[1] as usize + y) * self.size[0] as usize + x
         };
         let cell_of: Vec<u32> = points.iter().map(|p| inside(p) as u32).collect();
@@ -98,11 +88,11 @@ impl Grid {
 }
 
 impl Surface<Cpu> {
-    /// The point nearest to `p` and its squared distance, if any lies within `limit` (at most one cell).
-    /// The lowest index wins a tie.
+    /// The point nearest to `p` and its squared distance, if any lies within `limit`, which is best no more than a
+    /// cell. The lowest index wins a tie.
     #[inline(always)]
     pub fn nearest(&self, p: &Point, limit: f32) -> Option<(usize, f32)> {
-        let (index, squared) = nearest(self, p, limit * limit);
+        let (index, squared) = nearest(self, p, limit);
         (index != u32::MAX).then_some((index as usize, squared))
     }
 
@@ -120,18 +110,23 @@ fn columns_of(points: &[Point]) -> Vec<f32> {
     (0..3).flat_map(|axis| points.iter().map(move |p| p[axis]).chain(spare())).collect()
 }
 
-/// Calls `visit` with every run of points in the cells within `reach` cells of `p`.
+/// Calls `visit` with every run of points in the cells that the cube of half edge `reach` about `p` touches.
 #[inline(always)]
-fn for_runs(surface: &Surface<Cpu>, p: &Point, reach: i32, mut visit: impl FnMut(usize, usize)) {
-    let c = surface.grid.coordinates(p);
-    let [nx, ny, nz] = surface.grid.size.map(|n| n as i32);
-    let (x0, x1) = ((c[0] - reach).max(0), (c[0] + reach).min(nx - 1));
-    if x0 > x1 {
+fn for_runs(surface: &Surface<Cpu>, p: &Point, reach: f32, mut visit: impl FnMut(usize, usize)) {
+    let grid = &surface.grid;
+    let outside = |axis: usize| {
+        let from_low = p[axis] - grid.low[axis];
+        from_low < -reach || from_low > grid.size[axis] as f32 * grid.cell + reach
+    };
+    if outside(0) | outside(1) | outside(2) {
         return;
     }
-    for z in (c[2] - reach).max(0)..=(c[2] + reach).min(nz - 1) {
-        for y in (c[1] - reach).max(0)..=(c[1] + reach).min(ny - 1) {
-            let row = (z * ny + y) as usize * nx as usize;
+    let (x0, x1) = (grid.coordinate(p[0] - reach, 0), grid.coordinate(p[0] + reach, 0));
+    let (y0, y1) = (grid.coordinate(p[1] - reach, 1), grid.coordinate(p[1] + reach, 1));
+    let (z0, z1) = (grid.coordinate(p[2] - reach, 2), grid.coordinate(p[2] + reach, 2));
+    for z in z0..=z1 {
+        for y in y0..=y1 {
+            let row = (z as usize * grid.size[1] as usize + y as usize) * grid.size[0] as usize;
             let first = surface.cell_start[row + x0 as usize] as usize;
             let last = surface.cell_start[row + x1 as usize + 1] as usize;
             if first < last {
@@ -141,13 +136,14 @@ fn for_runs(surface: &Surface<Cpu>, p: &Point, reach: i32, mut visit: impl FnMut
     }
 }
 
-/// Index and squared distance of the point nearest to `p` within `limit` (squared), or `u32::MAX`.
+/// Index and squared distance of the point nearest to `p` within `limit`, or `u32::MAX`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 fn nearest(surface: &Surface<Cpu>, p: &Point, limit: f32) -> (u32, f32) {
     let (xs, ys, zs) = (surface.column(0), surface.column(1), surface.column(2));
-    let mut least = [limit; LANES];
+    let furthest = limit * limit;
+    let mut least = [furthest; LANES];
     let mut index = [u32::MAX; LANES];
-    for_runs(surface, p, 1, |first, last| {
+    for_runs(surface, p, limit, |first, last| {
         let mut start = first;
         while start < last {
             let (x, y, z) = (block(xs, start), block(ys, start), block(zs, start));
@@ -164,7 +160,7 @@ fn nearest(surface: &Surface<Cpu>, p: &Point, limit: f32) -> (u32, f32) {
             start += LANES;
         }
     });
-    let mut best = (u32::MAX, limit);
+    let mut best = (u32::MAX, furthest);
     for i in 0..LANES {
         if index[i] != u32::MAX && (least[i] < best.1 || (least[i] == best.1 && index[i] < best.0)) {
             best = (index[i], least[i]);
@@ -181,23 +177,25 @@ fn block(column: &[f32], first: usize) -> &[f32; LANES] {
 
 /// Unit normal of the neighbourhood of `p`, or zero where it spans no plane.
 fn normal(surface: &Surface<Cpu>, p: &Point) -> Point {
-    let near = covariance(surface, p, 1);
-    let (count, covariance) = if near.0 < FEW_NEIGHBOURS { covariance(surface, p, 2) } else { near };
+    let reach = REACH * surface.spacing;
+    let near = covariance(surface, p, reach);
+    let (count, covariance) =
+        if near.0 < FEW_NEIGHBOURS { covariance(surface, p, 2.0 * reach) } else { near };
     if count < 4 {
         return [0.0; 3];
     }
     match least_eigenvector(&covariance) {
-        (values, Some(normal)) if values[1] > LEAST_WIDTH * values[2] => {
+        Some((values, normal)) if values[1] > LEAST_WIDTH * values[2] => {
             [normal.x as f32, normal.y as f32, normal.z as f32]
         }
         _ => [0.0; 3],
     }
 }
 
-/// Count and centred covariance of the points within `reach` times the grid's nominal reach of `p`.
+/// Count and centred covariance of the points within `reach` of `p`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn covariance(surface: &Surface<Cpu>, p: &Point, reach: i32) -> (usize, Symmetric) {
-    let limit = (reach as f32 * REACH * surface.spacing).powi(2);
+fn covariance(surface: &Surface<Cpu>, p: &Point, reach: f32) -> (usize, Symmetric) {
+    let limit = reach * reach;
     let mut sums = [[0f32; LANES]; 10];
     let (xs, ys, zs) = (surface.column(0), surface.column(1), surface.column(2));
     for_runs(surface, p, reach, |first, last| {

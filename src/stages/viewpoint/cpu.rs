@@ -224,10 +224,9 @@ impl Scratch {
         self.cells.clear();
         self.cells.resize(6 * (edge * edge) as usize, 0);
         count_in_cells(&self.directions, &axes, edge, &mut self.cells);
-        let occupied = self.cells.iter().filter(|c| **c > 0).count() as f32;
-        let pairs: u64 = self.cells.iter().map(|&c| u64::from(c) * u64::from(c.saturating_sub(1))).sum();
+        let (occupied, pairs) = occupied_and_pairs(&self.cells);
         let n = (points.blocks.len() * LANES) as f32;
-        (occupied * pairs.max(1) as f32 / (n * (n - 1.0).max(1.0))).ln()
+        (occupied as f32 * pairs.max(1) as f32 / (n * (n - 1.0).max(1.0))).ln()
     }
 }
 
@@ -306,6 +305,18 @@ fn count_in_cells(directions: &[[[f32; LANES]; 3]], axes: &[Point; 3], edge: f32
             cells[at as usize] += 1;
         }
     }
+}
+
+/// Number of cells that hold something, and `Σ c (c − 1)` over the counts `c`, which at most [`FINE_POINTS`] points keep
+/// within 32 bits.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn occupied_and_pairs(cells: &[u32]) -> (u32, u32) {
+    let (mut occupied, mut pairs) = (0, 0);
+    for &count in cells {
+        occupied += u32::from(count > 0);
+        pairs += count * count.saturating_sub(1);
+    }
+    (occupied, pairs)
 }
 
 /// Cell of a direction on a cube whose faces have `edge` × `edge` cells. Without branches, so that it vectorises.

@@ -4,12 +4,12 @@
 
 use rayon::prelude::*;
 
-use super::bounds::Bounds;
 use super::grid::{BLOCK, Grid};
 use super::{VoxelDownsample, size};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
+use crate::stages::bounds::Bounds;
 
 /// Points that one task deals.
 const POINTS_PER_TASK: usize = 1 << 14;

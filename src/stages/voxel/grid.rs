@@ -1,7 +1,7 @@
 //! The grid of cells: which cell holds a point, where the cell's centre is, which place it takes in the order.
 
-use super::bounds::Bounds;
 use crate::cloud::Point;
+use crate::stages::bounds::Bounds;
 use crate::stages::lanes::{LANES, floor};
 
 /// Bits of a cell's coordinate along one axis; three of them are packed into one key.

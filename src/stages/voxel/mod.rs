@@ -7,7 +7,6 @@
 //! cells to different numbers, so that any prefix is an unbiased sample of the cloud. The stages after this one
 //! rely on it: a ball query that stops after 512 hits in index order has then taken a fair sample of the ball.
 
-pub(in crate::stages) mod bounds;
 mod cpu;
 mod grid;
 mod size;

@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
 
-use super::bounds::Bounds;
 use super::grid::{BLOCK, CELLS_PER_AXIS, Grid};
 use crate::cloud::Point;
+use crate::stages::bounds::Bounds;
 
 /// Count over edge, both as logarithms, for a surface.
 const SURFACE_SLOPE: f64 = -2.0;

@@ -4,52 +4,27 @@ mod common;
 
 use std::f64::consts::TAU;
 
-use common::{Golden, any_rotation, cube, one_and_two_threads, random, room};
+use common::patches::{
+    Description, UPRIGHT, any_frames, circular_share, corners, distance, download_features, matrix,
+    normalised, patches, share, turned, upload_patches, widened,
+};
+use common::{Golden, any_rotation, cube, one_and_two_threads, random};
 use coregister::cloud::Point;
-use coregister::stages::describe::{AZIMUTHS, CLASSIC_WIDTH, Describe, ELEVATIONS, HARMONICS, RADII, RINGS};
+use coregister::stages::describe::classic::{CLASSIC_WIDTH, DescribeClassic, HARMONICS};
+use coregister::stages::describe::{AZIMUTHS, ELEVATIONS, RADII, RINGS};
 use coregister::stages::frame::Frame;
-use coregister::stages::patch::{PATCH_CAPACITY, Patches};
-use nalgebra::{Matrix3, Rotation3, Vector3};
+use coregister::stages::patch::PATCH_CAPACITY;
+use nalgebra::{Rotation3, Vector3};
 use rand::RngExt;
 
 const MAP: usize = RINGS * AZIMUTHS;
-const UPRIGHT: Frame = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
 
-/// Invariant and equivariant part of one patch.
-type Description = (Vec<f32>, Vec<f32>);
-
-fn described<B: Describe>(backend: &B, rows: &[Vec<Point>], frames: &[Frame]) -> Vec<Description> {
-    let mut offsets = vec![[f32::NAN; 3]; rows.len() * PATCH_CAPACITY];
-    for (slots, row) in offsets.chunks_mut(PATCH_CAPACITY).zip(rows) {
-        slots[..row.len()].copy_from_slice(row);
-    }
-    let count: Vec<u32> = rows.iter().map(|row| row.len() as u32).collect();
-    let (offsets, count) = (backend.upload(&offsets).unwrap(), backend.upload(&count).unwrap());
-    let patches = Patches { offsets, count, radius: 1.0 };
-    let features = backend.describe(&patches, backend.upload(frames).unwrap()).unwrap();
+fn described<B: DescribeClassic>(backend: &B, rows: &[Vec<Point>], frames: &[Frame]) -> Vec<Description> {
+    let patches = upload_patches(backend, rows);
+    let features = backend.describe_classic(&patches, backend.upload(frames).unwrap()).unwrap();
     assert_eq!((features.width, features.rings), (CLASSIC_WIDTH, RINGS));
     assert_eq!(backend.download(&features.frames).unwrap(), frames);
-    let invariant = backend.download(&features.invariant).unwrap();
-    let equivariant = backend.download(&features.equivariant).unwrap();
-    assert_eq!((invariant.len(), equivariant.len()), (rows.len() * CLASSIC_WIDTH, rows.len() * MAP));
-    let rows = invariant.chunks(CLASSIC_WIDTH).zip(equivariant.chunks(MAP));
-    rows.map(|(invariant, equivariant)| (invariant.to_vec(), equivariant.to_vec())).collect()
-}
-
-fn matrix(frame: &Frame) -> Matrix3<f64> {
-    Matrix3::from_fn(|r, c| f64::from(frame[3 * r + c]))
-}
-
-/// Share of a point at `position` (in cells, from the centre of cell 0) that belongs to cell `i` of `count`; what lies
-/// beyond the centres of the first and the last cell belongs to them.
-fn share(position: f64, i: usize, count: usize) -> f64 {
-    (1.0 - (position.clamp(0.0, (count - 1) as f64) - i as f64).abs()).max(0.0)
-}
-
-/// The same where the last cell is followed by the first.
-fn circular_share(position: f64, i: usize, count: usize) -> f64 {
-    let apart = (position - i as f64).rem_euclid(count as f64);
-    (1.0 - apart.min(count as f64 - apart)).max(0.0)
+    download_features(backend, &features, rows.len(), MAP)
 }
 
 /// Points of every cell, spread over the neighbouring cells.
@@ -73,11 +48,6 @@ fn occupancy(points: &[Point], frame: &Frame) -> Vec<f64> {
     cells
 }
 
-fn normalised(values: Vec<f64>) -> Vec<f64> {
-    let norm = values.iter().map(|x| x * x).sum::<f64>().sqrt();
-    if norm > 0.0 { values.iter().map(|x| x / norm).collect() } else { values }
-}
-
 /// Both parts, by the formula, of an occupancy.
 fn description_of(occupancy: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let (mut invariant, mut equivariant) = (Vec::new(), Vec::new());
@@ -96,55 +66,7 @@ fn description_of(occupancy: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (normalised(invariant), normalised(equivariant))
 }
 
-/// Euclidean distance.
-fn distance(a: &[f32], b: impl IntoIterator<Item = f64>) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>().sqrt()
-}
-
-fn widened(values: &[f32]) -> impl Iterator<Item = f64> {
-    values.iter().map(|x| f64::from(*x))
-}
-
-/// Patches of a room: its points within 1 of some of its points.
-fn patches(count: usize, seed: u64) -> Vec<Vec<Point>> {
-    let points = room(4000, seed);
-    let patch = |centre: &Point| -> Vec<Point> {
-        let offsets = points.iter().map(|p| [0, 1, 2].map(|k| p[k] - centre[k]));
-        let near = offsets.filter(|d| d.iter().map(|x| x * x).sum::<f32>() < 1.0);
-        near.take(PATCH_CAPACITY).collect()
-    };
-    points[..count].iter().map(patch).collect()
-}
-
-fn any_frames(count: usize, seed: u64) -> Vec<Frame> {
-    let mut random = random(seed);
-    let mut frame = || any_rotation(&mut random);
-    (0..count).map(|_| frame()).map(|r| std::array::from_fn(|i| r[(i / 3, i % 3)] as f32)).collect()
-}
-
-fn turned(points: &[Point], rotation: &Matrix3<f64>) -> Vec<Point> {
-    let turn = |p: &Point| (rotation * Vector3::from(p.map(f64::from))).cast::<f32>().into();
-    points.iter().map(turn).collect()
-}
-
-/// Points where the coordinates of a cell come to an end.
-fn corners() -> Vec<Vec<Point>> {
-    let axes = vec![
-        [1.0, 0.0, 0.0],
-        [-1.0, 0.0, 0.0],
-        [-0.9, -0.0, 0.0],
-        [0.0, 0.7, 0.0],
-        [0.0, -0.7, 0.0],
-        [0.0, 0.0, 0.5],
-        [0.0, 0.0, -0.999],
-        [0.5, -1e-9, 0.1],
-        [0.5, -1e-30, 0.1],
-    ];
-    let middle = vec![[0.0; 3], [5e-5, 0.0, 5e-5], [2e-4, 0.0, 0.0], [0.1, 0.1, 0.0]];
-    vec![axes, middle, vec![[0.3, -0.4, 0.2]]]
-}
-
-fn check<B: Describe>(backend: &B) {
+fn check<B: DescribeClassic>(backend: &B) {
     let mut rows = patches(60, 1);
     rows.extend([cube(PATCH_CAPACITY, 1.1, 2), cube(3, 1.1, 3)]);
     let mut frames = any_frames(rows.len(), 4);
@@ -167,7 +89,7 @@ fn equals_the_formula() {
     one_and_two_threads().iter().for_each(check);
 }
 
-fn check_turns<B: Describe>(backend: &B) {
+fn check_turns<B: DescribeClassic>(backend: &B) {
     let rows = patches(40, 5);
     let frames = any_frames(rows.len(), 6);
     let expected = described(backend, &rows, &frames);
@@ -203,7 +125,7 @@ fn turns_about_the_axis_shift_the_map() {
     one_and_two_threads().iter().for_each(check_turns);
 }
 
-fn check_rotation<B: Describe>(backend: &B) {
+fn check_rotation<B: DescribeClassic>(backend: &B) {
     let rows = patches(40, 8);
     let frames = any_frames(rows.len(), 9);
     let expected = described(backend, &rows, &frames);
@@ -231,7 +153,7 @@ fn rotations_of_all_change_nothing() {
     one_and_two_threads().iter().for_each(check_rotation);
 }
 
-fn check_empty<B: Describe>(backend: &B) {
+fn check_empty<B: DescribeClassic>(backend: &B) {
     let rows = [vec![], vec![[0.0; 3]; 100], vec![[1e-30, 0.0, -1e-30]]];
     for (invariant, equivariant) in described(backend, &rows, &[UPRIGHT; 3]) {
         assert_eq!(invariant, vec![0.0; CLASSIC_WIDTH]);

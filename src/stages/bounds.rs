@@ -8,8 +8,8 @@ use crate::cloud::Point;
 const POINTS_PER_TASK: usize = 1 << 15;
 
 /// An axis-aligned box.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::stages) struct Bounds {
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Bounds {
     /// Lowest coordinate along each axis.
     pub lowest: Point,
     /// Highest coordinate along each axis.
