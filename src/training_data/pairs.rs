@@ -66,10 +66,9 @@ pub(super) fn tensors(scene: &mut Scene, radii: usize, most: usize) -> Result<Op
 /// How the patches of a radius are oriented: by the vertical, or else by the viewpoints as the pipeline tries them.
 fn orientations(scene: &mut Scene) -> Vec<(Orientation, Orientation)> {
     let upright = |source: Orientation| matches!(source, Orientation::Fixed(_));
-    let wanted =
-        scene.looks.iter().any(|look| upright(look.source)) && scene.random.random_bool(VERTICAL_SHARE);
-    let of_choice = scene.looks.iter().filter(|look| upright(look.source) == wanted);
-    of_choice.map(|look| (look.source, look.target)).collect()
+    let wanted = scene.axes.iter().any(|axes| upright(axes.0)) && scene.random.random_bool(VERTICAL_SHARE);
+    let of_choice = scene.axes.iter().filter(|axes| upright(axes.0) == wanted);
+    of_choice.copied().collect()
 }
 
 /// Centres of patches in the source and, near their true places, in the target.

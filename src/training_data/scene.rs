@@ -10,10 +10,11 @@ use crate::backend::Cpu;
 use crate::config::{Config, Descriptor};
 use crate::error::Result;
 use crate::geometry::Pose;
-use crate::pipeline::{Pipeline, Prepared, View};
+use crate::pipeline::{Pipeline, Prepared};
 use crate::registration::Timings;
 use crate::simulate::{Kind, Motion, PairOptions, derive_seed, simulate_pair};
 use crate::stages::clean::{CanonicalPair, canonical_pair};
+use crate::stages::frame::Orientation;
 use crate::stages::patch::GatherPatches;
 use crate::transform::RigidTransform;
 
@@ -33,8 +34,8 @@ pub(super) struct Scene {
     pub target_from_source: Pose,
     /// Edge of the voxels, canonical units.
     pub spacing: f32,
-    /// How the pipeline would look at the pair, one way after another; of each way its largest scale.
-    pub looks: Vec<View>,
+    /// The axes of both clouds' patches that the pipeline would try, one pair after another.
+    pub axes: Vec<(Orientation, Orientation)>,
     /// For the choices that are left.
     pub random: ChaCha8Rng,
 }
@@ -66,8 +67,7 @@ impl Scene {
         let mut timings = Timings::default();
         let source = pipeline.prepare(&canonical.source, spacing, &mut timings)?;
         let target = pipeline.prepare(&canonical.target, spacing, &mut timings)?;
-        let looks =
-            pipeline.looks(&source, &target)?.iter().filter_map(|look| look.first().copied()).collect();
+        let axes = pipeline.axes(&source, &target);
         Ok(Self {
             seed,
             kind,
@@ -77,7 +77,7 @@ impl Scene {
             target,
             target_from_source: canonical_pose(&canonical, &pair.target_from_source),
             spacing,
-            looks,
+            axes,
             random,
         })
     }

@@ -17,9 +17,9 @@ const SHARES: [f32; 3] = [0.05, 0.02, 0.005];
 /// Both clouds as the pipeline looks at them first.
 pub(super) fn tensors(scene: &Scene) -> Result<Content> {
     let radii = scene.radii(&SHARES)?;
-    let look = scene.looks[0];
-    let source = Side::new(scene, &scene.source, &radii, look.source)?;
-    let target = Side::new(scene, &scene.target, &radii, look.target)?;
+    let axes = scene.axes[0];
+    let source = Side::new(scene, &scene.source, &radii, axes.0)?;
+    let target = Side::new(scene, &scene.target, &radii, axes.1)?;
     let rows = (source.keypoints.len() + target.keypoints.len()) as u64;
     let tensors = vec![
         Tensor::of("source_offsets", &source.offsets),
