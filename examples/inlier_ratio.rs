@@ -106,13 +106,13 @@ fn looks(
     let spacing = pipeline.spacing(pair)?;
     let source = pipeline.prepare(&pair.source, spacing, &mut timings)?;
     let target = pipeline.prepare(&pair.target, spacing, &mut timings)?;
-    let looks = pipeline.looks(&source, &target)?;
+    let looks = pipeline.views(&source, &target)?;
     let mut look = |view: &coregister::pipeline::View| {
         let s = pipeline.describe(&source, view.radius, view.source, view.descriptor, &mut timings)?;
         let t = pipeline.describe(&target, view.radius, view.target, view.descriptor, &mut timings)?;
         pipeline.propose(&source, &s, &target, &t, &mut timings)
     };
-    let matches = looks.iter().flatten().map(&mut look).collect::<Result<_, _>>()?;
+    let matches = looks.iter().map(&mut look).collect::<Result<_, _>>()?;
     let describing = timings.stages.iter().filter(|(stage, _)| *stage == "describe");
     Ok((matches, describing.map(|(_, spent)| *spent).sum()))
 }

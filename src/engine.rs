@@ -17,7 +17,7 @@ use crate::stages::describe::weights::Weights;
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
-pub const LEAST_CONFIDENCE: f64 = 0.95;
+pub const LEAST_CONFIDENCE: f64 = 0.9;
 
 /// Fewer points in contact than this say nothing about a transform.
 const LEAST_CONTACTS: f64 = 20.0;

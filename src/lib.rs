@@ -14,6 +14,7 @@ pub mod pipeline;
 pub mod registration;
 pub mod simulate;
 pub mod stages;
+pub mod training_data;
 pub mod transform;
 
 pub use cloud::Cloud;

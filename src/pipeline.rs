@@ -49,7 +49,7 @@ pub const DISTINCT: f32 = 10.0;
 /// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
 const MOST_NARROW: f32 = 0.5;
 /// No further scale is looked at once the best candidate is as sure as this.
-const SURE: f64 = 0.99;
+const SURE: f64 = 0.93;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
@@ -138,25 +138,21 @@ impl<B: Backend> Pipeline<B> {
         let (source, target) = self.both(&prepare, &pair.source, &pair.target, timings)?;
         self.log_prepared("source", &source, &pair.source, pair.unit);
         self.log_prepared("target", &target, &pair.target, pair.unit);
-        let mut candidates = Vec::new();
-        'looks: for look in timings.measure("radius", || self.looks(&source, &target))? {
-            let (mut scales, earlier) = (Vec::new(), candidates.clone());
-            for view in look {
-                let describe = |(cloud, axes), timings: &mut _| {
-                    self.describe(cloud, view.radius, axes, view.descriptor, timings)
-                };
-                let views = ((&source, view.source), (&target, view.target));
-                let (s, t) = self.both(&describe, views.0, views.1, timings)?;
-                scales.push(self.propose(&source, &s, &target, &t, timings)?);
-                let hypotheses = self.concatenate(&scales)?;
-                let estimated = self.agree(&hypotheses, spacing, timings)?;
-                let found = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
-                candidates = best_first([&earlier[..], &found[..]].concat());
-                let confidence = self.confidence(&source, &candidates);
-                self.log_scale(&view, pair.unit, &hypotheses, &candidates, confidence);
-                if confidence >= SURE {
-                    break 'looks;
-                }
+        let (mut proposals, mut candidates) = (Vec::new(), Vec::new());
+        for view in timings.measure("radius", || self.views(&source, &target))? {
+            let describe = |(cloud, axes), timings: &mut _| {
+                self.describe(cloud, view.radius, axes, view.descriptor, timings)
+            };
+            let (s, t) = ((&source, view.source), (&target, view.target));
+            let (s, t) = self.both(&describe, s, t, timings)?;
+            proposals.push(self.propose(&source, &s, &target, &t, timings)?);
+            let hypotheses = self.concatenate(&proposals)?;
+            let estimated = self.agree(&hypotheses, spacing, timings)?;
+            candidates = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
+            let confidence = self.confidence(&source, &candidates);
+            self.log_view(&view, pair.unit, &hypotheses, &candidates, confidence);
+            if confidence >= SURE {
+                break;
             }
         }
         self.conclude(&source, &target, candidates, timings)
@@ -215,7 +211,7 @@ impl<B: Backend> Pipeline<B> {
     /// The ways in which the pair is looked at, one after another: with each pair of axes in turn at all scales, largest
     /// first; and before that, where the settings leave the descriptor open, at the largest scale with the one that
     /// costs little.
-    pub fn looks(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<Vec<View>>> {
+    pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<View>> {
         let radii = self.radii(source, target)?;
         let axes = self.axes(source, target);
         let view = |(source, target), radius, descriptor| View { radius, source, target, descriptor };
@@ -224,15 +220,15 @@ impl<B: Backend> Pipeline<B> {
             config::Descriptor::Learned => (None, Descriptor::Learned),
             config::Descriptor::Classic => (None, Descriptor::Classic),
         };
-        let quick = quick.map(|descriptor| vec![view(axes[0], radii[0], descriptor)]);
-        let at_all_scales = |axes: &_| radii.iter().map(|&radius| view(*axes, radius, thorough)).collect();
-        Ok(quick.into_iter().chain(axes.iter().map(at_all_scales)).collect())
+        let quick = quick.map(|descriptor| view(axes[0], radii[0], descriptor));
+        let at_all_scales = |axes| radii.iter().map(move |&radius| view(axes, radius, thorough));
+        Ok(quick.into_iter().chain(axes.into_iter().flat_map(at_all_scales)).collect())
     }
 
     /// The axes of both clouds' patches, in the order in which they are tried: along the vertical where both clouds show
     /// it; the patches' own, towards where they were seen from; and, where that place is uncertain, with one cloud seen
     /// from the other side. A vertical that the user gives is not doubted.
-    fn axes(&self, source: &Prepared<B>, target: &Prepared<B>) -> Vec<(Orientation, Orientation)> {
+    pub fn axes(&self, source: &Prepared<B>, target: &Prepared<B>) -> Vec<(Orientation, Orientation)> {
         let mut axes = Vec::new();
         if let (Some(source), Some(target)) = (source.up, target.up) {
             axes.push((Orientation::Fixed(source), Orientation::Fixed(target)));
@@ -450,8 +446,8 @@ impl<B: Backend> Pipeline<B> {
         Ok(Answer { pose, confidence: self.confidence(source, &candidates), candidates, observation })
     }
 
-    /// What came of one scale.
-    fn log_scale(
+    /// What came of one view.
+    fn log_view(
         &self,
         view: &View,
         unit: f64,
@@ -467,7 +463,7 @@ impl<B: Backend> Pipeline<B> {
             hypotheses = self.backend.len(&hypotheses.poses),
             candidates = candidates.len(),
             confidence,
-            "compared the clouds at one more scale"
+            "looked at the clouds once more"
         );
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers from the lowest to the highest. A module may use its own layer only in the lowest one.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["io", "cloud", "transform", "error", "config", "geometry", "registration"],
     &["backend"],
     &["stages"],
@@ -13,6 +13,7 @@ const LAYERS: [&[&str]; 8] = [
     &["batch"],
     &["engine"],
     &["evaluate", "simulate"],
+    &["training_data"],
     &["cli", "main"],
 ];
 

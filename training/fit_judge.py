@@ -5,10 +5,11 @@
     python training/fit_judge.py candidates.csv
 
 The log-odds of a candidate are linear in its overlap, its share in front of what the other scan saw, and the logarithm
-of its support; each pair's right candidates weigh as much together as its wrong ones. The confidence is a logistic
-function of the best candidate's log-odds against all that differ from it and against none being right. Since the
-weights decide what is best and what is refined, dump the candidates anew after changing them and fit the calibration
-to that (the last line of the output holds for the weights that the candidates were ranked by).
+of its support. The best candidate's stand against those of all that differ from it and against none being right, and
+a logistic function of the outcome is the confidence. The six numbers of this model minimise the mean negative
+log-likelihood of the confidences: each says how likely the chosen candidate is to be right, and it is or it is not.
+
+Needs numpy and scipy.
 """
 
 import csv
@@ -16,82 +17,79 @@ import sys
 from collections import defaultdict
 
 import numpy as np
+from scipy.optimize import minimize
 
 MOST_IN_FRONT = 0.15
 """As in judge.rs: how much of the share in front counts."""
 
-RIDGE = 1e-3
-"""Keeps the weights finite where right and wrong separate."""
+NAMES = ["overlap", "in front", "support", "bias", "calibration slope", "calibration bias"]
+CURRENT = np.array([1.5, -55.0, 1.3, -2.4, 3.2, 1.7])
+"""The constants of judge.rs, in the order of the names."""
 
-
-def logistic(features, right, weight):
-    """Weights and bias (last) of a weighted logistic regression, by Newton's method."""
-    x = np.hstack([features, np.ones((len(features), 1))])
-    solution = np.zeros(x.shape[1])
-    for _ in range(100):
-        p = 1 / (1 + np.exp(-x @ solution))
-        gradient = x.T @ (weight * (right - p)) - RIDGE * solution
-        hessian = (x * (weight * p * (1 - p))[:, None]).T @ x + RIDGE * np.eye(x.shape[1])
-        step = np.linalg.solve(hessian, gradient)
-        solution += step
-        if np.abs(step).max() < 1e-9:
-            break
-    return solution
+NOTHING = -1e9
+"""Log-odds of a place without a candidate."""
 
 
 def read(paths):
-    """Candidates by pair, in their order."""
+    """Witnesses [pairs, candidates, 3] of all candidates, whether each is there and distinct from better ones, and
+    whether it is right, [pairs, candidates]."""
     pairs = defaultdict(list)
     for path in paths:
         with open(path, newline="") as file:
             for row in csv.DictReader(file):
-                numbers = {key: float(value) for key, value in row.items() if key not in ("set", "name")}
-                pairs[path, row["set"], row["name"]].append(numbers)
-    return list(pairs.values())
+                pairs[path, row["set"], row["name"]].append(row)
+    most = max(len(candidates) for candidates in pairs.values())
+    found = np.zeros((len(pairs), most, 3))
+    there, distinct, right = np.zeros((3, len(pairs), most), dtype=bool)
+    for i, candidates in enumerate(pairs.values()):
+        for j, candidate in enumerate(candidates):
+            found[i, j] = witnesses(candidate)
+            there[i, j] = True
+            distinct[i, j] = candidate["distinct"] == "1"
+            right[i, j] = candidate["right"] == "1"
+    return found, there, distinct, right
 
 
 def witnesses(candidate):
     """The three numbers that the log-odds are linear in."""
-    overlap = (candidate["source_overlap"] + candidate["target_overlap"]) / 2
-    in_front = (candidate["source_in_front"] + candidate["target_in_front"]) / 2
-    return [overlap, min(in_front, MOST_IN_FRONT), np.log1p(candidate["support"])]
+    overlap = (float(candidate["source_overlap"]) + float(candidate["target_overlap"])) / 2
+    in_front = (float(candidate["source_in_front"]) + float(candidate["target_in_front"])) / 2
+    return [overlap, min(in_front, MOST_IN_FRONT), np.log1p(float(candidate["support"]))]
 
 
-def fit_weights(pairs):
-    """Weights of overlap, share in front, support; bias."""
-    features, right, weight = [], [], []
-    for pair in pairs:
-        is_right = np.array([candidate["right"] for candidate in pair])
-        for candidate, label in zip(pair, is_right):
-            features.append(witnesses(candidate))
-            right.append(label)
-            weight.append(1 / (is_right == label).sum())
-    return logistic(np.array(features), np.array(right), np.array(weight))
+def chosen(model, data):
+    """Log-odds of the confidence in the best candidate of each pair, and whether that one is right."""
+    found, there, distinct, right = data
+    log_odds = np.where(there, found @ model[:3] + model[3], NOTHING)
+    pair = np.arange(len(log_odds))
+    best = log_odds.argmax(axis=1)
+    # The candidates were ranked by the weights of their day, and a cluster of near-equal ones is represented by its
+    # first. Where other weights choose another one of a cluster, that one stands for it.
+    odds = np.exp(log_odds) * distinct
+    represented = distinct[pair, best]
+    own = np.where(represented, odds[pair, best], odds[:, 0])
+    rivals = 1 + np.maximum(odds.sum(axis=1) - own, 0)
+    against_all = log_odds[pair, best] - np.log(rivals)
+    return model[4] * against_all + model[5], right[pair, best]
 
 
-def chosen_log_odds(pair):
-    """Log-odds of the first candidate against its distinct rivals and against none, as in judge.rs; whether it is right."""
-    rivals = sum(np.exp(candidate["log_odds"]) for candidate in pair[1:] if candidate["distinct"])
-    return pair[0]["log_odds"] - np.log(1 + rivals), pair[0]["right"]
-
-
-def fit_calibration(pairs):
-    """Slope and bias of the confidence; its mean negative log-likelihood."""
-    chosen, right = map(np.array, zip(*(chosen_log_odds(pair) for pair in pairs)))
-    slope, bias = logistic(chosen[:, None], right, np.ones(len(right)))
-    confidence = np.clip(1 / (1 + np.exp(-slope * chosen - bias)), 1e-9, 1 - 1e-9)
-    return slope, bias, -np.mean(np.where(right == 1, np.log(confidence), np.log(1 - confidence)))
+def loss(model, data):
+    """Mean negative log-likelihood of the confidences."""
+    confidence, right = chosen(model, data)
+    return np.logaddexp(0, np.where(right, -confidence, confidence)).mean()
 
 
 def main():
-    pairs = read(sys.argv[1:])
-    possible = sum(any(candidate["right"] for candidate in pair) for pair in pairs)
-    weights = fit_weights(pairs)
-    best = [max(pair, key=lambda c: np.dot(weights[:3], witnesses(c))) for pair in pairs]
-    print(f"{len(pairs)} pairs, {possible} with a right candidate")
-    print(f"chosen right: {sum(pair[0]['right'] for pair in pairs):.0f} as ranked, {sum(c['right'] for c in best):.0f} as fitted")
-    print("overlap {:.2f}, in front {:.1f}, support {:.2f}, bias {:.2f}".format(*weights))
-    print("calibration slope {:.2f}, bias {:.2f}; negative log-likelihood {:.4f}".format(*fit_calibration(pairs)))
+    data = read(sys.argv[1:])
+    options = {"maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-3, "fatol": 1e-7}
+    best = minimize(loss, CURRENT, args=(data,), method="Nelder-Mead", options=options)
+    calibrated = minimize(
+        lambda calibration: loss(np.append(CURRENT[:4], calibration), data), CURRENT[4:], method="Nelder-Mead"
+    )
+    print(f"{len(data[0])} pairs, {data[3].any(axis=1).sum()} with a right candidate")
+    print(f"judge.rs as it is: loss {loss(CURRENT, data):.4f}")
+    print(f"its weights, calibrated anew: loss {calibrated.fun:.4f}, slope and bias {calibrated.x.round(2)}")
+    print(f"all fitted: loss {best.fun:.4f}, " + ", ".join(f"{name} {x:.2f}" for name, x in zip(NAMES, best.x)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ mod evaluate;
 mod info;
 mod method;
 mod output;
+mod patches;
 mod register;
 mod simulate;
 
@@ -46,6 +47,7 @@ enum Command {
     /// List the devices that this program could compute on
     Devices,
     Simulate(simulate::Arguments),
+    Patches(patches::Arguments),
 }
 
 /// How a command ended that did not fail.
@@ -85,6 +87,7 @@ impl Command {
             Self::Info(arguments) => arguments.run(),
             Self::Devices => devices::run(),
             Self::Simulate(arguments) => arguments.run(),
+            Self::Patches(arguments) => arguments.run(),
         }
     }
 }

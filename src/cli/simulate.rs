@@ -97,7 +97,7 @@ impl From<MotionName> for Motion {
     }
 }
 
-fn parse_range(text: &str) -> Result<Range<f64>, String> {
+pub(super) fn parse_range(text: &str) -> Result<Range<f64>, String> {
     let ends = text.split_once("..").and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
     match ends {
         Some((low, high)) if low >= 0.0 && low < high && high <= 1.0 => Ok(low..high),

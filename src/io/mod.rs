@@ -146,7 +146,10 @@ fn map(path: &Path) -> Result<Mmap> {
 }
 
 /// Puts what `write` writes in the place of `path`, whole or not at all.
-fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<()> {
     let failed = |source| Error::file("write", path, source);
     let temporary = temporary_beside(path);
     let file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(failed)?;

@@ -1,0 +1,108 @@
+//! A simulated pair as the pipeline sees it.
+
+use std::ops::RangeInclusive;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::Options;
+use crate::backend::Cpu;
+use crate::config::{Config, Descriptor};
+use crate::error::Result;
+use crate::geometry::Pose;
+use crate::pipeline::{Pipeline, Prepared};
+use crate::registration::Timings;
+use crate::simulate::{Kind, Motion, PairOptions, derive_seed, simulate_pair};
+use crate::stages::clean::{CanonicalPair, canonical_pair};
+use crate::stages::frame::Orientation;
+use crate::stages::patch::GatherPatches;
+use crate::transform::RigidTransform;
+
+/// Strength of the sensors' faults: between half of what is usual and half as much again.
+const NOISE: RangeInclusive<f64> = 0.5..=1.5;
+
+/// Both clouds, ready for patches.
+pub(super) struct Scene {
+    pub seed: u64,
+    pub kind: Kind,
+    /// Share of the source that the target shares, as the simulator measures it.
+    pub overlap: f64,
+    pub backend: Cpu,
+    pub source: Prepared<Cpu>,
+    pub target: Prepared<Cpu>,
+    /// The true pose between the canonical frames.
+    pub target_from_source: Pose,
+    /// Edge of the voxels, canonical units.
+    pub spacing: f32,
+    /// The axes of both clouds' patches that the pipeline would try, one pair after another.
+    pub axes: Vec<(Orientation, Orientation)>,
+    /// For the choices that are left.
+    pub random: ChaCha8Rng,
+}
+
+impl Scene {
+    /// The scene of `seed`, thinned to what the pipeline would choose times a factor drawn from `voxel_factors`.
+    pub fn new(
+        seed: u64,
+        options: &Options,
+        backend: &Cpu,
+        voxel_factors: RangeInclusive<f32>,
+    ) -> Result<Self> {
+        let mut random = ChaCha8Rng::seed_from_u64(derive_seed(seed, 1));
+        let kind = options.mix.at(random.random());
+        let simulated = PairOptions {
+            kinds: vec![kind],
+            overlap: options.overlap.clone(),
+            motion: Motion::Full,
+            noise: random.random_range(NOISE),
+            detail: options.detail,
+            ..PairOptions::default()
+        };
+        let pair = simulate_pair(seed, &simulated)?;
+        let canonical = canonical_pair(&pair.source, &pair.target)?;
+        // Patches are what counts here: whatever describes them, the axes are the same.
+        let config = Config { descriptor: Descriptor::Classic, ..Config::default() };
+        let pipeline = Pipeline { backend: backend.clone(), config, network: None };
+        let spacing = pipeline.spacing(&canonical)? * random.random_range(voxel_factors);
+        let mut timings = Timings::default();
+        let source = pipeline.prepare(&canonical.source, spacing, &mut timings)?;
+        let target = pipeline.prepare(&canonical.target, spacing, &mut timings)?;
+        let axes = pipeline.axes(&source, &target);
+        Ok(Self {
+            seed,
+            kind,
+            overlap: pair.overlap,
+            backend: backend.clone(),
+            source,
+            target,
+            target_from_source: canonical_pose(&canonical, &pair.target_from_source),
+            spacing,
+            axes,
+            random,
+        })
+    }
+
+    /// The radii at which a ball holds these shares of the cloud, as [`Pipeline::radii`] has them: the geometric means
+    /// of both clouds' own.
+    pub fn radii(&self, shares: &[f32]) -> Result<Vec<f32>> {
+        let of =
+            |cloud: &Prepared<Cpu>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, shares);
+        Ok(of(&self.source)?.into_iter().zip(of(&self.target)?).map(|(s, t)| (s * t).sqrt()).collect())
+    }
+
+    /// What the file says about the scene as a whole.
+    pub fn metadata(&self) -> String {
+        let Self { seed, kind, overlap, spacing, .. } = self;
+        serde_json::json!({ "kind": kind.name(), "seed": seed, "overlap": overlap, "spacing": spacing })
+            .to_string()
+    }
+}
+
+/// The pose between the canonical frames of the pose between the files' frames: the inverse of
+/// [`CanonicalPair::to_file_frames`].
+fn canonical_pose(pair: &CanonicalPair, target_from_source: &RigidTransform) -> Pose {
+    let back = pair.target.cloud_from_canonical.inverse();
+    let pose = back.compose(target_from_source).compose(&pair.source.cloud_from_canonical);
+    let (rotation, translation) = (pose.rotation, pose.translation / pair.unit);
+    std::array::from_fn(|i| if i < 9 { rotation[(i / 3, i % 3)] } else { translation[i - 9] } as f32)
+}
