@@ -14,6 +14,7 @@ use crate::cloud::Point;
 use crate::stages::describe::learned::Layer;
 use crate::stages::describe::product::{Before, Rows, multiply};
 use crate::stages::describe::{AZIMUTHS, ELEVATIONS, normalise};
+use crate::stages::frame::Frame;
 
 /// Patches that go through the layers together.
 pub(super) const BLOCK: usize = 4;
@@ -156,7 +157,7 @@ impl Network {
     /// Describes the patches of a block, of which there are as many as `maps` has room for.
     pub fn describe_block<'a>(
         &self,
-        patch: impl Fn(usize) -> (&'a [Point], &'a [f32; 9]),
+        patch: impl Fn(usize) -> (&'a [Point], &'a Frame),
         invariant: &mut [f32],
         maps: &mut [f32],
         workspace: &mut Workspace,
@@ -177,7 +178,7 @@ impl Network {
     }
 
     /// What the steps give on the way for one patch.
-    pub fn steps(&self, points: &[Point], frame: &[f32; 9]) -> Steps {
+    pub fn steps(&self, points: &[Point], frame: &Frame) -> Steps {
         let mut workspace = Workspace::default();
         self.fill_cells([(points, frame)].into_iter(), &mut workspace);
         let mut steps = Steps { cells: first_patch(&workspace.values, CHANNELS[0]), ..Steps::default() };
@@ -196,7 +197,7 @@ impl Network {
     /// which nobody looks at.
     fn fill_cells<'a>(
         &self,
-        patches: impl Iterator<Item = (&'a [Point], &'a [f32; 9])>,
+        patches: impl Iterator<Item = (&'a [Point], &'a Frame)>,
         workspace: &mut Workspace,
     ) {
         let Workspace { sampling, values, .. } = workspace;
@@ -264,12 +265,12 @@ fn repeat_azimuths(values: &mut [f32], width: usize) {
 
 /// The cells of one patch, each to its row: shell by shell, in it channel by channel.
 fn fill_patch(sampling: &Sampling, layer: &PointLayer, patch: usize, rows: &mut [f32]) {
-    sampling.for_each_cell(|cell, points| {
+    for cell in 0..CELLS {
         let (shell, elevation) = (cell / MAP_CELLS, cell / AZIMUTHS % ELEVATIONS);
         let row = row_of(patch, elevation, cell % AZIMUTHS) * CHANNELS[0];
         let channels = &mut rows[row + shell * POINT_CHANNELS..][..POINT_CHANNELS];
-        channels.copy_from_slice(&layer.largest(points));
-    });
+        channels.copy_from_slice(&layer.largest(&sampling.points(cell)));
+    }
 }
 
 /// `rows ← max(rows + bias, lowest)`, and zeros in the last row of every patch.

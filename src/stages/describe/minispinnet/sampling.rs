@@ -25,7 +25,7 @@ pub struct Sampling {
 }
 
 /// The points that a cell takes: places in the patch, ascending.
-pub(super) struct Hits {
+struct Hits {
     places: [usize; SAMPLES],
     count: usize,
 }
@@ -83,17 +83,7 @@ impl Sampling {
 
     /// The points that `cell` takes, filled up, in the cell's own frame.
     pub fn points(&self, cell: usize) -> [Point; SAMPLES] {
-        self.points_of(&self.hits(cell), cell)
-    }
-
-    /// Calls `take` with the points of each cell.
-    pub(super) fn for_each_cell(&self, mut take: impl FnMut(usize, &[Point; SAMPLES])) {
-        for cell in 0..CELLS {
-            take(cell, &self.points(cell));
-        }
-    }
-
-    fn points_of(&self, hits: &Hits, cell: usize) -> [Point; SAMPLES] {
+        let hits = self.hits(cell);
         let (cos, sin) = GRID.turns[cell % AZIMUTHS];
         let mut points = [[0.0; 3]; SAMPLES];
         for (point, &place) in points.iter_mut().zip(&hits.places[..hits.count]) {
