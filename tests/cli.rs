@@ -166,7 +166,8 @@ fn weights_that_are_none_end_with_code_2() {
     let with = |weights| [&learned[..], &["--weights", weights]].concat();
     assert_error(&with(&path), "is no whole safetensors file");
     assert_error(&with("missing.safetensors"), "cannot read missing.safetensors");
-    assert_error(&["evaluate", &demo("demo_pair.csv"), "--weights", &path], "ask for it, or give no weights");
+    let classic = ["evaluate", &demo("demo_pair.csv"), "--descriptor", "classic", "--weights", &path];
+    assert_error(&classic, "do not ask for the classic one, or give no weights");
 }
 
 #[test]
