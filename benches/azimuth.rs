@@ -1,7 +1,9 @@
 //! Azimuths of matched maps.
 
 use coregister::backend::Cpu;
-use coregister::stages::azimuth::AlignAzimuth;
+use coregister::stages::azimuth::{AlignAzimuth, AlignByCostVolume};
+use coregister::stages::describe::learned::Layer;
+use coregister::stages::describe::minispinnet::{COST_VOLUME_LAYERS, MAP_RINGS};
 use coregister::stages::describe::{AZIMUTHS, RINGS};
 use coregister::stages::matching::Match;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -21,5 +23,24 @@ fn azimuth(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, azimuth);
+/// The cost volume with made-up weights, on one thread.
+fn cost_volume(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("azimuth");
+    group.sample_size(10);
+    let cpu = Cpu::new(1).expect("worker threads start");
+    let layer = |(inputs, outputs, kernel): (usize, usize, [usize; 3])| {
+        let inputs = inputs * kernel.iter().product::<usize>();
+        let weight = (0..inputs * outputs).map(|i| (i * 7919 % 101) as f32 / 1e3 - 0.05).collect();
+        Layer { inputs, weight, bias: vec![0.01; outputs] }
+    };
+    let volume = cpu.load_cost_volume(&COST_VOLUME_LAYERS.map(layer)).expect("a cost volume");
+    let mut random = ChaCha8Rng::seed_from_u64(2);
+    let maps: Vec<f32> = (0..20 * MAP_RINGS * AZIMUTHS).map(|_| random.random_range(-0.3..0.3)).collect();
+    let matches: Vec<Match> = (0..20).map(|i| [i, 19 - i]).collect();
+    group.bench_function("cost volume, 20 matches, one thread", |bencher| {
+        bencher.iter(|| cpu.align_by_cost_volume(black_box(&maps), &maps, &volume, &matches));
+    });
+}
+
+criterion_group!(benches, azimuth, cost_volume);
 criterion_main!(benches);

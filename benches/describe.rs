@@ -1,11 +1,14 @@
-//! Descriptions of full patches, classic and learned, and the parts of the learned one.
+//! Descriptions of full patches, classic, learned and by the published network, and the parts of the learned one.
 
 mod room;
 
 use coregister::backend::Cpu;
-use coregister::stages::describe::AZIMUTHS;
 use coregister::stages::describe::classic::DescribeClassic;
-use coregister::stages::describe::learned::{CellFeatures, DescribeLearned, SECTOR, Weights};
+use coregister::stages::describe::learned::{CellFeatures, DescribeLearned, Layer, SECTOR, Weights};
+use coregister::stages::describe::minispinnet::{
+    self, ATTENTION_CHANNELS, CHANNELS, DescribeMiniSpinNet, POINT_CHANNELS, WIDTH,
+};
+use coregister::stages::describe::{AZIMUTHS, ELEVATIONS};
 use coregister::stages::frame::{EstimateFrames, Frame, Orientation};
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY, Patches};
 use coregister::stages::sample::SampleFarthest;
@@ -80,5 +83,33 @@ fn parts(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, describe, parts);
+/// The published network with made-up weights, on one thread. Elements are operations of its convolutions.
+fn published(criterion: &mut Criterion) {
+    const PATCHES: usize = 100;
+    let mut group = criterion.benchmark_group("describe, one thread");
+    let per_cell: usize = CHANNELS.windows(2).map(|pair| 2 * 9 * pair[0] * pair[1]).sum();
+    let operations = PATCHES * ELEVATIONS * AZIMUTHS * per_cell;
+    group.sample_size(10).throughput(Throughput::Elements(operations as u64));
+    let cpu = Cpu::new(1).expect("worker threads start");
+    let (mut patches, mut frames) = patches(&cpu);
+    patches.count.truncate(PATCHES);
+    frames.truncate(PATCHES);
+    let layer = |inputs: usize, outputs: usize| {
+        let weight = (0..inputs * outputs).map(|i| (i * 7919 % 101) as f32 / 1e3 - 0.05).collect();
+        Layer { inputs, weight, bias: vec![0.01; outputs] }
+    };
+    let weights = minispinnet::Weights {
+        points: layer(3, POINT_CHANNELS),
+        convolutions: CHANNELS.windows(2).map(|pair| layer(9 * pair[0], pair[1])).collect(),
+        attention: [layer(WIDTH, ATTENTION_CHANNELS), layer(ATTENTION_CHANNELS, 1)],
+        cost_volume: None,
+    };
+    let network = cpu.load_minispinnet(&weights).expect("a network");
+    group.bench_function("published network, 100 patches of up to 512 points, FLOP", |bencher| {
+        let describe = |frames| cpu.describe_minispinnet(black_box(&patches), frames, &network);
+        bencher.iter_batched(|| frames.clone(), describe, BatchSize::LargeInput);
+    });
+}
+
+criterion_group!(benches, describe, parts, published);
 criterion_main!(benches);

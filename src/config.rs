@@ -9,8 +9,11 @@ pub struct Config {
     pub device: DeviceChoice,
     /// What describes the surroundings of a keypoint.
     pub descriptor: Descriptor,
-    /// File with the weights of the learned descriptor; those built in if there is none.
+    /// File with the weights of the learned descriptor, a compact network's or a converted checkpoint; those built in if
+    /// there is none.
     pub weights: Option<PathBuf>,
+    /// How the angle about the axis is found between two matched patches.
+    pub azimuth: Azimuth,
     /// Edge of the voxels the clouds are thinned to.
     pub voxel: Voxel,
     /// Whether both clouds share an up axis.
@@ -29,6 +32,7 @@ impl Default for Config {
             device: DeviceChoice::Auto,
             descriptor: Descriptor::Auto,
             weights: None,
+            azimuth: Azimuth::Correlation,
             voxel: Voxel::Auto,
             gravity: Gravity::Auto,
             seed: 0,
@@ -57,10 +61,21 @@ pub enum Descriptor {
     /// that leaves a doubt.
     #[default]
     Auto,
-    /// A small network; see [`crate::stages::describe::learned`].
+    /// A small network, see [`crate::stages::describe::learned`], or the published one, see
+    /// [`crate::stages::describe::minispinnet`].
     Learned,
     /// Hand-made, without weights; see [`crate::stages::describe::classic`].
     Classic,
+}
+
+/// How the angle about the axis is found between two matched patches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Azimuth {
+    /// Where the circular correlation of their maps peaks.
+    #[default]
+    Correlation,
+    /// By the cost volume of a converted checkpoint, for the maps of its network; see [`crate::stages::azimuth`].
+    CostVolume,
 }
 
 /// How fine the clouds are thinned.

@@ -1,16 +1,19 @@
 //! The run-time choice of a device: the only place where backends are matched on.
 
+use std::path::Path;
+
 use nalgebra::{Matrix3, Matrix6, Vector3};
 use tracing::{debug, info, warn};
 
 use crate::backend::Cpu;
 use crate::cloud::Cloud;
-use crate::config::{Config, Descriptor, DeviceChoice, Gravity, Voxel};
+use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
-use crate::pipeline::{Answer, Pipeline, to_rigid};
+use crate::pipeline::{Answer, Network, Pipeline, to_rigid};
 use crate::registration::{Registration, Status, Timings};
+use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
-use crate::stages::describe::learned::{DescribeLearned, Weights};
+use crate::stages::describe::weights::Weights;
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
@@ -73,12 +76,23 @@ fn warn_of_dropped(name: &str, cloud: &CanonicalCloud) {
 }
 
 /// The network of the learned descriptor on the device, where the settings ask for that descriptor.
-pub fn load_network<B: DescribeLearned>(backend: &B, config: &Config) -> Result<Option<B::Network>> {
+pub fn load_network<B: Backend>(backend: &B, config: &Config) -> Result<Option<Network<B>>> {
     if config.descriptor == Descriptor::Classic {
         return Ok(None);
     }
     let weights = config.weights.as_deref().map_or_else(Weights::built_in, Weights::read)?;
-    Ok(Some(backend.load_network(&weights)?))
+    let network = Network::load(backend, &weights)?;
+    if config.azimuth == Azimuth::CostVolume && !network.has_cost_volume() {
+        return Err(Error::Config(no_cost_volume(config.weights.as_deref())));
+    }
+    Ok(Some(network))
+}
+
+fn no_cost_volume(weights: Option<&Path>) -> String {
+    let what = weights.map_or("the built-in network".into(), |path| path.display().to_string());
+    format!(
+        "{what} has no cost volume; give --weights a converted checkpoint that has one, or leave out --azimuth cost-volume"
+    )
 }
 
 fn check(config: &Config) -> Result<()> {
@@ -97,6 +111,10 @@ fn check(config: &Config) -> Result<()> {
     if config.weights.is_some() && config.descriptor == Descriptor::Classic {
         let reason =
             "weights are for the learned descriptor; do not ask for the classic one, or give no weights";
+        return Err(Error::Config(reason.into()));
+    }
+    if config.azimuth == Azimuth::CostVolume && config.descriptor == Descriptor::Classic {
+        let reason = "the cost volume is for the learned descriptor; do not ask for the classic one, or leave out --azimuth cost-volume";
         return Err(Error::Config(reason.into()));
     }
     match config.device {

@@ -14,6 +14,8 @@ use crate::registration::Timings;
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};
+use crate::stages::describe::minispinnet::MAP_RINGS;
+use crate::stages::describe::weights::Weights;
 use crate::stages::describe::{Descriptor, Features};
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::frame::Orientation;
@@ -56,7 +58,15 @@ pub struct Pipeline<B: Backend> {
     /// The user's settings.
     pub config: Config,
     /// The network of the learned descriptor; without it all patches get the classic one.
-    pub network: Option<B::Network>,
+    pub network: Option<Network<B>>,
+}
+
+/// A network of the learned descriptor on the device.
+pub enum Network<B: Backend> {
+    /// A compact one.
+    Compact(B::Network),
+    /// The published one, with its way to find azimuths where the file has it.
+    MiniSpinNet(B::MiniSpinNet, Option<B::CostVolume>),
 }
 
 /// A cloud on the device, ready to be described and compared.
@@ -276,7 +286,8 @@ impl<B: Backend> Pipeline<B> {
             timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, orientation))?;
         let network = self.network.as_ref().filter(|_| descriptor == Descriptor::Learned);
         timings.measure("describe", || match network {
-            Some(network) => b.describe_learned(&patches, frames, network),
+            Some(Network::Compact(network)) => b.describe_learned(&patches, frames, network),
+            Some(Network::MiniSpinNet(network, _)) => b.describe_minispinnet(&patches, frames, network),
             None => b.describe_classic(&patches, frames),
         })
     }
@@ -292,11 +303,24 @@ impl<B: Backend> Pipeline<B> {
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
         let matches = timings.measure("matching", || b.match_mutual(&s.invariant, &t.invariant, s.width))?;
-        let angles = timings
-            .measure("azimuth", || b.align_azimuth(&s.equivariant, &t.equivariant, s.rings, &matches))?;
+        let (maps, of_target) = (&s.equivariant, &t.equivariant);
+        let angles = timings.measure("azimuth", || match self.cost_volume(s.rings) {
+            Some(volume) => b.align_by_cost_volume(maps, of_target, volume, &matches),
+            None => b.align_azimuth(maps, of_target, s.rings, &matches),
+        })?;
         let source = Placed { keypoints: &source.keypoints, frames: &s.frames };
         let target = Placed { keypoints: &target.keypoints, frames: &t.frames };
         timings.measure("pose", || b.recover_poses(source, target, &matches, &angles))
+    }
+
+    /// The cost volume, where the settings ask for it and the maps have the rings of its network.
+    fn cost_volume(&self, rings: usize) -> Option<&B::CostVolume> {
+        match &self.network {
+            Some(Network::MiniSpinNet(_, volume)) if rings == MAP_RINGS => {
+                volume.as_ref().filter(|_| self.config.azimuth == config::Azimuth::CostVolume)
+            }
+            _ => None,
+        }
     }
 
     /// The hypotheses of all scales in one.
@@ -455,6 +479,24 @@ impl<B: Backend> Pipeline<B> {
             up_is_known = found.up.is_some(),
             "prepared the {name}"
         );
+    }
+}
+
+impl<B: Backend> Network<B> {
+    /// Brings the weights to the device.
+    pub fn load(backend: &B, weights: &Weights) -> Result<Self> {
+        match weights {
+            Weights::Compact(weights) => backend.load_network(weights).map(Self::Compact),
+            Weights::MiniSpinNet(weights) => {
+                let volume = weights.cost_volume.as_deref().map(|layers| backend.load_cost_volume(layers));
+                Ok(Self::MiniSpinNet(backend.load_minispinnet(weights)?, volume.transpose()?))
+            }
+        }
+    }
+
+    /// Whether it brings its own way to find azimuths.
+    pub fn has_cost_volume(&self) -> bool {
+        matches!(self, Self::MiniSpinNet(_, Some(_)))
     }
 }
 

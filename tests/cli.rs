@@ -126,6 +126,7 @@ fn help_lists_commands_flags_and_exit_codes() {
         "--device",
         "--descriptor",
         "--weights",
+        "--azimuth",
         "--voxel",
         "--gravity",
         "--seed",
@@ -155,6 +156,7 @@ fn wrong_arguments_end_with_code_2() {
     assert_usage_error(&["register", "a.ply", "b.ply", "--device", "gpu"], "cuda:N");
     assert_usage_error(&["register", "a.ply", "b.ply", "--descriptor", "none"], "classic");
     assert_usage_error(&["register", "a.ply", "b.ply", "--descriptor", "none"], "learned");
+    assert_usage_error(&["register", "a.ply", "b.ply", "--azimuth", "north"], "cost-volume");
     assert_usage_error(&["register", "a.ply", "b.ply", "--seed", "-1"], "--seed");
     assert_usage_error(&["launch"], "launch");
 }
@@ -166,8 +168,19 @@ fn weights_that_are_none_end_with_code_2() {
     let with = |weights| [&learned[..], &["--weights", weights]].concat();
     assert_error(&with(&path), "is no whole safetensors file");
     assert_error(&with("missing.safetensors"), "cannot read missing.safetensors");
-    let classic = ["evaluate", &demo("demo_pair.csv"), "--descriptor", "classic", "--weights", &path];
-    assert_error(&classic, "do not ask for the classic one, or give no weights");
+    let evaluate = ["evaluate", &demo("demo_pair.csv"), "--descriptor", "classic"];
+    assert_error(&[&evaluate[..], &["--weights", &path]].concat(), "classic one, or give no weights");
+}
+
+#[test]
+fn a_cost_volume_that_there_is_not_ends_with_code_2() {
+    let register =
+        ["register", &demo("demo_source.ply"), &demo("demo_target.ply"), "--azimuth", "cost-volume"];
+    assert_error(&register, "the built-in network has no cost volume; give --weights a converted checkpoint");
+    let evaluate = ["evaluate", &demo("demo_pair.csv"), "--azimuth", "cost-volume"];
+    assert_error(&evaluate, "the built-in network has no cost volume");
+    let weights = ["--weights", &demo("weights/compact.safetensors")];
+    assert_error(&[&evaluate[..], &weights].concat(), "compact.safetensors has no cost volume");
 }
 
 #[test]

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use coregister::config::Descriptor;
+use coregister::config::{Azimuth, Descriptor};
 use coregister::stages::describe::learned::Weights;
-use coregister::{Config, Engine, Error};
+use coregister::stages::describe::minispinnet::{self, COST_VOLUME_LAYERS};
+use coregister::{Cloud, Config, Engine, Error, evaluate};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-/// The built-in file, tensor by tensor.
+/// A file, tensor by tensor.
 #[derive(Clone)]
 struct Parts {
     config: Option<String>,
@@ -26,6 +27,38 @@ impl Parts {
             (name, tensor.dtype(), tensor.shape().to_vec(), tensor.data().to_vec())
         };
         Self { config, tensors: tensors.tensors().into_iter().map(part).collect() }
+    }
+
+    /// A converted checkpoint, all of its weights small.
+    fn checkpoint() -> Self {
+        let mut layers = vec![("Desc.pnt_layer.0".to_owned(), vec![16, 3, 1, 1])];
+        layers.push(("Desc.conv_net.ops.0".into(), vec![64, 16, 3, 3, 3]));
+        for (i, channels) in [64, 64, 128, 128, 64, 64, 32, 32].windows(2).enumerate() {
+            let name = format!("Desc.conv_net.ops.{}", 3 * i + 3);
+            layers.push((name, vec![channels[1], channels[0], 3, 3]));
+        }
+        layers.push(("Desc.pool_layer.0".into(), vec![16, 32, 1, 1]));
+        layers.push(("Desc.pool_layer.3".into(), vec![1, 16, 1, 1]));
+        for (i, (inputs, outputs, [shift, elevation, azimuth])) in COST_VOLUME_LAYERS.into_iter().enumerate()
+        {
+            let name = format!("Inlier.conv.ops.{}", 3 * i);
+            layers.push((name, vec![outputs, inputs, shift, elevation, azimuth]));
+        }
+        let part = |name: String, shape: Vec<usize>| {
+            let value = |i: usize| ((i * 7919 % 101) as f32 - 45.0) * 1e-3;
+            let data = (0..shape.iter().product()).flat_map(|i| value(i).to_le_bytes()).collect();
+            (name, Dtype::F32, shape, data)
+        };
+        let tensors = layers.into_iter().flat_map(|(name, shape)| {
+            [part(format!("{name}.bias"), shape[..1].to_vec()), part(format!("{name}.weight"), shape)]
+        });
+        Self { config: None, tensors: tensors.collect() }
+    }
+
+    /// Without the tensors whose names begin like this.
+    fn without(mut self, beginning: &str) -> Self {
+        self.tensors.retain(|(name, ..)| !name.starts_with(beginning));
+        self
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -144,9 +177,7 @@ fn tensors_that_lie() {
     assert_refused(&not_a_number.bytes(), "`stem.b` holds NaN at place 3");
     let infinite = parts.with("skip.w", |_, _, data| data[..2].copy_from_slice(&[0, 0x7c]));
     assert_refused(&infinite.bytes(), "`skip.w` holds inf at place 0");
-    let mut missing = parts.clone();
-    missing.tensors.retain(|(name, ..)| name != "pb");
-    assert_refused(&missing.bytes(), "has no tensor `pb`");
+    assert_refused(&parts.without("pb").bytes(), "has no tensor `pb`");
 }
 
 #[test]
@@ -166,4 +197,93 @@ fn the_engine_says_what_is_wrong_with_a_file() {
     let copy = folder.path().join("copy.safetensors");
     std::fs::write(&copy, built_in()).unwrap();
     assert!(engine(Descriptor::Learned, &copy).is_none());
+}
+
+/// The engine with the content of a file as its weights.
+fn engine_with(bytes: &[u8], config: Config) -> Result<Engine, Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("converted.safetensors");
+    std::fs::write(&path, bytes).unwrap();
+    Engine::new(Config { weights: Some(path), ..config })
+}
+
+#[test]
+fn converted_checkpoints_are_recognised() {
+    let cost_volume = Config { azimuth: Azimuth::CostVolume, ..Config::default() };
+    let whole = Parts::checkpoint();
+    assert!(engine_with(&whole.bytes(), cost_volume.clone()).is_ok());
+    let without = Parts::checkpoint().without("Inlier.");
+    assert!(engine_with(&without.bytes(), Config::default()).is_ok());
+    let message = engine_with(&without.bytes(), cost_volume).err().unwrap().to_string();
+    assert!(message.contains("converted.safetensors has no cost volume; give --weights"), "{message}");
+}
+
+#[test]
+fn converted_checkpoints_that_lie() {
+    let parts = Parts::checkpoint();
+    let refused = |parts: &Parts, expected: &str| {
+        let message = engine_with(&parts.bytes(), Config::default()).err().unwrap().to_string();
+        assert!(message.contains("converted.safetensors: ") && message.contains(expected), "{message}");
+        assert!(
+            message.contains("training/convert_checkpoint.py") && message.lines().count() == 1,
+            "{message}"
+        );
+    };
+    refused(&parts.clone().without("Desc.pool_layer.3.bias"), "has no tensor `Desc.pool_layer.3.bias`");
+    refused(&parts.clone().without("Inlier.conv.ops.27"), "has no tensor `Inlier.conv.ops.27.weight`");
+    let turned = parts.with("Desc.conv_net.ops.6.weight", |_, shape, _| shape.reverse());
+    refused(&turned, "has the shape [3, 3, 64, 128], but MiniSpinNet asks for [128, 64, 3, 3]");
+    let infinite =
+        parts.with("Desc.pnt_layer.0.bias", |_, _, data| data[..4].copy_from_slice(&[0, 0, 0x80, 0x7f]));
+    refused(&infinite, "`Desc.pnt_layer.0.bias` holds inf at place 0");
+    let renamed = ("Desc.conv_net.ops.1.running_var".to_owned(), Dtype::F32, vec![1], vec![0; 4]);
+    let mut unfolded = parts.clone();
+    unfolded.tensors.push(renamed);
+    refused(
+        &unfolded,
+        "`Desc.conv_net.ops.1.running_var` belongs to a batch normalisation that is not folded",
+    );
+    let error = minispinnet::Weights::parse(b"ply", "a.safetensors".as_ref()).unwrap_err().to_string();
+    assert!(error.contains("is no whole safetensors file"), "{error}");
+}
+
+#[test]
+fn the_cost_volume_needs_its_network() {
+    for (descriptor, expected) in [
+        (Descriptor::Auto, "the built-in network has no cost volume; give --weights a converted checkpoint"),
+        (Descriptor::Learned, "the built-in network has no cost volume"),
+        (Descriptor::Classic, "the cost volume is for the learned descriptor"),
+    ] {
+        let config = Config { descriptor, azimuth: Azimuth::CostVolume, ..Config::default() };
+        let message = Engine::new(config).err().unwrap().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// Whatever the weights, the pipeline runs through.
+#[test]
+fn small_clouds_are_registered_with_a_converted_checkpoint() {
+    let point = |i: usize| [i * 31 % 17, i * 57 % 23, i * i % 5].map(|x| x as f32);
+    let cloud = Cloud::from_f32((0..60).map(point).collect());
+    for azimuth in [Azimuth::Correlation, Azimuth::CostVolume] {
+        let config = Config { azimuth, descriptor: Descriptor::Learned, ..Config::default() };
+        let engine = engine_with(&Parts::checkpoint().bytes(), config).unwrap();
+        let answer = engine.register(&cloud, &cloud).unwrap();
+        assert!(answer.target_from_source.to_row_major().iter().all(|x| x.is_finite()), "{azimuth:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn the_demo_pair_is_registered_with_the_published_weights() {
+    let folder = std::env::var_os("COREGISTER_TESTDATA").expect("COREGISTER_TESTDATA names the test data");
+    let weights = Path::new(&folder).join("weights/buffer_3dmatch_folded.safetensors");
+    let pairs =
+        evaluate::read_pairs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo_pair.csv")).unwrap();
+    for azimuth in [Azimuth::Correlation, Azimuth::CostVolume] {
+        let weights = Some(weights.clone());
+        let config = Config { azimuth, weights, descriptor: Descriptor::Learned, ..Config::default() };
+        let report = evaluate::evaluate(&Engine::new(config).unwrap(), &pairs, |_| ());
+        assert_eq!((report.rows[0].status, report.rows[0].success), ("accepted", Some(true)), "{azimuth:?}");
+    }
 }

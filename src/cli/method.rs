@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use coregister::config::{Config, Descriptor, DeviceChoice, Gravity, Voxel};
+use coregister::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 
 use super::devices;
 
@@ -22,9 +22,14 @@ pub struct MethodFlags {
     #[arg(long, value_enum, default_value = "auto")]
     descriptor: DescriptorName,
 
-    /// Weights of the learned descriptor (.safetensors), in place of the built-in ones
+    /// Weights of the learned descriptor (.safetensors), in place of the built-in ones: a compact network, or a BUFFER
+    /// or BUFFER-X checkpoint that training/convert_checkpoint.py converted
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+
+    /// How the angle between two matched patches is found
+    #[arg(long, value_enum, default_value = "correlation")]
+    azimuth: AzimuthName,
 
     /// Edge of the voxels that both clouds are thinned to, in their unit; auto derives it from the data
     #[arg(long, value_name = "auto|SIZE", default_value = "auto", value_parser = parse_voxel)]
@@ -58,6 +63,7 @@ impl MethodFlags {
             device: self.device,
             descriptor: self.descriptor.into(),
             weights: self.weights.clone(),
+            azimuth: self.azimuth.into(),
             voxel: self.voxel,
             gravity: self.gravity,
             seed: self.seed,
@@ -84,6 +90,24 @@ impl From<DescriptorName> for Descriptor {
             DescriptorName::Auto => Self::Auto,
             DescriptorName::Learned => Self::Learned,
             DescriptorName::Classic => Self::Classic,
+        }
+    }
+}
+
+/// The names of the ways to find an azimuth on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum AzimuthName {
+    /// Circular correlation of the patches' maps
+    Correlation,
+    /// The network of a converted checkpoint, as in the original method
+    CostVolume,
+}
+
+impl From<AzimuthName> for Azimuth {
+    fn from(name: AzimuthName) -> Self {
+        match name {
+            AzimuthName::Correlation => Self::Correlation,
+            AzimuthName::CostVolume => Self::CostVolume,
         }
     }
 }
@@ -173,6 +197,13 @@ mod tests {
     fn weights() {
         let config = config("--descriptor learned --weights a.safetensors").unwrap();
         assert_eq!(config.weights, Some("a.safetensors".into()));
+    }
+
+    #[test]
+    fn azimuth() {
+        assert_eq!(config("--azimuth cost-volume").unwrap().azimuth, Azimuth::CostVolume);
+        assert_eq!(config("--azimuth correlation").unwrap().azimuth, Azimuth::Correlation);
+        assert!(config("--azimuth north").is_none());
     }
 
     #[test]

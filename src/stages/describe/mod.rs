@@ -9,7 +9,10 @@
 
 pub mod classic;
 pub mod learned;
+pub mod minispinnet;
 mod places;
+pub(super) mod product;
+pub mod weights;
 
 use super::frame::Frame;
 use crate::backend::Device;

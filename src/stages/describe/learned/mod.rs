@@ -21,7 +21,6 @@
 mod cells;
 mod cpu;
 mod network;
-mod product;
 mod weights;
 
 pub use cells::{CellFeatures, FEATURE_ORDER, SECTOR};

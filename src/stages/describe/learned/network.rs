@@ -10,9 +10,9 @@ use std::sync::LazyLock;
 use multiversion::multiversion;
 
 use super::cells::{CellFeatures, FEATURE_ORDER, SECTOR};
-use super::product::{Before, Rows, multiply};
 use super::weights::{Architecture, Layer, Weights};
 use super::{FEATURES, HARMONICS, RAW_FEATURES, RAW_HARMONICS};
+use crate::stages::describe::product::{Before, Rows, multiply};
 use crate::stages::describe::{AZIMUTHS, RINGS, normalise};
 
 /// Patches that go through the layers together.

@@ -5,16 +5,14 @@
 //! same for all networks: `nin`, `k`, `fm`, `rf`. The tensors are f32 or f16: for every layer a matrix `.w`
 //! (outputs × inputs) and a vector `.b`; `pg` and `pb` are factors and summands of the pooled values.
 
-use std::io::Read as _;
 use std::path::Path;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt as _;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use super::{FEATURES, HARMONICS, RAW_FEATURES, RAW_HARMONICS};
 use crate::error::{Error, Result};
+use crate::stages::describe::weights::{read_bytes, tensor_values};
 use crate::stages::describe::{AZIMUTHS, RINGS};
 
 /// The network that comes with the program.
@@ -22,8 +20,6 @@ const BUILT_IN: &[u8] = include_bytes!("../../../../data/weights/compact.safeten
 /// What messages call it.
 const BUILT_IN_NAME: &str = "the built-in weights";
 
-/// Largest file that is read, in bytes. Compact networks have a few megabytes.
-const LARGEST_FILE: u64 = 1 << 28;
 /// Taps of every convolution along the azimuth.
 const TAPS: usize = 3;
 /// No layer of a compact network is wider or deeper than this.
@@ -108,17 +104,7 @@ impl Weights {
     /// # Errors
     /// [`Error::File`] when it cannot be read, [`Error::Format`] when it holds no compact network.
     pub fn read(path: &Path) -> Result<Self> {
-        let unreadable = |source| Error::file("read", path, source);
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        let mut bytes = Vec::new();
-        // One byte more than is allowed tells files of that size from larger ones, and from devices without an end.
-        file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > LARGEST_FILE {
-            let reason =
-                format!("has more than {LARGEST_FILE} bytes, which no weights of a compact network have");
-            return Err(refusal(path, &reason));
-        }
-        Self::parse(&bytes, path)
+        Self::parse(&read_bytes(path)?, path)
     }
 
     /// The network in the content of a file; `path` is for messages.
@@ -133,7 +119,9 @@ impl Weights {
 fn refusal(path: &Path, reason: &str) -> Error {
     Error::format(
         path,
-        format!("{reason}; give --weights a compact network, or leave it out for the built-in one"),
+        format!(
+            "{reason}; give --weights a compact network or a converted checkpoint, or leave it out for the built-in one"
+        ),
     )
 }
 
@@ -240,35 +228,7 @@ impl<'a> Contents<'a> {
         Ok(Layer { inputs, weight, bias: self.tensor(&format!("{name}.b"), &[outputs])? })
     }
 
-    /// The values of a tensor of this shape.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-        let tensor = self.tensors.tensor(name).map_err(|_| format!("has no tensor `{name}`"))?;
-        if tensor.shape() != shape {
-            let found = tensor.shape();
-            return Err(format!(
-                "its tensor `{name}` has the shape {found:?}, but its config asks for {shape:?}"
-            ));
-        }
-        let values = values(&tensor).ok_or_else(|| {
-            format!("its tensor `{name}` is of the type {}, not F32 or F16", tensor.dtype())
-        })?;
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(index) => Err(format!("its tensor `{name}` holds {} at place {index}", values[index])),
-            None => Ok(values),
-        }
-    }
-}
-
-fn values(tensor: &TensorView) -> Option<Vec<f32>> {
-    match tensor.dtype() {
-        Dtype::F32 => {
-            Some(tensor.data().as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect())
-        }
-        Dtype::F16 => {
-            // A whole slice is converted by the processor's own instruction, where single numbers are not.
-            let words = tensor.data().as_chunks().0.iter();
-            Some(words.map(|word| f16::from_le_bytes(*word)).collect::<Vec<_>>().to_f32_vec())
-        }
-        _ => None,
+        tensor_values(&self.tensors, name, shape, "its config")
     }
 }

@@ -2,9 +2,9 @@
 
 use gemm::Parallelism;
 
-/// A row-major matrix whose rows may be parts of longer ones.
+/// A row-major matrix whose rows may be parts of longer ones, or overlap.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(in crate::stages) struct Rows<'a> {
     pub values: &'a [f32],
     pub columns: usize,
     /// Values from the start of one row to the start of the next.
@@ -13,7 +13,7 @@ pub(super) struct Rows<'a> {
 
 /// What becomes of the values that the outputs had before.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Before {
+pub(in crate::stages) enum Before {
     Replaced,
     Kept,
 }
@@ -27,7 +27,7 @@ impl<'a> Rows<'a> {
 
 /// `outputs[r, o] = Σᵢ inputs[r, i] · weights[i, o]` for the first `rows` rows, plus what was there if it is to be
 /// kept. `weights` and `outputs` have no gaps and `width` columns.
-pub(super) fn multiply(
+pub(in crate::stages) fn multiply(
     rows: usize,
     inputs: Rows,
     weights: &[f32],
@@ -39,7 +39,7 @@ pub(super) fn multiply(
     if rows == 0 || columns == 0 || width == 0 {
         return;
     }
-    assert!(values.len() >= (rows - 1) * stride + columns && stride >= columns);
+    assert!(values.len() >= (rows - 1) * stride + columns);
     assert_eq!(weights.len(), columns * width);
     assert_eq!(outputs.len(), rows * width);
     // SAFETY: `values` holds (rows - 1) · stride + columns values or more, `weights` columns × width and `outputs`
