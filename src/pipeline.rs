@@ -49,7 +49,7 @@ pub const DISTINCT: f32 = 10.0;
 /// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
 const MOST_NARROW: f32 = 0.5;
 /// No further scale is looked at once the best candidate is as sure as this.
-const SURE: f64 = 0.93;
+const SURE: f64 = 0.95;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
