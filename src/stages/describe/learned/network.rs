@@ -91,13 +91,9 @@ impl Linear {
 
     /// Two layers with the same inputs, in one.
     fn beside(one: &Layer, other: &Layer, order: &[usize]) -> Self {
-        let [one, other] = [one, other].map(|layer| Self::new(layer, order.iter().copied()));
-        let rows = one.weights.chunks(one.outputs()).zip(other.weights.chunks(other.outputs()));
-        Self {
-            inputs: one.inputs,
-            weights: rows.flat_map(|(one, other)| [one, other].concat()).collect(),
-            bias: [one.bias, other.bias].concat(),
-        }
+        let weight = [&one.weight[..], &other.weight].concat();
+        let both = Layer { inputs: one.inputs, weight, bias: [&one.bias[..], &other.bias].concat() };
+        Self::new(&both, order.iter().copied())
     }
 
     fn outputs(&self) -> usize {
