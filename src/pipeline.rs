@@ -212,7 +212,7 @@ impl<B: Backend> Pipeline<B> {
     /// first; and before that, where the settings leave the descriptor open, at the largest scale with the one that
     /// costs little.
     pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<View>> {
-        let radii = self.radii(source, target)?;
+        let radii = self.radii(source, target, &SHARES)?;
         let axes = self.axes(source, target);
         let view = |(source, target), radius, descriptor| View { radius, source, target, descriptor };
         let (quick, thorough) = match self.config.descriptor {
@@ -263,9 +263,9 @@ impl<B: Backend> Pipeline<B> {
         }
     }
 
-    /// Patch radii shared by both clouds, largest first.
-    pub fn radii(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<f32>> {
-        let of = |cloud: &Prepared<B>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, &SHARES);
+    /// Radii shared by both clouds at which a ball holds these shares of a cloud on average, in their order.
+    pub fn radii(&self, source: &Prepared<B>, target: &Prepared<B>, shares: &[f32]) -> Result<Vec<f32>> {
+        let of = |cloud: &Prepared<B>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, shares);
         let (source, target) = self.backend.both(|| of(source), || of(target));
         Ok(source?.into_iter().zip(target?).map(|(s, t)| (s * t).sqrt()).collect())
     }

@@ -146,7 +146,7 @@ fn add_group(
     radius: f32,
     [source_axis, target_axis]: [Orientation; 2],
 ) -> Result<bool> {
-    let backend = &scene.backend;
+    let backend = &scene.pipeline.backend;
     let source = FramedPatches::new(backend, &scene.source, &centres.source, radius, source_axis)?;
     let target = FramedPatches::new(backend, &scene.target, &centres.target, radius, target_axis)?;
     let source_from_target = inverse(&scene.target_from_source);

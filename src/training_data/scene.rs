@@ -15,7 +15,6 @@ use crate::registration::Timings;
 use crate::simulate::{Kind, Motion, PairOptions, derive_seed, simulate_pair};
 use crate::stages::clean::{CanonicalPair, canonical_pair};
 use crate::stages::frame::Orientation;
-use crate::stages::patch::GatherPatches;
 use crate::transform::RigidTransform;
 
 /// Strength of the sensors' faults: between half of what is usual and half as much again.
@@ -27,7 +26,7 @@ pub(super) struct Scene {
     pub kind: Kind,
     /// Share of the source that the target shares, as the simulator measures it.
     pub overlap: f64,
-    pub backend: Cpu,
+    pub pipeline: Pipeline<Cpu>,
     pub source: Prepared<Cpu>,
     pub target: Prepared<Cpu>,
     /// The true pose between the canonical frames.
@@ -72,7 +71,7 @@ impl Scene {
             seed,
             kind,
             overlap: pair.overlap,
-            backend: backend.clone(),
+            pipeline,
             source,
             target,
             target_from_source: canonical_pose(&canonical, &pair.target_from_source),
@@ -82,12 +81,9 @@ impl Scene {
         })
     }
 
-    /// The radii at which a ball holds these shares of the cloud, as [`Pipeline::radii`] has them: the geometric means
-    /// of both clouds' own.
+    /// The radii at which a ball holds these shares of the clouds; see [`Pipeline::radii`].
     pub fn radii(&self, shares: &[f32]) -> Result<Vec<f32>> {
-        let of =
-            |cloud: &Prepared<Cpu>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, shares);
-        Ok(of(&self.source)?.into_iter().zip(of(&self.target)?).map(|(s, t)| (s * t).sqrt()).collect())
+        self.pipeline.radii(&self.source, &self.target, shares)
     }
 
     /// What the file says about the scene as a whole.

@@ -50,7 +50,7 @@ impl Side {
         let keypoints = cloud.keypoints[..cloud.keypoints.len().min(KEYPOINTS)].to_vec();
         let (mut offsets, mut count, mut frames) = (Vec::new(), Vec::new(), Vec::new());
         for &radius in radii {
-            let framed = FramedPatches::new(&scene.backend, cloud, &keypoints, radius, orientation)?;
+            let framed = FramedPatches::new(&scene.pipeline.backend, cloud, &keypoints, radius, orientation)?;
             for i in 0..keypoints.len() {
                 offsets.extend(framed.stored(i));
                 count.push(framed.offsets(i).len() as i32);

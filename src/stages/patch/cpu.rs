@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::blocks::{Blocks, Scratch};
-use super::{GatherPatches, Patches, radii};
+use super::{GatherPatches, PATCH_CAPACITY, Patches, radii};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
@@ -25,6 +25,13 @@ impl GatherPatches for Cpu {
         shares: &[f32],
     ) -> Result<Vec<f32>> {
         Ok(self.run(|| radii::neighbour_radii(points, keypoints, shares)))
+    }
+}
+
+impl Patches<Cpu> {
+    /// The offsets of patch `i`, over the radius.
+    pub fn offsets_of(&self, i: usize) -> &[Point] {
+        &self.offsets[i * PATCH_CAPACITY..][..self.count[i] as usize]
     }
 }
 

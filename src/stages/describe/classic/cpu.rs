@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::stages::describe::places::Places;
 use crate::stages::describe::{AZIMUTHS, ELEVATIONS, Features, RINGS, normalise};
 use crate::stages::frame::Frame;
-use crate::stages::patch::{PATCH_CAPACITY, Patches};
+use crate::stages::patch::Patches;
 
 /// Sectors plus one that repeats the first, so that a point's two sectors are always neighbours in memory.
 const PADDED_AZIMUTHS: usize = AZIMUTHS + 1;
@@ -30,7 +30,7 @@ impl DescribeClassic for Cpu {
                 .zip(equivariant.par_chunks_mut(RINGS * AZIMUTHS))
                 .enumerate()
                 .for_each_init(Workspace::default, |workspace, (i, (invariant, equivariant))| {
-                    let points = &patches.offsets[i * PATCH_CAPACITY..][..patches.count[i] as usize];
+                    let points = patches.offsets_of(i);
                     workspace.describe(points, &frames[i], invariant, equivariant);
                 });
         });

@@ -14,7 +14,7 @@ use crate::cloud::Point;
 use crate::error::Result;
 use crate::stages::describe::AZIMUTHS;
 use crate::stages::frame::Frame;
-use crate::stages::patch::{PATCH_CAPACITY, Patches};
+use crate::stages::patch::Patches;
 
 /// A network on the CPU and the memory that its workers use in turn.
 pub struct CpuNetwork {
@@ -57,18 +57,13 @@ impl DescribeLearned for Cpu {
                 .enumerate()
                 .for_each(|(batch, (invariant, maps))| {
                     network.with_workspace(|network, workspace| {
-                        let patch = |i: usize| patch(patches, &frames, batch * BATCH + i);
+                        let patch = |i| (patches.offsets_of(batch * BATCH + i), &frames[batch * BATCH + i]);
                         describe_batch(network, patch, invariant, maps, workspace);
                     });
                 });
         });
         Ok(Features { invariant, width, equivariant, rings, frames })
     }
-}
-
-/// Points and frame of patch `i`.
-fn patch<'a>(patches: &'a Patches<Cpu>, frames: &'a [Frame], i: usize) -> (&'a [Point], &'a Frame) {
-    (&patches.offsets[i * PATCH_CAPACITY..][..patches.count[i] as usize], &frames[i])
 }
 
 /// Describes the patches of a batch, of which there are as many as `maps` has room for.

@@ -10,7 +10,7 @@ use crate::cloud::Point;
 use crate::error::Result;
 use crate::stages::describe::AZIMUTHS;
 use crate::stages::frame::Frame;
-use crate::stages::patch::{PATCH_CAPACITY, Patches};
+use crate::stages::patch::Patches;
 
 /// A network on the CPU.
 pub struct CpuMiniSpinNet(Network);
@@ -43,15 +43,10 @@ impl DescribeMiniSpinNet for Cpu {
                 .zip(equivariant.par_chunks_mut(BLOCK * MAP_RINGS * AZIMUTHS))
                 .enumerate()
                 .for_each_init(Workspace::default, |workspace, (block, (invariant, maps))| {
-                    let patch = |i: usize| patch(patches, &frames, block * BLOCK + i);
+                    let patch = |i| (patches.offsets_of(block * BLOCK + i), &frames[block * BLOCK + i]);
                     network.0.describe_block(patch, invariant, maps, workspace);
                 });
         });
         Ok(Features { invariant, width: WIDTH, equivariant, rings: MAP_RINGS, frames })
     }
-}
-
-/// Points and frame of patch `i`.
-fn patch<'a>(patches: &'a Patches<Cpu>, frames: &'a [Frame], i: usize) -> (&'a [Point], &'a Frame) {
-    (&patches.offsets[i * PATCH_CAPACITY..][..patches.count[i] as usize], &frames[i])
 }
