@@ -2,6 +2,7 @@
 //! (see [`crate::stages`]); a device that implements all of them is a [`crate::stages::Backend`].
 
 mod cpu;
+pub mod cuda;
 
 pub use cpu::Cpu;
 

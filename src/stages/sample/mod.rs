@@ -3,6 +3,7 @@
 //! Exact and nested: the first `k` of a longer run are the run of length `k`, so one run serves every scale.
 
 mod cpu;
+mod cuda;
 mod order;
 
 use crate::backend::Device;

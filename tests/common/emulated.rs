@@ -1,0 +1,96 @@
+//! CUDA backends without a GPU: the kernels run on the CPU, in several orders of their threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use coregister::backend::cuda::{Argument, Cuda, Driver, Grid, Kernel};
+use coregister::error::{Error, Result};
+use coregister_emulator::{Launch, Memory, Schedule, launch};
+
+/// The emulator as a driver, with counts of what a device would have had to wait for.
+pub struct Emulated {
+    name: String,
+    schedule: Schedule,
+    /// Copies from the host to the device.
+    pub writes: AtomicUsize,
+    /// Copies back, each of which waits for the device.
+    pub reads: AtomicUsize,
+}
+
+impl Emulated {
+    /// A device whose threads run in this order.
+    pub fn new(schedule: Schedule) -> Self {
+        let name = format!("emulated, {schedule:?}");
+        Self { name, schedule, writes: AtomicUsize::new(0), reads: AtomicUsize::new(0) }
+    }
+}
+
+/// Backends that must agree with the CPU.
+pub fn emulated() -> [Cuda<Emulated>; 3] {
+    [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)].map(|order| Cuda::new(Emulated::new(order)))
+}
+
+fn within(memory: &Memory, offset: usize, bytes: usize) {
+    assert!(offset + bytes <= memory.len(), "bytes {offset}..{} of {}", offset + bytes, memory.len());
+}
+
+impl Driver for Emulated {
+    type Memory = Memory;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Memory> {
+        Memory::new(bytes).map_err(|reason| Error::Device(format!("cannot allocate {bytes} bytes: {reason}")))
+    }
+
+    fn address(memory: &Memory) -> u64 {
+        memory.address()
+    }
+
+    fn write(&self, memory: &Memory, host: &[u8]) -> Result<()> {
+        within(memory, 0, host.len());
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the memory has at least as many bytes, and nothing else refers to them.
+        unsafe { std::ptr::copy_nonoverlapping(host.as_ptr(), memory.address() as *mut u8, host.len()) };
+        Ok(())
+    }
+
+    fn read(&self, memory: &Memory, offset: usize, host: &mut [u8]) -> Result<()> {
+        within(memory, offset, host.len());
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let from = (memory.address() as usize + offset) as *const u8;
+        // SAFETY: the memory has as many bytes from there on.
+        unsafe { std::ptr::copy_nonoverlapping(from, host.as_mut_ptr(), host.len()) };
+        Ok(())
+    }
+
+    fn copy(&self, from: &Memory, to: &Memory, offset: usize, bytes: usize) -> Result<()> {
+        within(from, 0, bytes);
+        within(to, offset, bytes);
+        let to = (to.address() as usize + offset) as *mut u8;
+        // SAFETY: both have as many bytes, and they are two.
+        unsafe { std::ptr::copy_nonoverlapping(from.address() as *const u8, to, bytes) };
+        Ok(())
+    }
+
+    fn fill(&self, memory: &Memory, value: u8, bytes: usize) -> Result<()> {
+        within(memory, 0, bytes);
+        // SAFETY: the memory has as many bytes.
+        unsafe { std::ptr::write_bytes(memory.address() as *mut u8, value, bytes) };
+        Ok(())
+    }
+
+    unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
+        let launch_of = Launch {
+            blocks: grid.blocks,
+            threads: [grid.threads, 1, 1],
+            shared_bytes: grid.shared_bytes as usize,
+            schedule: self.schedule,
+        };
+        let pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
+        // SAFETY: the caller's word that these are the kernel's arguments.
+        unsafe { launch(kernel.name, &launch_of, &pointers) }
+            .map_err(|reason| Error::Device(format!("{}: {reason}", self.name)))
+    }
+}
