@@ -51,8 +51,8 @@ fn compile_kernels(files: &[PathBuf]) {
     let output = PathBuf::from(env::var("OUT_DIR").expect("set by cargo"));
     let mut build = compiler();
     build.flag("-include").flag("runtime/cuda.h").includes(["runtime", PROJECT_KERNELS, OWN_KERNELS]);
-    // What a kernel leaves unused is for the compiler of the device to say.
-    build.flag("-Wno-unused");
+    // Warnings about kernels are for the compiler of the device to give.
+    build.warnings(false);
     if env::var_os("CARGO_FEATURE_TSAN").is_some() {
         // With line numbers, for its reports.
         build.flag("-fsanitize=thread").flag("-g1");
