@@ -51,7 +51,7 @@ extern "C" __global__ void test_shared_atomics(const unsigned* values, Totals* t
 // it leaves its mark in an exchange; the marks that come back are those of all threads but the last, and the first one.
 extern "C" __global__ void test_exchanges(unsigned* counter, unsigned* drawn_by, uint64_t* mark, uint64_t* seen) {
     unsigned thread = blockIdx.x * blockDim.x + threadIdx.x;
-    unsigned number = *counter, found;
+    unsigned number = atomicAdd(counter, 0), found;
     while ((found = atomicCAS(counter, number, number + 1)) != number) number = found;
     drawn_by[number] = thread;
     seen[thread] = atomicExch(mark, static_cast<uint64_t>(thread) + 1);

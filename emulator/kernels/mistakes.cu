@@ -49,7 +49,7 @@ extern "C" __global__ void test_width_of_three(int* output) {
 extern "C" __global__ void test_error_in_late_blocks(unsigned first, int* output) {
     if (blockIdx.x >= first && threadIdx.x == 0) return;
     __syncthreads();
-    output[blockIdx.x] = 1;
+    if (threadIdx.x == 1) output[blockIdx.x] = 1;
 }
 
 extern "C" __global__ void test_read_past_the_end(const float* input, int count, float* output) {

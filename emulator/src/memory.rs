@@ -1,6 +1,6 @@
 //! Memory in place of a device's: whoever leaves it is caught.
 
-use std::{io, ptr, slice};
+use std::{io, ptr};
 
 use thiserror::Error;
 
@@ -146,6 +146,8 @@ impl Drop for Mapping {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     #[test]
