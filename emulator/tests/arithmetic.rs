@@ -24,7 +24,7 @@ fn expected_bits(a: u32, b: u32) -> [i32; 14] {
         wide.leading_zeros(),
         a.reverse_bits(),
         (wide.reverse_bits() >> 32) as u32,
-        (u64::from(a) * u64::from(b) >> 32) as u32,
+        ((u64::from(a) * u64::from(b)) >> 32) as u32,
         ((u128::from(wide) * u128::from(wide)) >> 64) as u32,
         a ^ b,
         a,

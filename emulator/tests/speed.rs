@@ -4,7 +4,7 @@ mod support;
 
 use std::{ffi::c_void, mem};
 
-use coregister_emulator::{Schedule, launch};
+use coregister_emulator::launch;
 use support::*;
 
 /// The seconds that all threads of this process have used, which others on the machine do not change.
