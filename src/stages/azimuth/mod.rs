@@ -10,6 +10,7 @@
 
 mod cost_volume;
 mod cpu;
+mod cuda;
 
 pub use cost_volume::CpuCostVolume;
 
