@@ -53,6 +53,8 @@ fn compile_kernels(files: &[PathBuf]) {
     build.flag("-include").flag("runtime/cuda.h").includes(["runtime", PROJECT_KERNELS, OWN_KERNELS]);
     // What a kernel leaves unused is for the compiler of the device to say.
     build.flag("-Wno-unused");
+    // Loops are unrolled for the device.
+    build.flag("-Wno-unknown-pragmas");
     if env::var_os("CARGO_FEATURE_TSAN").is_some() {
         // With line numbers, for its reports.
         build.flag("-fsanitize=thread").flag("-g1");
