@@ -61,8 +61,8 @@ __device__ __forceinline__ void accumulate(const float (*source)[STRIDE], const 
 extern "C" __global__ void __launch_bounds__(THREADS)
 best_products(const float* source, unsigned rows, const float* target, unsigned columns, unsigned width,
               unsigned long long* best_target, unsigned long long* best_source) {
-    __shared__ __align__(16) float source_tile[DEPTH][STRIDE];
-    __shared__ __align__(16) float target_tile[DEPTH][STRIDE];
+    alignas(16) __shared__ float source_tile[DEPTH][STRIDE];
+    alignas(16) __shared__ float target_tile[DEPTH][STRIDE];
     __shared__ unsigned long long of_rows[TILE], of_columns[TILE];
     unsigned first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
     if (threadIdx.x < TILE) of_rows[threadIdx.x] = of_columns[threadIdx.x] = 0;
