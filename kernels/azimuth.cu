@@ -3,8 +3,8 @@
 
 // As in src/stages/describe/.
 constexpr unsigned AZIMUTHS = 20;
-// A thread has one shift of one match, so each sum is in the order of the contract's other side; a thousand matches are
-// enough threads to fill the device.
+// A thread has one shift of one match and sums up in the order of the CPU, so peaks that are nearly as high fall alike.
+// Reads of shared memory bound it, two for every product; a few thousand matches keep all of a device busy.
 constexpr unsigned MATCHES = 8;
 constexpr unsigned THREADS = MATCHES * AZIMUTHS;
 // Rings of every match that are in shared memory at a time.
@@ -46,7 +46,8 @@ __device__ float peak(const float* sums) {
 
 // angles[i] = the turn of match i. A block has MATCHES matches.
 extern "C" __global__ void __launch_bounds__(THREADS)
-align_azimuth(const float* source, const float* target, unsigned rings, const uint2* matches, unsigned count, float* angles) {
+align_azimuth(const float* source, const float* target, unsigned rings, const uint2* matches, unsigned count,
+              float* angles) {
     __shared__ Maps maps;
     __shared__ float sums[MATCHES][AZIMUTHS];
     unsigned match = threadIdx.x / AZIMUTHS, shift = threadIdx.x % AZIMUTHS;
@@ -63,7 +64,8 @@ align_azimuth(const float* source, const float* target, unsigned rings, const ui
         __syncthreads();
         for (unsigned ring = 0; ring < present; ++ring) {
 #pragma unroll
-            for (unsigned k = 0; k < AZIMUTHS; ++k) sum += maps.source[match][ring][k] * maps.target[match][ring][k + shift];
+            for (unsigned k = 0; k < AZIMUTHS; ++k)
+                sum += maps.source[match][ring][k] * maps.target[match][ring][k + shift];
         }
     }
     sums[match][shift] = sum;

@@ -10,7 +10,8 @@ constexpr unsigned WIDTH = 32;
 constexpr unsigned MAP = WIDTH * ELEVATIONS * AZIMUTHS;
 // Elevations that count: the lowest and the highest are left out.
 constexpr unsigned INNER = ELEVATIONS - 2;
-// Cells of a kernel along shift, along elevation (of the first two convolutions; the others have one) and along azimuth.
+// Cells of a kernel along shift, along elevation (of the first two convolutions; the others have one) and along
+// azimuth.
 constexpr unsigned KERNEL = 3;
 // Outputs of the first convolution along elevation, and along shift and along azimuth.
 constexpr unsigned FIRST_ELEVATIONS = INNER + 1 - KERNEL;
@@ -43,13 +44,15 @@ __device__ void load_rings(const float* map, float* rings) {
     }
 }
 
-// The first convolution is linear, and what it sees is source[azimuth - shift] - target[azimuth]. So it is the difference
-// of two sums that depend on one map each, the source's of azimuth - shift alone (a kernel of its own, below), and the
-// target's, whose kernel is the sum over the shifts, of the azimuth alone. That takes a twelfth of the multiply-adds.
+// The first convolution is linear, and what it sees is source[azimuth - shift] - target[azimuth]. So it is the
+// difference of two sums that depend on one map each, the source's of azimuth - shift alone (a kernel of its own,
+// below), and the target's, whose kernel is the sum over the shifts, of the azimuth alone. That takes a twelfth of the
+// multiply-adds.
 //
-// side[elevation][output][azimuth] = sum over the kernel's shifts, elevations and azimuths and over the channels of weight
-// times ring[azimuth + kernel's azimuth - kernel's shift], less the output's bias where there are `biases`. `weights` are
-// elevation of the kernel, shift, input, azimuth, output. A warp has the outputs; a thread has some azimuths.
+// side[elevation][output][azimuth] = sum over the kernel's shifts, elevations and azimuths and over the channels of
+// weight times ring[azimuth + kernel's azimuth - kernel's shift], less the output's bias where there are `biases`.
+// `weights` are elevation of the kernel, shift, input, azimuth, output. A warp has the outputs; a thread has some
+// azimuths.
 template <unsigned KERNEL_SHIFTS>
 __device__ void sum_side(const float* rings, const float* weights, const float* biases, float* side) {
     constexpr unsigned EACH = 5, PIECES = AZIMUTHS / EACH;
@@ -148,16 +151,18 @@ struct Convolution {
             for (unsigned i = 0; i < EACH; ++i) {
                 float* row = values + (shift() * OUTPUTS + Channels<OUTPUTS>::channel(i)) * SIZE + first();
 #pragma unroll
-                for (unsigned place = 0; place < PLACES; ++place) row[place] = fmaxf(sums[i][place] + of_channels[i], 0.0f);
+                for (unsigned place = 0; place < PLACES; ++place)
+                    row[place] = fmaxf(sums[i][place] + of_channels[i], 0.0f);
             }
         }
         __syncthreads();
     }
 };
 
-// The second convolution, which takes all three elevations to one: one after the other. Returns the weights of what comes
-// next, as all that follow.
-__device__ const float* join_elevations(const float* source_side, const float* target_side, const float* weights, float* values) {
+// The second convolution, which takes all three elevations to one: one after the other. Returns the weights of what
+// comes next, as all that follow.
+__device__ const float* join_elevations(const float* source_side, const float* target_side, const float* weights,
+                                        float* values) {
     using Joining = Convolution<FIRST_SIZE - 2, WIDTH, 64>;
     Joining convolution;
     convolution.clear();
@@ -206,7 +211,8 @@ __device__ double expected_shift(const float* logits) {
 // One block for each match: its angle. `weights` are those of the first convolution for the source, for the target, its
 // biases, and then those of the others with their biases.
 extern "C" __global__ void __launch_bounds__(THREADS)
-align_by_cost_volume(const float* source, const float* target, const uint2* matches, const float* weights, float* angles) {
+align_by_cost_volume(const float* source, const float* target, const uint2* matches, const float* weights,
+                     float* angles) {
     DYNAMIC_SHARED(float, values);
     __shared__ float logits[SHIFTS];
     float *source_side = values + SOURCE_SIDE_AT, *target_side = values + TARGET_SIDE_AT;
@@ -230,5 +236,7 @@ align_by_cost_volume(const float* source, const float* target, const uint2* matc
 
     if (threadIdx.x < SHIFTS) logits[threadIdx.x] = logit_of(values, weights, threadIdx.x);
     __syncthreads();
-    if (threadIdx.x == 0) angles[blockIdx.x] = static_cast<float>(expected_shift(logits) * 6.283185307179586 / AZIMUTHS);
+    // A full turn is 2 pi.
+    if (threadIdx.x == 0)
+        angles[blockIdx.x] = static_cast<float>(expected_shift(logits) * 6.283185307179586 / AZIMUTHS);
 }

@@ -14,8 +14,8 @@ constexpr unsigned DEPTH = WARP;
 // Vectors lie side by side; whole float4 keep every group of four aligned.
 constexpr unsigned STRIDE = TILE + 4;
 
-// A product and whose it is, such that the largest product, the lowest index on ties, is the largest number. Zero stands
-// for no product: those that no product exceeds (minus infinity) or that compare with none (NaN) have no rank.
+// A product and whose it is, such that the largest product, the lowest index on ties, is the largest number. Zero
+// stands for no product: those that no product exceeds (minus infinity) or that compare with none (NaN) have no rank.
 __device__ __forceinline__ unsigned long long rank_of_product(float product, unsigned index) {
     if (!(product > -INFINITY)) return 0;
     // Both zeros are equal; this sum makes them the same bits.
@@ -27,8 +27,9 @@ __device__ __forceinline__ unsigned long long rank_of_product(float product, uns
 __device__ __forceinline__ unsigned index_of_rank(unsigned long long rank) { return ~static_cast<unsigned>(rank); }
 
 // Brings up to TILE vectors to shared memory, the columns first..first + depth of each. Those beyond `count` are zeros.
-__device__ __forceinline__ void load_vectors(const float* vectors, unsigned count, unsigned width, unsigned first_vector,
-                                             unsigned first, unsigned depth, float (*tile)[STRIDE]) {
+__device__ __forceinline__ void load_vectors(const float* vectors, unsigned count, unsigned width,
+                                             unsigned first_vector, unsigned first, unsigned depth,
+                                             float (*tile)[STRIDE]) {
     unsigned column = lane_number();
     if (column >= depth) return;
     for (unsigned row = warp_number(); row < TILE; row += THREADS / WARP) {

@@ -1,6 +1,6 @@
 // MiniSpinNet: a block takes one patch through the whole network, whose values never leave shared memory. See
 // src/stages/describe/minispinnet/.
-// spills: allowed, the kernel keeps its registers over calls, once for each; the widest layers on sm_120 spill eight values.
+// spills: allowed, registers are kept over calls, once for each; on sm_120 the widest layers spill eight values.
 #include "common.cuh"
 #include "layers.cuh"
 
@@ -23,9 +23,9 @@ constexpr unsigned MOST_POINTS = PATCH_CAPACITY - 1;
 // Cells of a kernel along elevation and azimuth.
 constexpr unsigned KERNEL = 3;
 
-// A thread computes all elevations of one azimuth, for one group of the output channels: of 128 channels 8, so 56 sums in
-// registers. For every input channel and azimuth of the kernel it reads 2 vectors of values and 6 of weights and does 152
-// multiply-adds, which bound this stage: 59 million a patch.
+// A thread computes all elevations of one azimuth, for one group of the output channels: of 128 channels 8, so 56 sums
+// in registers. For every input channel and azimuth of the kernel it reads 2 vectors of values and 6 of weights and
+// does 152 multiply-adds, which bound this stage: 59 million a patch.
 constexpr unsigned THREADS = GROUPS * AZIMUTHS;
 // Elevations of an azimuth and channel lie side by side, padded to whole vectors.
 constexpr unsigned COLUMN = 8;
@@ -57,19 +57,21 @@ __device__ void load_points(const Point* offsets, unsigned count, const float* f
     }
 }
 
-// Finds the first SAMPLES points within reach of a cell's centre; their places in the patch go to places[0], places[CELLS]
-// and so on. Returns how many they are.
+// Finds the first SAMPLES points within reach of a cell's centre; their places in the patch go to places[0],
+// places[CELLS] and so on. Returns how many they are.
 __device__ unsigned find_samples(const Point* points, unsigned count, Point centre, unsigned short* places) {
     unsigned found = 0;
     for (unsigned i = 0; i < count && found < SAMPLES; ++i) {
-        if (squared_length(centre - points[i]) < REACH * REACH) places[found++ * CELLS] = static_cast<unsigned short>(i);
+        if (!(squared_length(centre - points[i]) < REACH * REACH)) continue;
+        places[found * CELLS] = static_cast<unsigned short>(i);
+        ++found;
     }
     return found;
 }
 
 // The samples of a cell, filled up, in the cell's own frame.
-__device__ __forceinline__ void turn_samples(const Point* points, const unsigned short* places, unsigned found, float2 turn,
-                                             Point* samples) {
+__device__ __forceinline__ void turn_samples(const Point* points, const unsigned short* places, unsigned found,
+                                             float2 turn, Point* samples) {
 #pragma unroll
     for (unsigned i = 0; i < SAMPLES; ++i) {
         unsigned place = i < found ? places[i * CELLS] : 0;
@@ -85,8 +87,8 @@ __device__ __forceinline__ void turn_samples(const Point* points, const unsigned
 
 // The cells before the first convolution: for every cell and channel the largest rectified value over the samples.
 // `layer` holds the weights of x, of y and of z and the biases.
-__device__ void fill_cells(const Point* points, unsigned count, const Grid& grid, const float* layer, unsigned short* places,
-                           float* values) {
+__device__ void fill_cells(const Point* points, unsigned count, const Grid& grid, const float* layer,
+                           unsigned short* places, float* values) {
     for (unsigned cell = threadIdx.x; cell < CELLS; cell += THREADS) {
         unsigned found = find_samples(points, count, grid.centres[cell], places + cell);
         unsigned shell = cell / MAP_CELLS, elevation = cell / AZIMUTHS % ELEVATIONS, azimuth = cell % AZIMUTHS;
@@ -107,8 +109,8 @@ __device__ void fill_cells(const Point* points, unsigned count, const Grid& grid
     }
 }
 
-// sums[i][elevation] += kernel column times values, for this thread's channels; beyond the poles there are zeros. `weights`
-// are azimuth of the kernel, input channel, elevation of the kernel, output channel.
+// sums[i][elevation] += kernel column times values, for this thread's channels; beyond the poles there are zeros.
+// `weights` are azimuth of the kernel, input channel, elevation of the kernel, output channel.
 template <unsigned INPUTS, unsigned OUTPUTS>
 __device__ __forceinline__ void sum_kernel(const float* values, const float* weights, float (*sums)[ELEVATIONS]) {
     constexpr unsigned EACH = Channels<OUTPUTS>::EACH;
@@ -127,8 +129,9 @@ __device__ __forceinline__ void sum_kernel(const float* values, const float* wei
                 for (unsigned i = 0; i < EACH; ++i) {
 #pragma unroll
                     for (unsigned elevation = 0; elevation < ELEVATIONS; ++elevation) {
-                        if (elevation + up >= 1 && elevation + up <= ELEVATIONS)
-                            sums[i][elevation] = fmaf(of_channels[i], of_column[elevation + up - 1], sums[i][elevation]);
+                        unsigned place = elevation + up;
+                        if (place >= 1 && place <= ELEVATIONS)
+                            sums[i][elevation] = fmaf(of_channels[i], of_column[place - 1], sums[i][elevation]);
                     }
                 }
                 weights += OUTPUTS;
@@ -188,8 +191,10 @@ __device__ float attention_of(const float* channels, const float* weights) {
 // The mean of a channel over the attended cells. In double: the terms are many and differ in sign.
 __device__ float pooled(const float* values, const float* attention, unsigned channel) {
     double sum = 0.0;
-    for (unsigned cell = 0; cell < MAP_CELLS; ++cell)
-        sum += static_cast<double>(attention[cell]) * static_cast<double>(values[place_of_cell(cell) + channel * COLUMN]);
+    for (unsigned cell = 0; cell < MAP_CELLS; ++cell) {
+        double value = values[place_of_cell(cell) + channel * COLUMN];
+        sum += attention[cell] * value;
+    }
     return static_cast<float>(sum / MAP_CELLS);
 }
 
@@ -203,13 +208,13 @@ __device__ float divisor(const float* values, unsigned stride) {
 
 // One block for each patch: invariant vector and equivariant map. `weights` are those of the layers in turn.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-describe_minispinnet(const Point* offsets, const unsigned* counts, const float* frames, const Grid* grid, const float* weights,
-                     float* invariant, float* equivariant) {
+describe_minispinnet(const Point* offsets, const unsigned* counts, const float* frames, const Grid* grid,
+                     const float* weights, float* invariant, float* equivariant) {
     DYNAMIC_SHARED(float, values);
     Point* points = reinterpret_cast<Point*>(values + POINTS_AT);
-    unsigned patch = blockIdx.x;
+    size_t patch = blockIdx.x;
     unsigned count = min(counts[patch], MOST_POINTS);
-    load_points(offsets + static_cast<size_t>(patch) * PATCH_CAPACITY, count, frames + 9 * static_cast<size_t>(patch), points);
+    load_points(offsets + patch * PATCH_CAPACITY, count, frames + patch * 9, points);
     __syncthreads();
     fill_cells(points, count, *grid, weights, reinterpret_cast<unsigned short*>(values + PLACES_AT), values);
     __syncthreads();
@@ -230,10 +235,10 @@ describe_minispinnet(const Point* offsets, const unsigned* counts, const float* 
     __syncthreads();
     if (channel < WIDTH) mean[channel] = pooled(values, attention, channel);
     __syncthreads();
-    if (channel < WIDTH) invariant[static_cast<size_t>(patch) * WIDTH + channel] = mean[channel] / divisor(mean, 1);
+    if (channel < WIDTH) invariant[patch * WIDTH + channel] = mean[channel] / divisor(mean, 1);
     if (cell < MAP_CELLS) {
         const float* channels = values + place_of_cell(cell);
-        float* map = equivariant + static_cast<size_t>(patch) * WIDTH * MAP_CELLS + cell;
+        float* map = equivariant + patch * WIDTH * MAP_CELLS + cell;
         float length = divisor(channels, COLUMN);
         for (unsigned i = 0; i < WIDTH; ++i) map[i * MAP_CELLS] = channels[i * COLUMN] / length;
     }

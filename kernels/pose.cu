@@ -26,11 +26,12 @@ __device__ __forceinline__ Rotation turned(const Rotation& target, float angle) 
     return result;
 }
 
-// For every match R = R_t * R_z(angle) * R_s^T and t = p_t - R * p_s, and both keypoints. One thread each; what it reads
-// and writes bounds it.
+// For every match R = R_t * R_z(angle) * R_s^T and t = p_t - R * p_s, and both keypoints. One thread each; what it
+// reads and writes bounds it.
 extern "C" __global__ void recover_poses(const Point* source_keypoints, const Rotation* source_frames,
-                                         const Point* target_keypoints, const Rotation* target_frames, const uint2* matches,
-                                         const float* angles, unsigned count, Pose* poses, Point* source, Point* target) {
+                                         const Point* target_keypoints, const Rotation* target_frames,
+                                         const uint2* matches, const float* angles, unsigned count, Pose* poses,
+                                         Point* source, Point* target) {
     unsigned i = thread_number();
     if (i >= count) return;
     uint2 match = matches[i];

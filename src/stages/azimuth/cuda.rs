@@ -1,4 +1,4 @@
-//! CUDA side: one thread per match and shift. Kernels: `kernels/azimuth.cu`.
+//! CUDA side: one thread per match and shift, which sums up in the order of the CPU. Kernels: `kernels/azimuth.cu`.
 
 use super::AlignAzimuth;
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};

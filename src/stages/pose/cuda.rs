@@ -1,4 +1,4 @@
-//! CUDA side: one thread per match. Kernels: `kernels/pose.cu`.
+//! CUDA side: one thread per match. Poses are the CPU's up to the last bit of sine and cosine. Kernels: `kernels/pose.cu`.
 
 use super::{Hypotheses, Placed, RecoverPoses};
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};

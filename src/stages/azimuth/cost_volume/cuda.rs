@@ -1,4 +1,7 @@
 //! CUDA side of the cost volume: a block takes one match through all convolutions. Kernels: `kernels/cost_volume.cu`.
+//!
+//! The first convolution is taken apart into the source's part and the target's. Angles differ from the CPU's by rounding:
+//! by less than 10⁻⁵ cells for maps of the published network.
 
 use super::input_of;
 use crate::backend::Device;
