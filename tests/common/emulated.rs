@@ -50,7 +50,8 @@ impl Emulated {
 
 /// Backends that must agree with the CPU.
 pub fn emulated() -> [Cuda<Emulated>; 3] {
-    [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)].map(|order| Cuda::new(Emulated::new(order)))
+    [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)]
+        .map(|order| Cuda::new(Emulated::new(order)))
 }
 
 fn within(memory: &Memory, offset: usize, bytes: usize) {
