@@ -5,6 +5,7 @@
 //! (Black and Rangarajan 1996; Yang et al., "Graduated Non-Convexity", RA-L 2020).
 
 mod cpu;
+mod cuda;
 
 use super::consensus::{Support, Tolerance};
 use super::pose::{Hypotheses, Pose};

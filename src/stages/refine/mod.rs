@@ -6,6 +6,7 @@
 //! Geman-McClure with a width that shrinks with the reach.
 
 mod cpu;
+mod cuda;
 
 use super::surface::Surface;
 use crate::backend::Device;
