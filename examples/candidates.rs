@@ -40,7 +40,9 @@ fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result
     let thresholds = Thresholds::of_set(&pair.set).unwrap_or_else(|| Thresholds::of_extent(extent(&target)));
     let canonical = pipeline.backend.run(|| canonical_pair(&source, &target))?;
     let candidates = pipeline.register(&canonical, &mut Timings::default())?.candidates;
-    let distinct = which_are_distinct(&candidates, &canonical, DISTINCT * pipeline.spacing(&canonical)?);
+    let (source, target) = pipeline.upload(&canonical)?;
+    let spacing = pipeline.spacing(&canonical, &source, &target)?;
+    let distinct = which_are_distinct(&candidates, &canonical, DISTINCT * spacing);
     for (rank, (candidate, distinct)) in candidates.iter().zip(distinct).enumerate() {
         let pose = canonical.to_file_frames(&to_rigid(&candidate.pose));
         let right = is_right(&pose, &pair.truth, &thresholds);

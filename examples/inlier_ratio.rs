@@ -103,9 +103,10 @@ fn looks(
     pair: &CanonicalPair,
 ) -> coregister::Result<(Vec<Hypotheses<Cpu>>, Duration)> {
     let mut timings = Timings::default();
-    let spacing = pipeline.spacing(pair)?;
-    let source = pipeline.prepare(&pair.source, spacing, &mut timings)?;
-    let target = pipeline.prepare(&pair.target, spacing, &mut timings)?;
+    let (source, target) = pipeline.upload(pair)?;
+    let spacing = pipeline.spacing(pair, &source, &target)?;
+    let source = pipeline.prepare(&pair.source, source, spacing, &mut timings)?;
+    let target = pipeline.prepare(&pair.target, target, spacing, &mut timings)?;
     let looks = pipeline.views(&source, &target)?;
     let mut look = |view: &coregister::pipeline::View| {
         let s = pipeline.describe(&source, view.radius, view.source, view.descriptor, &mut timings)?;

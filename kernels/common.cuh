@@ -1,9 +1,12 @@
 // What the kernels of several stages share.
 #pragma once
 
+// The dynamic shared memory of the block, as `name`, a pointer to elements of `type`. CUDA spells it as an extern array,
+// which C++ cannot express, so the emulator has its own version of this macro. One array of 16-byte alignment serves all
+// types: CUDA wants the same declaration in every kernel of a file.
 #ifdef __CUDACC__
-// The dynamic shared memory of the block, as an array. (The emulator has its own.)
-#define DYNAMIC_SHARED(type, name) extern __shared__ __align__(16) unsigned char name##_bytes[]; type* name = reinterpret_cast<type*>(name##_bytes)
+extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];
+#define DYNAMIC_SHARED(type, name) type* const name = reinterpret_cast<type*>(dynamic_shared_memory)
 #endif
 
 constexpr unsigned WARP = 32;

@@ -133,9 +133,11 @@ impl<B: Backend> Pipeline<B> {
     /// The method: describe both clouds, let every match propose a pose and every match judge it, refine the best few
     /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
     pub fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
-        let spacing = timings.measure("voxel", || self.spacing(pair))?;
-        let prepare = |cloud, timings: &mut _| self.prepare(cloud, spacing, timings);
-        let (source, target) = self.both(&prepare, &pair.source, &pair.target, timings)?;
+        let (source, target) = self.upload(pair)?;
+        let spacing = timings.measure("voxel", || self.spacing(pair, &source, &target))?;
+        let prepare = |(cloud, points), timings: &mut _| self.prepare(cloud, points, spacing, timings);
+        let (s, t) = ((&pair.source, source), (&pair.target, target));
+        let (source, target) = self.both(&prepare, s, t, timings)?;
         self.log_prepared("source", &source, &pair.source, pair.unit);
         self.log_prepared("target", &target, &pair.target, pair.unit);
         let (mut proposals, mut candidates) = (Vec::new(), Vec::new());
@@ -176,25 +178,36 @@ impl<B: Backend> Pipeline<B> {
         Ok((source?, target?))
     }
 
-    /// Voxel edge in canonical units: the user's, or the coarser of what each cloud asks for.
-    pub fn spacing(&self, pair: &CanonicalPair) -> Result<f32> {
+    /// Both clouds on the device, source first.
+    pub fn upload(&self, pair: &CanonicalPair) -> Result<(B::Buffer<Point>, B::Buffer<Point>)> {
+        Ok((self.backend.upload(&pair.source.points)?, self.backend.upload(&pair.target.points)?))
+    }
+
+    /// Voxel edge in canonical units: the user's, or the coarser of what each of the uploaded clouds asks for.
+    pub fn spacing(
+        &self,
+        pair: &CanonicalPair,
+        source: &B::Buffer<Point>,
+        target: &B::Buffer<Point>,
+    ) -> Result<f32> {
         if let Voxel::Size(size) = self.config.voxel {
             return Ok((size / pair.unit) as f32);
         }
-        let size = |points: &[Point]| self.backend.voxel_size(&self.backend.upload(points)?, WANTED_POINTS);
-        let (source, target) = self.backend.both(|| size(&pair.source.points), || size(&pair.target.points));
+        let size = |points| self.backend.voxel_size(points, WANTED_POINTS);
+        let (source, target) = self.backend.both(|| size(source), || size(target));
         Ok(source?.max(target?))
     }
 
-    /// Thins a cloud, picks its keypoints, builds its surfaces and finds where it was seen from.
+    /// Thins a cloud, all of whose points are `all`, picks its keypoints, builds its surfaces and finds where it was seen
+    /// from.
     pub fn prepare(
         &self,
         cloud: &CanonicalCloud,
+        all: B::Buffer<Point>,
         spacing: f32,
         timings: &mut Timings,
     ) -> Result<Prepared<B>> {
         let b = &self.backend;
-        let all = b.upload(&cloud.points)?;
         let points = timings.measure("voxel", || b.voxel_downsample(&all, spacing))?;
         let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
         let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
@@ -359,16 +372,15 @@ impl<B: Backend> Pipeline<B> {
         timings: &mut Timings,
     ) -> Result<Vec<Candidate>> {
         let b = &self.backend;
-        let estimated = b.download(estimated)?;
         let coarse = (source.coarse_scene(), target.coarse_scene());
         let options = RefineOptions { samples: 500, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let near = self.refine(coarse, &estimated, options, timings)?;
-        let mut shortlist = self.judge(coarse, &estimated, &near, matches, SHORTLIST_SAMPLES, timings)?;
+        let near = self.refine(coarse, estimated, options, timings)?;
+        let mut shortlist = self.judge(coarse, estimated, &near, matches, SHORTLIST_SAMPLES, timings)?;
         shortlist.truncate(SHORTLIST);
         let fine = (source.scene(), target.scene());
         let options = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let estimated: Vec<Pose> = shortlist.iter().map(|c| c.estimated).collect();
-        let near: Vec<Pose> = shortlist.iter().map(|c| c.pose).collect();
+        let estimated = b.upload(&shortlist.iter().map(|c| c.estimated).collect::<Vec<_>>())?;
+        let near = b.upload(&shortlist.iter().map(|c| c.pose).collect::<Vec<_>>())?;
         let refined = self.refine(fine, &near, options, timings)?;
         self.judge(fine, &estimated, &refined, matches, SAMPLES, timings)
     }
@@ -377,36 +389,33 @@ impl<B: Backend> Pipeline<B> {
     fn refine(
         &self,
         (source, target): (Scene<B>, Scene<B>),
-        poses: &[Pose],
+        poses: &B::Buffer<Pose>,
         options: RefineOptions,
         timings: &mut Timings,
-    ) -> Result<Vec<Pose>> {
-        let b = &self.backend;
-        let refine = || b.refine_poses(source.surface, target.surface, &b.upload(poses)?, options);
-        timings.measure("refine", || b.download(&refine()?))
+    ) -> Result<B::Buffer<Pose>> {
+        let refine = || self.backend.refine_poses(source.surface, target.surface, poses, options);
+        timings.measure("refine", refine)
     }
 
     /// What clouds and matches say about every candidate, best first.
     fn judge(
         &self,
         (source, target): (Scene<B>, Scene<B>),
-        estimated: &[Pose],
-        poses: &[Pose],
+        estimated: &B::Buffer<Pose>,
+        poses: &B::Buffer<Pose>,
         matches: &Hypotheses<B>,
         samples: usize,
         timings: &mut Timings,
     ) -> Result<Vec<Candidate>> {
         let b = &self.backend;
-        let device_poses = b.upload(poses)?;
         let options = agreement_options(&source, samples);
-        let agreement = timings.measure("verify", || {
-            b.download(&b.measure_agreement(source, target, &device_poses, options)?)
-        })?;
-        let anchors = b.upload(&vec![[0.0f32; 3]; poses.len()])?;
+        let agreement = timings
+            .measure("verify", || b.download(&b.measure_agreement(source, target, poses, options)?))?;
+        let anchors = b.upload(&vec![[0.0f32; 3]; b.len(poses)])?;
         let tolerance = Tolerance { base: 3.0 * source.spacing, slope: 0.0 };
-        let support = timings.measure("consensus", || {
-            b.download(&b.score_hypotheses(&device_poses, &anchors, matches, tolerance)?)
-        })?;
+        let support = timings
+            .measure("consensus", || b.download(&b.score_hypotheses(poses, &anchors, matches, tolerance)?))?;
+        let (estimated, poses) = (b.download(estimated)?, b.download(poses)?);
         let candidate = |i: usize| Candidate {
             estimated: estimated[i],
             pose: poses[i],
@@ -438,7 +447,9 @@ impl<B: Backend> Pipeline<B> {
         };
         let closest =
             RefineOptions { samples: CONCLUDING_SAMPLES, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
-        let refined = self.refine((source.scene(), target.scene()), &[best.pose], closest, timings)?[0];
+        let best_pose = b.upload(&[best.pose])?;
+        let refined = self.refine((source.scene(), target.scene()), &best_pose, closest, timings)?;
+        let refined = b.download(&refined)?[0];
         let options = agreement_options(&source.scene(), CONCLUDING_SAMPLES);
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;

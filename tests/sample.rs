@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::emulated::emulated;
 use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
 use coregister::stages::sample::SampleFarthest;
@@ -68,6 +69,7 @@ fn check<B: SampleFarthest>(backend: &B) {
 #[test]
 fn equals_brute_force() {
     one_and_two_threads().iter().for_each(check);
+    emulated().iter().for_each(check);
 }
 
 #[test]
@@ -88,6 +90,7 @@ fn check_gather<B: SampleFarthest>(backend: &B) {
 #[test]
 fn gathers_in_the_order_of_the_indices() {
     one_and_two_threads().iter().for_each(check_gather);
+    emulated().iter().for_each(check_gather);
 }
 
 /// The reference never picks a point with x² + y² + z² ≤ 10⁻³, except as the start, nor does such a point change

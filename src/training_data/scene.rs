@@ -62,10 +62,11 @@ impl Scene {
         // Patches are what counts here: whatever describes them, the axes are the same.
         let config = Config { descriptor: Descriptor::Classic, ..Config::default() };
         let pipeline = Pipeline { backend: backend.clone(), config, network: None };
-        let spacing = pipeline.spacing(&canonical)? * random.random_range(voxel_factors);
+        let (source, target) = pipeline.upload(&canonical)?;
+        let spacing = pipeline.spacing(&canonical, &source, &target)? * random.random_range(voxel_factors);
         let mut timings = Timings::default();
-        let source = pipeline.prepare(&canonical.source, spacing, &mut timings)?;
-        let target = pipeline.prepare(&canonical.target, spacing, &mut timings)?;
+        let source = pipeline.prepare(&canonical.source, source, spacing, &mut timings)?;
+        let target = pipeline.prepare(&canonical.target, target, spacing, &mut timings)?;
         let axes = pipeline.axes(&source, &target);
         Ok(Self {
             seed,

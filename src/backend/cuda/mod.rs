@@ -3,6 +3,10 @@
 
 mod buffer;
 mod driver;
+#[cfg(feature = "cuda")]
+mod images;
+#[cfg(feature = "cuda")]
+mod nvidia;
 mod primitives;
 
 use std::sync::Arc;
@@ -10,6 +14,8 @@ use std::sync::Arc;
 pub use buffer::CudaBuffer;
 pub(crate) use driver::arguments;
 pub use driver::{Argument, Driver, Grid, Kernel};
+#[cfg(feature = "cuda")]
+pub use nvidia::{DeviceDescription, Installation, Nvidia, NvidiaMemory, OLDEST_CAPABILITY, installation};
 
 use super::{Device, Element};
 use crate::error::{Error, Result};

@@ -1,0 +1,71 @@
+//! The C++ side: `runtime/block.cpp`, and the registry of kernels that the build writes.
+
+use std::{
+    ffi::{CStr, CString, c_char, c_void},
+    ptr,
+};
+
+/// `emulator::Kernel`.
+#[repr(C)]
+pub struct Kernel {
+    name: *const c_char,
+    call: unsafe extern "C" fn(*const *mut c_void),
+    pub arguments: usize,
+    pub most_threads: u32,
+}
+
+/// `emulator::BlockRequest`.
+#[repr(C)]
+pub struct BlockRequest {
+    pub kernel: *const Kernel,
+    pub arguments: *const *mut c_void,
+    pub shared_bytes: usize,
+    pub blocks: [u32; 3],
+    pub threads: [u32; 3],
+    pub index: [u32; 3],
+    pub order: Order,
+    pub seed: u32,
+    pub finished: *mut c_void,
+}
+
+/// `emulator::Order`.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub enum Order {
+    Ascending,
+    Descending,
+    Random,
+}
+
+unsafe extern "C" {
+    fn emulator_find_kernel(name: *const c_char) -> *const Kernel;
+    fn emulator_run_block(request: *const BlockRequest, reason: *mut c_char, capacity: usize) -> bool;
+    fn emulator_finish_launch(finished: *mut c_void);
+}
+
+pub fn find_kernel(name: &str) -> Option<&'static Kernel> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name ends with a zero; the registry is constant and lives as long as the program.
+    unsafe { emulator_find_kernel(name.as_ptr()).as_ref() }
+}
+
+/// Runs a block on this thread; the error is why it could not end.
+///
+/// # Safety
+///
+/// The pointers in `request` are valid, and the arguments are those the kernel wants.
+pub unsafe fn run_block(request: &BlockRequest) -> Result<(), String> {
+    let mut reason = [0; 512];
+    // SAFETY: the runtime writes at most the given length, with a zero at its end; the caller vouches for the request.
+    if unsafe { emulator_run_block(request, reason.as_mut_ptr(), reason.len()) } {
+        return Ok(());
+    }
+    // SAFETY: see above.
+    Err(unsafe { CStr::from_ptr(reason.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+/// Tells ThreadSanitizer that what follows comes after all that blocks did which had this address as `finished`.
+pub fn finish_launch(finished: &mut u8) {
+    // SAFETY: the address is not accessed.
+    unsafe { emulator_finish_launch(ptr::from_mut(finished).cast()) }
+}

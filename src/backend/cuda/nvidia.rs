@@ -1,0 +1,359 @@
+//! NVIDIA's driver, found at run time. Nothing of it is touched before a device is asked for.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_int};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUdevice_attribute, CUdeviceptr, CUfunction, CUresult};
+use cudarc::driver::{CudaContext, CudaStream};
+
+use super::driver::{Argument, Driver, Grid, Kernel};
+use super::images::image;
+use crate::error::{Error, Result};
+
+/// Dynamic shared memory that a kernel gets without being asked twice, in bytes.
+const USUAL_SHARED_BYTES: u32 = 48 << 10;
+/// The oldest devices that the embedded kernels run on.
+pub const OLDEST_CAPABILITY: (i32, i32) = (8, 0);
+
+/// What is known about CUDA on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Installation {
+    /// There is no driver.
+    NoDriver,
+    /// There is a driver, but it refuses to work, for this reason.
+    Failed(String),
+    /// The driver works; there may still be no device.
+    Ready {
+        /// The newest CUDA version that it supports, such as "13.0".
+        driver: String,
+        /// In the order of their numbers, of those that CUDA_VISIBLE_DEVICES lets see.
+        devices: Vec<DeviceDescription>,
+    },
+}
+
+/// A device as its driver describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceDescription {
+    /// The product.
+    pub name: String,
+    /// In bytes.
+    pub memory: usize,
+    /// Compute capability: major and minor number.
+    pub capability: (i32, i32),
+}
+
+impl DeviceDescription {
+    /// Whether the embedded kernels run on the device.
+    pub fn is_supported(&self) -> bool {
+        self.capability >= OLDEST_CAPABILITY
+    }
+}
+
+/// Asks the driver. Makes no context, so it costs little and takes no device memory.
+pub fn installation() -> Installation {
+    // SAFETY: loads the driver's library and lets go of it again; its initialisers are NVIDIA's own.
+    if !unsafe { sys::is_culib_present() } {
+        return Installation::NoDriver;
+    }
+    query().unwrap_or_else(|error| Installation::Failed(reason(error)))
+}
+
+fn query() -> Result<Installation, DriverError> {
+    result::init()?;
+    let driver = driver_version()?;
+    let devices = (0..result::device::get_count()?).map(describe).collect::<Result<_, _>>()?;
+    Ok(Installation::Ready { driver, devices })
+}
+
+fn describe(number: c_int) -> Result<DeviceDescription, DriverError> {
+    let device = result::device::get(number)?;
+    // SAFETY: `device` was returned by `get`, as both calls ask.
+    let attribute = |which| unsafe { result::device::get_attribute(device, which) };
+    let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+    let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+    // SAFETY: as above.
+    let memory = unsafe { result::device::total_mem(device) }?;
+    Ok(DeviceDescription { name: result::device::get_name(device)?, memory, capability: (major, minor) })
+}
+
+fn driver_version() -> Result<String, DriverError> {
+    let mut version: c_int = 0;
+    // SAFETY: the driver writes one integer to the address of one.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result()?;
+    Ok(format!("{}.{}", version / 1000, version % 1000 / 10))
+}
+
+fn reason(error: DriverError) -> String {
+    error.error_string().map_or_else(|_| format!("{error:?}"), |text| text.to_string_lossy().into_owned())
+}
+
+/// A device of NVIDIA's and a stream on it.
+pub struct Nvidia {
+    name: String,
+    stream: Arc<CudaStream>,
+    functions: Mutex<HashMap<Kernel, Function>>,
+    account: Arc<Account>,
+    /// The process that opened the device: children of it cannot use it.
+    process: u32,
+}
+
+/// How much memory is taken, and how much may be.
+struct Account {
+    taken: AtomicUsize,
+    most: usize,
+}
+
+/// A kernel that the driver has loaded. Modules are never unloaded, so the handle stays good as long as the context.
+#[derive(Clone, Copy)]
+struct Function(CUfunction);
+
+// SAFETY: a handle that the driver lets every thread use.
+unsafe impl Send for Function {}
+
+/// Memory of a device.
+pub struct NvidiaMemory {
+    address: CUdeviceptr,
+    bytes: usize,
+    stream: Arc<CudaStream>,
+    account: Arc<Account>,
+}
+
+impl Nvidia {
+    /// Opens the device of this number for at most `most_memory` bytes, or all of its memory.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when there is no driver, no such device, or it is too old or fails.
+    pub fn open(number: usize, most_memory: Option<usize>) -> Result<Self> {
+        let device = find(number)?;
+        let failed = |error| {
+            Error::Device(format!("cuda:{number}, {}, cannot be opened: {}", device.name, reason(error)))
+        };
+        let context = CudaContext::new(number).map_err(failed)?;
+        keep_freed_memory(&context).map_err(failed)?;
+        let stream = context.new_stream().map_err(failed)?;
+        let most = most_memory.unwrap_or(device.memory);
+        Ok(Self {
+            name: format!("cuda:{number} ({})", device.name),
+            stream,
+            functions: Mutex::default(),
+            account: Arc::new(Account { taken: AtomicUsize::new(0), most }),
+            process: std::process::id(),
+        })
+    }
+
+    /// Makes the device this thread's current one.
+    fn enter(&self) -> Result<()> {
+        if std::process::id() != self.process {
+            return Err(Error::Device(format!(
+                "{} was opened before this process was forked, which CUDA does not allow; open it in the child",
+                self.name
+            )));
+        }
+        self.said(self.stream.context().bind_to_thread(), "cannot be used")
+    }
+
+    /// The driver's error in a sentence.
+    fn said<T>(&self, result: Result<T, DriverError>, what: &str) -> Result<T> {
+        result.map_err(|error| {
+            Error::Device(format!("{} {what}: {}; try --device cpu", self.name, reason(error)))
+        })
+    }
+
+    fn out_of_memory(&self, bytes: usize, taken: usize) -> Error {
+        Error::Device(format!(
+            "{} has no room for {} more: {} of at most {} are taken; thin the clouds, allow more memory, or use --device cpu",
+            self.name,
+            mebibytes(bytes),
+            mebibytes(taken),
+            mebibytes(self.account.most)
+        ))
+    }
+
+    /// The kernel, loaded when it is first asked for.
+    fn function(&self, kernel: Kernel) -> Result<Function> {
+        // A thread that panicked has left the table whole: entries are only ever added.
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(&kernel) {
+            return Ok(*function);
+        }
+        let function = self.said(self.load(kernel), &format!("cannot load the kernel {}", kernel.name))?;
+        functions.insert(kernel, function);
+        Ok(function)
+    }
+
+    fn load(&self, kernel: Kernel) -> Result<Function, DriverError> {
+        let missing = DriverError(CUresult::CUDA_ERROR_NOT_FOUND);
+        let image = image(kernel.module).ok_or(missing)?;
+        let name = CString::new(kernel.name).map_err(|_| missing)?;
+        // SAFETY: the image is one that the compiler made, whole, and the module is loaded and never unloaded.
+        unsafe {
+            let module = result::module::load_data(image.as_ptr().cast())?;
+            Ok(Function(result::module::get_function(module, name)?))
+        }
+    }
+
+    /// Lets a kernel have more dynamic shared memory than usual.
+    fn allow_shared(&self, function: Function, bytes: u32) -> Result<(), DriverError> {
+        if bytes <= USUAL_SHARED_BYTES {
+            return Ok(());
+        }
+        let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // SAFETY: the function is loaded.
+        unsafe { result::function::set_function_attribute(function.0, which, bytes as i32) }
+    }
+}
+
+/// The device of this number, if it can be used.
+fn find(number: usize) -> Result<DeviceDescription> {
+    let refuse = |why: String| Err(Error::Device(format!("{why}; use --device cpu")));
+    match installation() {
+        Installation::NoDriver => refuse("there is no NVIDIA driver on this machine".into()),
+        Installation::Failed(reason) => refuse(format!("the NVIDIA driver does not work ({reason})")),
+        Installation::Ready { devices, .. } => match devices.get(number) {
+            None => {
+                refuse(format!("there is no device cuda:{number}, only {} CUDA device(s)", devices.len()))
+            }
+            Some(device) if !device.is_supported() => {
+                let ((major, minor), (oldest, _)) = (device.capability, OLDEST_CAPABILITY);
+                refuse(format!(
+                    "cuda:{number}, {}, has compute capability {major}.{minor}, but {oldest}.0 is needed",
+                    device.name
+                ))
+            }
+            Some(device) => Ok(device.clone()),
+        },
+    }
+}
+
+/// Lets the pool keep what is freed, so that allocating it again costs next to nothing.
+fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
+    let which = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    let mut everything = u64::MAX;
+    // SAFETY: the device is the context's, its pool is there as long as the device, and the attribute is 64 bits long.
+    unsafe {
+        let pool = result::device::get_mem_pool(context.cu_device())?;
+        result::mem_pool::set_attribute(pool, which, (&raw mut everything).cast())
+    }
+}
+
+fn mebibytes(bytes: usize) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+impl Driver for Nvidia {
+    type Memory = NvidiaMemory;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<NvidiaMemory> {
+        self.enter()?;
+        let taken = self.account.taken.fetch_add(bytes, Ordering::Relaxed);
+        let give_back = || self.account.taken.fetch_sub(bytes, Ordering::Relaxed);
+        if taken + bytes > self.account.most {
+            give_back();
+            return Err(self.out_of_memory(bytes, taken));
+        }
+        // SAFETY: the stream is a live one of the context that `enter` has made current.
+        match unsafe { result::malloc_async(self.stream.cu_stream(), bytes) } {
+            Ok(address) => Ok(NvidiaMemory {
+                address,
+                bytes,
+                stream: self.stream.clone(),
+                account: self.account.clone(),
+            }),
+            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
+                give_back();
+                Err(self.out_of_memory(bytes, taken))
+            }
+            Err(error) => {
+                give_back();
+                self.said(Err(error), "cannot allocate memory")
+            }
+        }
+    }
+
+    fn address(memory: &NvidiaMemory) -> u64 {
+        memory.address
+    }
+
+    fn write(&self, memory: &NvidiaMemory, host: &[u8]) -> Result<()> {
+        assert!(host.len() <= memory.bytes);
+        self.enter()?;
+        // SAFETY: the memory has at least as many bytes. It is pageable on the host, so the driver has read all of it when
+        // the call returns.
+        let copied = unsafe { result::memcpy_htod_async(memory.address, host, self.stream.cu_stream()) };
+        self.said(copied, "cannot take an upload")
+    }
+
+    fn read(&self, memory: &NvidiaMemory, offset: usize, host: &mut [u8]) -> Result<()> {
+        assert!(offset + host.len() <= memory.bytes);
+        self.enter()?;
+        // SAFETY: the memory has as many bytes from the offset on, and the host's are not touched until the stream is done.
+        let copied = unsafe {
+            result::memcpy_dtoh_async(host, memory.address + offset as u64, self.stream.cu_stream())
+        };
+        self.said(copied.and_then(|()| self.stream.synchronize()), "has failed")
+    }
+
+    fn copy(&self, from: &NvidiaMemory, to: &NvidiaMemory, offset: usize, bytes: usize) -> Result<()> {
+        assert!(bytes <= from.bytes && offset + bytes <= to.bytes);
+        self.enter()?;
+        // SAFETY: both have as many bytes.
+        let copied = unsafe {
+            result::memcpy_dtod_async(
+                to.address + offset as u64,
+                from.address,
+                bytes,
+                self.stream.cu_stream(),
+            )
+        };
+        self.said(copied, "cannot copy")
+    }
+
+    fn fill(&self, memory: &NvidiaMemory, value: u8, bytes: usize) -> Result<()> {
+        assert!(bytes <= memory.bytes);
+        self.enter()?;
+        // SAFETY: the memory has as many bytes, and any bytes are a value of an `Element`.
+        let filled =
+            unsafe { result::memset_d8_async(memory.address, value, bytes, self.stream.cu_stream()) };
+        self.said(filled, "cannot fill memory")
+    }
+
+    unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
+        self.enter()?;
+        let function = self.function(kernel)?;
+        let ([x, y, z], threads, shared) = (grid.blocks, grid.threads, grid.shared_bytes);
+        let mut pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
+        let launched = self.allow_shared(function, shared).and_then(|()| {
+            // SAFETY: the function is loaded, and the caller's word holds for the arguments, which the driver copies.
+            unsafe {
+                let blocks = (x, y, z);
+                result::launch_kernel(
+                    function.0,
+                    blocks,
+                    (threads, 1, 1),
+                    shared,
+                    self.stream.cu_stream(),
+                    &mut pointers,
+                )
+            }
+        });
+        self.said(launched, &format!("cannot run the kernel {}", kernel.name))
+    }
+}
+
+impl Drop for NvidiaMemory {
+    fn drop(&mut self) {
+        self.account.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        // A device that is gone has no memory to give back, so errors do not matter.
+        if self.stream.context().bind_to_thread().is_ok() {
+            // SAFETY: allocated on this stream, and freed once.
+            let _ = unsafe { result::free_async(self.address, self.stream.cu_stream()) };
+        }
+    }
+}

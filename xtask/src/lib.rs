@@ -1,0 +1,3 @@
+//! Chores of coregister's developers. It is a library as well, so that the tests of coregister can use parts of it.
+
+pub mod kernels;
