@@ -6,6 +6,8 @@
 
 mod cpu;
 mod cuda;
+mod rotation;
+mod widths;
 
 use super::consensus::{Support, Tolerance};
 use super::pose::{Hypotheses, Pose};

@@ -6,7 +6,6 @@
 //! Geman-McClure with a width that shrinks with the reach.
 
 mod cpu;
-mod cuda;
 
 use super::surface::Surface;
 use crate::backend::Device;
