@@ -5,12 +5,16 @@
 
 mod cpu;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::backend::Device;
+use crate::backend::cuda::Argument;
 use crate::cloud::Point;
 use crate::error::Result;
 
-/// A uniform grid over a cloud's bounding box.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A uniform grid over a cloud's bounding box. Kernels take it as it is: `Grid` in `kernels/surface.cuh`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
 pub struct Grid {
     /// Lowest corner.
     pub low: Point,
@@ -18,6 +22,12 @@ pub struct Grid {
     pub cell: f32,
     /// Cells along each axis.
     pub size: [u32; 3],
+}
+
+impl From<Grid> for Argument<'_> {
+    fn from(grid: Grid) -> Self {
+        Self::value(grid)
+    }
 }
 
 /// A cloud with normals, sorted by grid cell.
