@@ -33,8 +33,9 @@ impl EstimatePoses for Cpu {
         let ranked = order.into_iter().map(|i| (hypotheses.poses[i], hypotheses.source[i]));
         let chosen = extent.distinct(ranked, options.distinct, options.candidates);
         let widths = options.widths();
-        let polished: Vec<Pose> = self
-            .run(|| chosen.par_iter().map(|(pose, anchor)| polish(pose, anchor, hypotheses, &widths)).collect());
+        let polished: Vec<Pose> = self.run(|| {
+            chosen.par_iter().map(|(pose, anchor)| polish(pose, anchor, hypotheses, &widths)).collect()
+        });
         let again = polished.into_iter().map(|pose| (pose, [0.0; 3]));
         let apart = extent.distinct(again, options.distinct_polished(), options.candidates);
         Ok(apart.into_iter().map(|(pose, _)| pose).collect())

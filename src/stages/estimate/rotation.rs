@@ -138,7 +138,11 @@ mod tests {
                 let largest = values.iter().fold(0.0, |most: f64, x| most.max(*x));
                 let gap = values[0].min(values[1]) + values[2].min(values[1]);
                 let allowed = 1e-14 * largest / gap.max(1e-300) + 1e-14;
-                assert!((found - expected).amax() < allowed, "{values:?} {seed}: {}", (found - expected).amax());
+                assert!(
+                    (found - expected).amax() < allowed,
+                    "{values:?} {seed}: {}",
+                    (found - expected).amax()
+                );
                 assert!((found * found.transpose() - Matrix3::identity()).amax() < 1e-14);
                 assert!((found.determinant() - 1.0).abs() < 1e-14);
             }
