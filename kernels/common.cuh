@@ -34,3 +34,12 @@ __device__ __forceinline__ unsigned thread_number() { return blockIdx.x * blockD
 __device__ __forceinline__ unsigned lane_number() { return threadIdx.x % WARP; }
 
 __device__ __forceinline__ unsigned warp_number() { return threadIdx.x / WARP; }
+
+// The sum over the lanes up to this one, itself included.
+__device__ inline unsigned sum_up_to_lane(unsigned value) {
+    for (unsigned distance = 1; distance < WARP; distance *= 2) {
+        unsigned before = __shfl_up_sync(ALL_LANES, value, distance);
+        if (lane_number() >= distance) value += before;
+    }
+    return value;
+}

@@ -10,15 +10,6 @@ constexpr unsigned DIGIT_BITS = 8;
 // Keys that one warp sorts.
 constexpr unsigned TILE = 1024;
 
-// The sum over the lanes up to this one, itself included.
-__device__ unsigned sum_up_to_lane(unsigned value) {
-    for (unsigned distance = 1; distance < WARP; distance *= 2) {
-        unsigned before = __shfl_up_sync(ALL_LANES, value, distance);
-        if (lane_number() >= distance) value += before;
-    }
-    return value;
-}
-
 // sums[i] = values[first of the block] + ... + values[i - 1], for i < length + 1, where values[length] counts as zero;
 // block_totals[b] = the sum of block b.
 extern "C" __global__ void __launch_bounds__(THREADS)

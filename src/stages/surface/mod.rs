@@ -4,13 +4,18 @@
 //! refinement and verification leave it out.
 
 mod cpu;
+mod cuda;
+mod grid;
+
+use bytemuck::{Pod, Zeroable};
 
 use crate::backend::Device;
 use crate::cloud::Point;
 use crate::error::Result;
 
-/// A uniform grid over a cloud's bounding box.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A uniform grid over a cloud's bounding box. Kernels take it as it is: `Grid` in `kernels/surface.cuh`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
 pub struct Grid {
     /// Lowest corner.
     pub low: Point,
