@@ -328,7 +328,7 @@ struct PoolThread {
 };
 
 // Mean, maximum and the moduli of the harmonics 1 to HARMONICS of every channel of every patch. A thread for each.
-extern "C" __global__ void __launch_bounds__(POOL_THREADS)
+extern "C" __global__ void __launch_bounds__(POOL_THREADS, 1)
 pool_channels(const float* values, unsigned patches, unsigned channels, const Row* table, const float* factors,
               const float* summands, unsigned pooled_rows, float* pooled) {
     PoolThread place(channels);
@@ -343,7 +343,7 @@ pool_channels(const float* values, unsigned patches, unsigned channels, const Ro
 
 // The moduli of the harmonics 0 to RAW_HARMONICS - 1 of the first features of every cell, of the very first its root;
 // they go to the rows from `first_row` on.
-extern "C" __global__ void __launch_bounds__(POOL_THREADS)
+extern "C" __global__ void __launch_bounds__(POOL_THREADS, 1)
 pool_features(const float* features, unsigned patches, const Row* table, const float* factors, const float* summands,
               unsigned first_row, unsigned pooled_rows, float* pooled) {
     PoolThread place(RAW_ROWS);

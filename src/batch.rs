@@ -21,7 +21,9 @@ impl<L: Send + Sync> Batch<L> {
     /// [`Error::Config`] without lanes, [`Error::Threads`] when their threads cannot be started.
     pub fn new(lanes: Vec<L>) -> Result<Self> {
         if lanes.is_empty() {
-            return Err(Error::Config("there is no device to compute on; name one, or leave the choice open".into()));
+            return Err(Error::Config(
+                "there is no device to compute on; name one, or leave the choice open".into(),
+            ));
         }
         let threads = lanes.len();
         let pool = rayon::ThreadPoolBuilder::new()

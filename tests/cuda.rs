@@ -59,7 +59,11 @@ fn the_answer_is_the_one_of_the_cpu() {
         let (pose, truth) = (to_rigid(&found.pose), to_rigid(&expected.pose));
         assert!(truth.angle_to(&pose) < SAME, "{descriptor:?}: {pose:?}, not {truth:?}");
         assert!(truth.distance_to(&pose) < SAME, "{descriptor:?}: {pose:?}, not {truth:?}");
-        assert!((found.confidence - expected.confidence).abs() < 1e-3, "{descriptor:?}: {}", found.confidence);
+        assert!(
+            (found.confidence - expected.confidence).abs() < 1e-3,
+            "{descriptor:?}: {}",
+            found.confidence
+        );
         assert_eq!(found.candidates.len(), expected.candidates.len(), "{descriptor:?}");
     }
 }
@@ -72,7 +76,10 @@ fn a_pair_stays_on_the_device() {
     let clouds = size_of_val(&*pair.source.points) + size_of_val(&*pair.target.points);
     let (up, down) = (&pipeline.backend.driver().uploads, &pipeline.backend.driver().downloads);
     println!("up {up:?}, of these the clouds {clouds}; down {down:?}");
-    assert!(up.bytes() - clouds < MOST_BYTES && down.bytes() < MOST_BYTES, "{up:?}, {down:?}, clouds {clouds}");
+    assert!(
+        up.bytes() - clouds < MOST_BYTES && down.bytes() < MOST_BYTES,
+        "{up:?}, {down:?}, clouds {clouds}"
+    );
     assert!(up.copies() < MOST_COPIES && down.copies() < MOST_COPIES, "{up:?}, {down:?}");
 }
 

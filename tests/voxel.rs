@@ -113,7 +113,8 @@ fn agrees_with_the_cpu<B: VoxelDownsample>(backend: &B) {
             let expected = size_for(&cpu, &points, wanted);
             assert_eq!(size_for(backend, &points, wanted), expected, "{name}");
             for size in [expected.max(f32::MIN_POSITIVE), 0.3] {
-                let bits = |points: Vec<Point>| points.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                let bits =
+                    |points: Vec<Point>| points.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>();
                 let found = bits(downsampled(backend, &points, size));
                 assert_eq!(found, bits(downsampled(&cpu, &points, size)), "{name}, {size}");
             }
