@@ -182,7 +182,7 @@ __device__ bool fit(const double (&sums)[TERMS], Pose& pose) {
 // Of every tile of matches, those that carry weight are put side by side in shared memory, in their order. Each thread
 // then adds up one term of every sixteenth of them, which is the order of the host's sums. Bound by f64 arithmetic where
 // it is slow (three operations for each term and match of weight), else by the latency of the rounds' barriers.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 polish_candidates(const Pose* poses, const Point* source, const Point* target, unsigned matches, const unsigned* chosen,
                   const unsigned* count, Widths widths, Pose* polished) {
     __shared__ double factors[FACTORS][THREADS];

@@ -376,7 +376,7 @@ __device__ bool step(const System& system, double negligible, Pose& pose) {
 //
 // Half of the time goes to the searches, which wait for points of neighbouring cells in the caches: 32 of them are under
 // way at once. The rest is sums in f64, some 130 operations for each pair, and a solution by one thread.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 refine_poses(const Point* source_points, const Point* source_normals, const unsigned* places, unsigned samples,
              const Point* target_points, const Point* target_normals, const float* columns, unsigned stride,
              const unsigned* cell_start, Grid grid, const float* reaches, unsigned rounds, unsigned settled, double negligible,

@@ -5,6 +5,7 @@ mod common;
 use std::f64::consts::TAU;
 use std::path::Path;
 
+use common::emulated::emulated;
 use common::patches::{
     Description, UPRIGHT, any_frames, circular_share, corners, distance, download_features, matrix,
     normalised, patches, share, turned, upload_patches, widened,
@@ -246,6 +247,7 @@ fn check<B: DescribeLearned>(backend: &B) {
 #[test]
 fn equals_the_formula() {
     one_and_two_threads().iter().for_each(check);
+    emulated().iter().for_each(check);
 }
 
 fn check_turns<B: DescribeLearned>(backend: &B) {
@@ -272,6 +274,8 @@ fn check_turns<B: DescribeLearned>(backend: &B) {
 #[test]
 fn turns_about_the_axis_shift_the_map() {
     one_and_two_threads().iter().for_each(check_turns);
+    // Hundreds of patches.
+    emulated()[..1].iter().for_each(check_turns);
 }
 
 #[test]
@@ -294,6 +298,28 @@ fn neither_threads_nor_places_show() {
 }
 
 #[test]
+fn agrees_with_the_cpu() {
+    let (rows, frames) = all_kinds();
+    let [cpu, _] = one_and_two_threads();
+    for weights in networks() {
+        let expected = described(&cpu, &weights, &rows, &frames);
+        let devices = emulated().map(|device| described(&device, &weights, &rows, &frames));
+        for (i, (found, expected)) in devices[0].iter().zip(&expected).enumerate() {
+            let errors = [
+                largest_difference(&found.0, widened(&expected.0)),
+                largest_difference(&found.1, widened(&expected.1)),
+            ];
+            assert!(errors.iter().all(|error| *error < 1e-5), "{i}: {errors:?}");
+        }
+        // The order of threads does not show, nor does the place of a patch among others.
+        assert!(devices[1..].iter().all(|found| *found == devices[0]));
+        let from = rows.len() - 25;
+        let last = described(&emulated()[0], &weights, &rows[from..], &frames[from..]);
+        assert_eq!(last, devices[0][from..]);
+    }
+}
+
+#[test]
 #[ignore = "needs COREGISTER_TESTDATA"]
 fn equals_the_reference() {
     const ROW: usize = 511;
@@ -306,8 +332,12 @@ fn equals_the_reference() {
     let rows: Vec<Vec<Point>> = (0..count.len()).map(row).collect();
     check_reference_features(&golden, &rows);
 
-    let cpu = Cpu::new(0).unwrap();
-    let found = described(&cpu, &weights, &rows, &vec![UPRIGHT; rows.len()]);
+    check_reference(&Cpu::new(0).unwrap(), &weights, &golden, &rows);
+    check_reference(&emulated()[0], &weights, &golden, &rows);
+}
+
+fn check_reference<B: DescribeLearned>(backend: &B, weights: &Weights, golden: &Golden, rows: &[Vec<Point>]) {
+    let found = described(backend, weights, rows, &vec![UPRIGHT; rows.len()]);
     let (invariant, equivariant) = (golden.floats("desc"), golden.floats("equi"));
     let parts = invariant.chunks(weights.architecture.width).zip(equivariant.chunks(found[0].1.len()));
     for (i, (found, expected)) in found.iter().zip(parts).enumerate() {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::emulated::emulated;
 use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY};
@@ -69,6 +70,7 @@ fn check<B: GatherPatches>(backend: &B) {
 #[test]
 fn patches_equal_brute_force() {
     one_and_two_threads().iter().for_each(check);
+    emulated().iter().for_each(check);
 }
 
 fn brute_force_radii(points: &[Point], keypoints: &[Point], shares: &[f32]) -> Vec<f32> {
@@ -102,6 +104,7 @@ fn check_radii<B: GatherPatches>(backend: &B) {
 #[test]
 fn radii_equal_brute_force() {
     one_and_two_threads().iter().for_each(check_radii);
+    emulated().iter().for_each(check_radii);
 }
 
 /// The reference blanks slot 511 of every patch, so it uses 511 neighbours at most, and fills short patches with

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{any_rotation, cube, lattice, one_and_two_threads, random, room, squared_distance};
+use common::emulated::emulated;
+use common::{any_rotation, beyond_f32, cube, lattice, one_and_two_threads, random, room, squared_distance};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
 use coregister::stages::surface::{BuildSurface, Grid, REACH, Surface};
@@ -12,6 +13,7 @@ use rand::RngExt;
 /// A surface whose buffers have left their device.
 struct Downloaded {
     points: Vec<Point>,
+    columns: Vec<f32>,
     normals: Vec<Point>,
     cell_start: Vec<u32>,
     place: Vec<u32>,
@@ -22,6 +24,7 @@ fn surface<B: BuildSurface>(backend: &B, points: &[Point], spacing: f32) -> Down
     let surface = backend.build_surface(&backend.upload(points).unwrap(), spacing).unwrap();
     Downloaded {
         points: backend.download(&surface.points).unwrap(),
+        columns: backend.download(&surface.columns).unwrap(),
         normals: backend.download(&surface.normals).unwrap(),
         cell_start: backend.download(&surface.cell_start).unwrap(),
         place: backend.download(&surface.place).unwrap(),
@@ -67,6 +70,7 @@ fn check_order<B: BuildSurface>(backend: &B) {
 #[test]
 fn points_are_grouped_by_cell() {
     one_and_two_threads().iter().for_each(check_order);
+    emulated().iter().for_each(check_order);
 }
 
 fn nearest_by_brute_force(points: &[Point], query: &Point, limit: f32) -> Option<(usize, f32)> {
@@ -167,6 +171,7 @@ fn check_planes<B: BuildSurface>(backend: &B) {
 #[test]
 fn normals_of_a_plane_are_its_own() {
     one_and_two_threads().iter().for_each(check_planes);
+    emulated().iter().for_each(check_planes);
 }
 
 fn check_sphere<B: BuildSurface>(backend: &B) {
@@ -183,6 +188,7 @@ fn check_sphere<B: BuildSurface>(backend: &B) {
 #[test]
 fn normals_of_a_sphere_are_its_radii() {
     one_and_two_threads().iter().for_each(check_sphere);
+    emulated().iter().for_each(check_sphere);
 }
 
 fn check_no_plane<B: BuildSurface>(backend: &B) {
@@ -200,6 +206,7 @@ fn check_no_plane<B: BuildSurface>(backend: &B) {
 #[test]
 fn what_spans_no_plane_has_no_normal() {
     one_and_two_threads().iter().for_each(check_no_plane);
+    emulated().iter().for_each(check_no_plane);
 }
 
 fn check_stray_point<B: BuildSurface>(backend: &B) {
@@ -223,6 +230,7 @@ fn check_stray_point<B: BuildSurface>(backend: &B) {
 #[test]
 fn a_stray_point_costs_no_memory_and_changes_no_normal() {
     one_and_two_threads().iter().for_each(check_stray_point);
+    emulated().iter().for_each(check_stray_point);
 }
 
 #[test]
@@ -231,4 +239,41 @@ fn the_number_of_threads_does_not_show() {
     let [one, two] = one_and_two_threads().map(|cpu| surface(&cpu, &points, 0.1));
     assert_eq!((one.points, one.normals), (two.points, two.normals));
     assert_eq!((one.cell_start, one.place), (two.cell_start, two.place));
+}
+
+/// Everything but the normals to the bit; those as far as arc cosines do.
+fn agrees_with_the_cpu<B: BuildSurface>(backend: &B) {
+    let [cpu, _] = one_and_two_threads();
+    let far = room(3000, 2).iter().map(|p| p.map(|x| x - 1e4)).collect();
+    let stray = [room(500, 3), vec![[900.0, -300.0, 20.0]]].concat();
+    // More cells along one axis than f32 tells apart.
+    let line = (0..500).map(|i| [i as f32 * 1e5, 0.0, 0.0]).collect();
+    for (name, points, spacing) in [
+        ("room", room(10_000, 1), 0.1),
+        ("far", far, 0.1),
+        ("stray", stray, 0.05),
+        ("lattice", lattice(9), 0.7),
+        ("line", line, 1.0),
+        ("solid", cube(1000, 3.0, 4), 0.15),
+        ("huge", cube(500, 3e38, 5), 1e37),
+        ("denormal", cube(500, 1e-40, 6), 1e-41),
+        ("beyond f32", beyond_f32(), 1e38),
+        ("all equal", vec![[1.0; 3]; 300], 1.0),
+        ("one", vec![[1.0; 3]], 1.0),
+        ("no spacing", room(100, 7), 0.0),
+        ("none", vec![], 1.0),
+    ] {
+        let (found, expected) = (surface(backend, &points, spacing), surface(&cpu, &points, spacing));
+        assert_eq!((found.grid, found.points), (expected.grid, expected.points), "{name}");
+        assert_eq!((found.cell_start, found.place), (expected.cell_start, expected.place), "{name}");
+        assert_eq!(found.columns, expected.columns, "{name}");
+        for (i, (found, expected)) in found.normals.iter().zip(&expected.normals).enumerate() {
+            assert!(squared_distance(found, expected) < 1e-12, "{name} {i}: {found:?} {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn devices_agree_with_the_cpu() {
+    emulated().iter().for_each(agrees_with_the_cpu);
 }

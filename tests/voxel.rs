@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::{HashMap, HashSet};
 
+use common::emulated::emulated;
 use common::{beyond_f32, cube, dice, lattice, one_and_two_threads, room};
 use coregister::cloud::Point;
 use coregister::stages::voxel::VoxelDownsample;
@@ -75,6 +76,7 @@ fn check_means<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn means_equal_brute_force() {
     one_and_two_threads().iter().for_each(check_means);
+    emulated().iter().for_each(check_means);
 }
 
 #[test]
@@ -84,6 +86,45 @@ fn the_number_of_threads_does_not_show() {
     let size = size_for(&one, &points, 10_000);
     assert_eq!(size, size_for(&two, &points, 10_000));
     assert_eq!(downsampled(&one, &points, size), downsampled(&two, &points, size));
+}
+
+/// To the bit and in the same order.
+fn agrees_with_the_cpu<B: VoxelDownsample>(backend: &B) {
+    let [cpu, _] = one_and_two_threads();
+    let far = room(10_000, 2).iter().map(|p| p.map(|x| x - 1e4)).collect();
+    let outlier = [room(3000, 3), vec![[1e6, -1e5, 2e4]]].concat();
+    let mirrored = cube(3000, 1.0, 4).iter().map(|p| p.map(|x| -x.abs())).collect();
+    for (name, points) in [
+        ("room", room(20_000, 1)),
+        ("far", far),
+        ("outlier", outlier),
+        ("negative", mirrored),
+        ("lattice", lattice(12)),
+        ("dice", dice(1000, 5)),
+        ("zeros of both signs", vec![[0.0, -0.0, 0.0], [-0.0, 0.0, 1.0], [1.0, -0.0, -0.0]]),
+        ("huge", cube(1000, 3e38, 1)),
+        ("denormal", cube(1000, 1e-40, 1)),
+        ("beyond f32", beyond_f32()),
+        ("all equal", vec![[1.0, 2.0, 3.0]; 1025]),
+        ("one", vec![[1.0, 2.0, 3.0]]),
+        ("none", vec![]),
+    ] {
+        for wanted in [100, 3000] {
+            let expected = size_for(&cpu, &points, wanted);
+            assert_eq!(size_for(backend, &points, wanted), expected, "{name}");
+            for size in [expected.max(f32::MIN_POSITIVE), 0.3] {
+                let bits =
+                    |points: Vec<Point>| points.concat().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                let found = bits(downsampled(backend, &points, size));
+                assert_eq!(found, bits(downsampled(&cpu, &points, size)), "{name}, {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn devices_agree_with_the_cpu() {
+    emulated().iter().for_each(agrees_with_the_cpu);
 }
 
 /// Too fine a grid grows to 2²¹ cells along the longest axis.
@@ -105,6 +146,7 @@ fn check_extremes<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn extremes_do_not_panic() {
     one_and_two_threads().iter().for_each(check_extremes);
+    emulated().iter().for_each(check_extremes);
 }
 
 /// Every prefix is a fair sample: the mean of a short prefix is near the mean of the whole.
@@ -127,6 +169,7 @@ fn check_order<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn prefixes_are_fair_samples() {
     one_and_two_threads().iter().for_each(check_order);
+    emulated().iter().for_each(check_order);
 }
 
 fn check_invariance<B: VoxelDownsample>(backend: &B) {
@@ -167,11 +210,13 @@ fn check_scan_lines<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn scan_lines_are_joined() {
     one_and_two_threads().iter().for_each(check_scan_lines);
+    emulated().iter().for_each(check_scan_lines);
 }
 
 #[test]
 fn scale_and_place_of_the_cloud_do_not_matter() {
     one_and_two_threads().iter().for_each(check_invariance);
+    emulated().iter().for_each(check_invariance);
 }
 
 fn check_size<B: VoxelDownsample>(backend: &B) {
@@ -198,6 +243,7 @@ fn check_size<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn the_size_leaves_the_wanted_number() {
     one_and_two_threads().iter().for_each(check_size);
+    emulated().iter().for_each(check_size);
 }
 
 fn check_size_of_small_clouds<B: VoxelDownsample>(backend: &B) {
@@ -216,4 +262,5 @@ fn check_size_of_small_clouds<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn small_clouds_keep_most_of_their_points() {
     one_and_two_threads().iter().for_each(check_size_of_small_clouds);
+    emulated().iter().for_each(check_size_of_small_clouds);
 }

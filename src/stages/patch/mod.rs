@@ -5,6 +5,7 @@
 mod blocks;
 mod cells;
 mod cpu;
+mod cuda;
 mod radii;
 
 use crate::backend::Device;

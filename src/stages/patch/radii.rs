@@ -22,10 +22,20 @@ const BIN_SHIFT: u32 = 17;
 /// Number of bins: all floats that are not negative, infinity included.
 const BINS: usize = (f32::INFINITY.to_bits() >> BIN_SHIFT) as usize + 1;
 
+/// How many of the points and of the keypoints are looked at.
+pub(super) fn looked_at(points: usize, keypoints: usize) -> (usize, usize) {
+    (points.min(MOST_POINTS), keypoints.min(MOST_KEYPOINTS))
+}
+
+/// How many of `total` distances lie before the quantile.
+pub(super) fn rank(share: f32, total: usize) -> usize {
+    ((f64::from(share) * total as f64) as usize).min(total - 1)
+}
+
 /// See [`super::GatherPatches::neighbour_radii`].
 pub(super) fn neighbour_radii(points: &[Point], keypoints: &[Point], shares: &[f32]) -> Vec<f32> {
-    let points = &points[..points.len().min(MOST_POINTS)];
-    let keypoints = &keypoints[..keypoints.len().min(MOST_KEYPOINTS)];
+    let (point_count, keypoint_count) = looked_at(points.len(), keypoints.len());
+    let (points, keypoints) = (&points[..point_count], &keypoints[..keypoint_count]);
     let total = points.len() * keypoints.len();
     if total == 0 {
         return vec![0.0; shares.len()];
@@ -33,7 +43,7 @@ pub(super) fn neighbour_radii(points: &[Point], keypoints: &[Point], shares: &[f
     let points = Coordinates::of(points);
     let bins = count_bins(&points, keypoints);
     let quantile = |&share: &f32| {
-        let rank = ((f64::from(share) * total as f64) as usize).min(total - 1);
+        let rank = rank(share, total);
         let (bin, before) = bin_of_rank(&bins, rank);
         let mut squared = collect_bin(&points, keypoints, bin);
         f32::from_bits(*squared.select_nth_unstable(rank - before).1).sqrt()

@@ -9,10 +9,8 @@ use crate::cloud::Point;
 use crate::error::Result;
 use crate::geometry::{Symmetric, least_eigenvector};
 use crate::stages::bounds::Bounds;
-use crate::stages::lanes::{LANES, floor};
+use crate::stages::lanes::LANES;
 
-/// Most cells of a grid (64 MiB of starts); cells grow where a stray point would ask for more.
-const MOST_CELLS: u64 = 1 << 24;
 /// Fewer neighbours than this make a normal that is mostly noise.
 const FEW_NEIGHBOURS: usize = 8;
 /// A patch is a plane or at least a ribbon when its middle extent exceeds this share of its largest.
@@ -21,7 +19,7 @@ const LEAST_WIDTH: f64 = 0.02;
 impl BuildSurface for Cpu {
     fn build_surface(&self, points: &Vec<Point>, spacing: f32) -> Result<Surface<Self>> {
         Ok(self.run(|| {
-            let grid = Grid::around(points, REACH * spacing);
+            let grid = Grid::over(&Bounds::around(points).unwrap_or_default(), REACH * spacing);
             let (cell_start, place) = grid.sort(points);
             let mut sorted = vec![[0.0; 3]; points.len()];
             for (point, &place) in points.iter().zip(&place) {
@@ -37,31 +35,9 @@ impl BuildSurface for Cpu {
 }
 
 impl Grid {
-    /// A grid of cells of edge `cell`, or larger where that would make too many.
-    fn around(points: &[Point], cell: f32) -> Self {
-        let bounds = Bounds::around(points).unwrap_or_default();
-        let mut cell = cell.max(f32::MIN_POSITIVE);
-        loop {
-            let size = bounds.extent().map(|length| ((length / cell).max(0.0) as u64).saturating_add(1));
-            let cells = size.iter().try_fold(1u64, |product, n| product.checked_mul(*n));
-            if cells.is_some_and(|cells| cells <= MOST_CELLS) {
-                return Self { low: bounds.lowest, cell, size: size.map(|n| n as u32) };
-            }
-            cell *= 1.26;
-        }
-    }
-
-    /// Coordinate along one axis of the cell that a position lies in: the first cell for what lies before it, the last
-    /// one for what lies beyond.
-    #[inline(always)]
-    fn coordinate(&self, position: f32, axis: usize) -> u32 {
-        let cells = (position - self.low[axis]) * (1.0 / self.cell);
-        floor(cells.max(0.0).min((self.size[axis] - 1) as f32))
-    }
-
     /// Start of every cell's run and, for each point, its place when sorted by cell.
     fn sort(&self, points: &[Point]) -> (Vec<u32>, Vec<u32>) {
-        let cells = self.size.iter().map(|n| *n as usize).product::<usize>();
+        let cells = self.cells();
         let inside = |p: &Point| {
             let [x, y, z] = [0, 1, 2].map(|axis| self.coordinate(p[axis], axis) as usize);
             (z * self.size[1] as usize + y) * self.size[0] as usize + x

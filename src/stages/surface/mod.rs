@@ -4,11 +4,12 @@
 //! refinement and verification leave it out.
 
 mod cpu;
+mod cuda;
+mod grid;
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::backend::Device;
-use crate::backend::cuda::Argument;
 use crate::cloud::Point;
 use crate::error::Result;
 
@@ -22,12 +23,6 @@ pub struct Grid {
     pub cell: f32,
     /// Cells along each axis.
     pub size: [u32; 3],
-}
-
-impl From<Grid> for Argument<'_> {
-    fn from(grid: Grid) -> Self {
-        Self::value(grid)
-    }
 }
 
 /// A cloud with normals, sorted by grid cell.

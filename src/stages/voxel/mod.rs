@@ -8,6 +8,7 @@
 //! rely on it: a ball query that stops after 512 hits in index order has then taken a fair sample of the ball.
 
 mod cpu;
+mod cuda;
 mod grid;
 mod size;
 

@@ -134,6 +134,12 @@ static GRID: LazyLock<Grid> = LazyLock::new(|| {
     }
 });
 
+/// Where the cells are, for other devices: distances and heights of all rings, then cos and sin of all sectors.
+pub(super) fn grid_values() -> Vec<f32> {
+    let (cos, sin): (Vec<f32>, Vec<f32>) = GRID.directions.iter().copied().unzip();
+    [&GRID.distance[..RINGS], &GRID.height[..RINGS], &cos, &sin].concat()
+}
+
 /// From sums in the patch's frame to features in the cells' frames.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
 fn finish(sums: &Sums, density: f32, features: &mut [f32], stride: usize) {

@@ -1,5 +1,8 @@
 //! The box around a cloud.
 
+mod cuda;
+
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::cloud::Point;
@@ -7,9 +10,10 @@ use crate::cloud::Point;
 /// Points that one task looks at; the result does not depend on it.
 const POINTS_PER_TASK: usize = 1 << 15;
 
-/// An axis-aligned box.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Bounds {
+/// An axis-aligned box. Kernels have the same: `Bounds` in `kernels/bounds.cuh`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(in crate::stages) struct Bounds {
     /// Lowest coordinate along each axis.
     pub lowest: Point,
     /// Highest coordinate along each axis.

@@ -1,0 +1,60 @@
+//! CUDA side: a stable sort by cell, then sums over each neighbourhood by half a warp, and an eigenvalue problem by one
+//! thread. Kernels: `kernels/surface.cu`.
+
+use super::{BuildSurface, Grid, REACH, Surface};
+use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid as Threads, Kernel, arguments};
+use crate::cloud::Point;
+use crate::error::Result;
+use crate::stages::lanes::LANES;
+
+const COUNT_CELLS: Kernel = Kernel::new("surface", "count_surface_cells");
+const SORT_POINTS: Kernel = Kernel::new("surface", "sort_surface_points");
+const SUM_NEIGHBOURHOODS: Kernel = Kernel::new("surface", "sum_neighbourhoods");
+const FIND_NORMALS: Kernel = Kernel::new("surface", "find_normals");
+
+const THREADS: u32 = 128;
+/// Sums over a neighbourhood, as in the kernels.
+const SUMS: usize = 10;
+
+impl<D: Driver> BuildSurface for Cuda<D> {
+    fn build_surface(&self, points: &CudaBuffer<Point, D>, spacing: f32) -> Result<Surface<Self>> {
+        let length = points.len();
+        let bounds = self.bounds_on_host(&self.bounds(points)?)?.unwrap_or_default();
+        let grid = Grid::over(&bounds, REACH * spacing);
+        let (cell_start, order) = self.sort_by_cell(points, grid)?;
+
+        let (sorted, place) = (self.allocate(length)?, self.allocate(length)?);
+        let columns = self.allocate(3 * (length + LANES))?;
+        let arguments = arguments![points, &order, length, &sorted, &columns, &place];
+        // SAFETY: `length` points and indices below it; three columns with a spare block each.
+        unsafe { self.launch(SORT_POINTS, Threads::over(length + LANES, THREADS), arguments)? };
+
+        let sums = self.allocate::<f32>(length * SUMS)?;
+        let arguments = arguments![&sorted, length, &columns, &cell_start, grid, REACH * spacing, &sums];
+        // SAFETY: points and columns as above, a start for every cell of the grid and one more, `SUMS` sums for a point.
+        unsafe { self.launch(SUM_NEIGHBOURHOODS, Threads::over(length * LANES, THREADS), arguments)? };
+        let normals = self.allocate(length)?;
+        // SAFETY: `SUMS` sums and a normal for each point.
+        unsafe {
+            self.launch(FIND_NORMALS, Threads::over(length, THREADS), arguments![&sums, length, &normals])?
+        };
+        Ok(Surface { points: sorted, columns, normals, cell_start, place, grid, spacing })
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    /// Start of every cell's run, and the indices of the points sorted by cell, in order within a cell.
+    fn sort_by_cell(
+        &self,
+        points: &CudaBuffer<Point, D>,
+        grid: Grid,
+    ) -> Result<(CudaBuffer<u32, D>, CudaBuffer<u32, D>)> {
+        let (keys, counts) = (self.allocate(points.len())?, self.zeroed(grid.cells())?);
+        let arguments = arguments![points, points.len(), grid, &keys, &counts];
+        // SAFETY: a key for each point, a count for each cell of the grid.
+        unsafe { self.launch(COUNT_CELLS, Threads::over(points.len(), THREADS), arguments)? };
+        let key_bits = usize::BITS - (grid.cells() - 1).leading_zeros();
+        let (_, order) = self.sort(keys, key_bits)?;
+        Ok((self.prefix_sums(&counts)?, order))
+    }
+}
