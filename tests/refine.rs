@@ -27,9 +27,12 @@ fn thinned(points: &[Point]) -> Vec<Point> {
     cpu().voxel_downsample(&points.to_vec(), SPACING).unwrap()
 }
 
-/// The surface as the CPU finds it, on any device: refinement alone is tested here.
-fn surface<D: Device>(device: &D, points: &[Point]) -> Surface<D> {
-    let surface = cpu().build_surface(&points.to_vec(), SPACING).unwrap();
+/// The surface as the CPU finds it: refinement alone is tested here.
+fn surface(points: &[Point]) -> Surface<Cpu> {
+    cpu().build_surface(&points.to_vec(), SPACING).unwrap()
+}
+
+fn to_device<D: Device>(device: &D, surface: &Surface<Cpu>) -> Surface<D> {
     Surface {
         points: device.upload(&surface.points).unwrap(),
         columns: device.upload(&surface.columns).unwrap(),
@@ -48,7 +51,17 @@ fn refined<B: RefinePoses>(
     poses: &[Pose],
     options: RefineOptions,
 ) -> Vec<Pose> {
-    let (source, target) = (surface(backend, source), surface(backend, target));
+    refined_on(backend, &surface(source), &surface(target), poses, options)
+}
+
+fn refined_on<B: RefinePoses>(
+    backend: &B,
+    source: &Surface<Cpu>,
+    target: &Surface<Cpu>,
+    poses: &[Pose],
+    options: RefineOptions,
+) -> Vec<Pose> {
+    let (source, target) = (to_device(backend, source), to_device(backend, target));
     let poses = backend.upload(poses).unwrap();
     let found = backend.refine_poses(&source, &target, &poses, options).unwrap();
     backend.download(&found).unwrap()
@@ -155,40 +168,53 @@ fn the_number_of_threads_does_not_show() {
     assert_eq!(one, two);
 }
 
-/// Poses are equal to the bit.
-fn agrees_with_the_cpu<B: RefinePoses>(backend: &B) {
-    let agree = |source: &[Point], target: &[Point], poses: &[Pose], options: RefineOptions| {
-        let bits = |poses: Vec<Pose>| poses.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
-        let found = bits(refined(backend, source, target, poses, options));
-        assert_eq!(found, bits(refined(&cpu(), source, target, poses, options)), "{options:?}");
-    };
-    let (source, target, truth) = room_pair();
-    let mut poses: Vec<Pose> = (0..3).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
-    // One that meets little.
-    poses.push(pose_of(&Rotation3::from_euler_angles(0.5, 0.0, 0.3), [1.0, 0.0, 0.0]));
-    // Less than a tile, and more than the block's threads; reaches of more cells than one on either side.
-    agree(&source, &target, &poses, RefineOptions { samples: 100, ..OPTIONS });
-    agree(&source, &target, &poses, RefineOptions { samples: 700, rounds: 8, ..OPTIONS });
-    agree(
-        &source,
-        &target,
-        &poses[..1],
-        RefineOptions { samples: 200, rounds: 3, first_reach: 9.0, ..OPTIONS },
-    );
-    // Ties and equal points; no number at all.
-    let lattice: Vec<Point> = lattice(6).iter().map(|p| p.map(|x| x * SPACING)).collect();
-    let nudged =
-        pose_of(&Rotation3::from_euler_angles(0.01, 0.0, 0.02), [0.5 * f64::from(SPACING), 0.0, 0.0]);
-    agree(&lattice, &lattice, &[IDENTITY, nudged], OPTIONS);
-    let twice: Vec<Point> = lattice.iter().chain(&lattice).copied().collect();
-    agree(&twice, &twice, &[nudged], OPTIONS);
-    agree(&lattice, &lattice, &[[f32::NAN; 12], [f32::INFINITY; 12], [3e38; 12]], OPTIONS);
-    // A stray point makes cells large.
-    let stray: Vec<Point> = target.iter().copied().chain([[1e6, -1e6, 1e5]]).collect();
-    agree(&source, &stray, &poses[..1], RefineOptions { samples: 100, rounds: 4, ..OPTIONS });
+/// Surfaces, starts, and how to refine them.
+struct Case<'a> {
+    source: &'a Surface<Cpu>,
+    target: &'a Surface<Cpu>,
+    poses: &'a [Pose],
+    options: RefineOptions,
+}
+
+/// Poses of all devices are equal to the CPU's to the bit.
+fn assert_agreement(case: Case) {
+    let Case { source, target, poses, options } = case;
+    let bits = |poses: Vec<Pose>| poses.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let expected = bits(refined_on(&cpu(), source, target, poses, options));
+    for device in emulated() {
+        assert_eq!(bits(refined_on(&device, source, target, poses, options)), expected, "{options:?}");
+    }
 }
 
 #[test]
-fn cuda_agrees_with_the_cpu() {
-    emulated().iter().for_each(agrees_with_the_cpu);
+fn cuda_agrees_with_the_cpu_in_a_room() {
+    let (source, target, truth) = room_pair();
+    let (source, target) = (&surface(&source), &surface(&target));
+    let mut poses: Vec<Pose> = (0..3).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
+    // One that meets little.
+    poses.push(pose_of(&Rotation3::from_euler_angles(0.5, 0.0, 0.3), [1.0, 0.0, 0.0]));
+    // Less than a tile, and more than the block has threads.
+    let few = RefineOptions { samples: 100, ..OPTIONS };
+    assert_agreement(Case { source, target, poses: &poses, options: few });
+    let many = RefineOptions { samples: 700, rounds: 5, ..OPTIONS };
+    assert_agreement(Case { source, target, poses: &poses[2..], options: many });
+    // Further than a cell.
+    let far = RefineOptions { samples: 200, rounds: 3, first_reach: 9.0, ..OPTIONS };
+    assert_agreement(Case { source, target, poses: &poses[..1], options: far });
+}
+
+#[test]
+fn cuda_agrees_with_the_cpu_on_odd_surfaces() {
+    // Ties, equal points, and poses that are no numbers.
+    let lattice: Vec<Point> = lattice(6).iter().map(|p| p.map(|x| x * SPACING)).collect();
+    let twice: Vec<Point> = lattice.iter().chain(&lattice).copied().collect();
+    let nudged =
+        pose_of(&Rotation3::from_euler_angles(0.01, 0.0, 0.02), [0.5 * f64::from(SPACING), 0.0, 0.0]);
+    let poses = [IDENTITY, nudged, [f32::NAN; 12], [f32::INFINITY; 12], [3e38; 12]];
+    // A stray point makes all cells large.
+    let stray: Vec<Point> = room(1000, 6).into_iter().chain([[1e6, -1e6, 1e5]]).collect();
+    for points in [&lattice, &twice, &stray] {
+        let surface = &surface(points);
+        assert_agreement(Case { source: surface, target: surface, poses: &poses, options: OPTIONS });
+    }
 }

@@ -77,8 +77,8 @@ impl Sums {
         for row in 0..3 {
             self.source[row] += s[row];
             self.target[row] += w * t[row];
-            for column in 0..3 {
-                self.cross[row][column] += t[row] * s[column];
+            for (sum, s) in self.cross[row].iter_mut().zip(s) {
+                *sum += t[row] * s;
             }
         }
     }

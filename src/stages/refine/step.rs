@@ -134,8 +134,8 @@ fn solve(sums: &[f64; TERMS]) -> Option<[f64; 6]> {
     for i in 0..6 {
         for j in 0..=i {
             let mut rest = sums[MATRIX + lower(i, j)] + POINT_SHARE * point_entry(sums, i, j);
-            for k in 0..j {
-                rest -= factor[i][k] * factor[j][k];
+            for (a, b) in factor[i][..j].iter().zip(&factor[j]) {
+                rest -= a * b;
             }
             if i > j {
                 factor[i][j] = rest / factor[j][j];
@@ -150,8 +150,8 @@ fn solve(sums: &[f64; TERMS]) -> Option<[f64; 6]> {
     for i in 0..6 {
         let part = if i < 3 { sums[TURN + i] } else { sums[OFFSET + i - 3] };
         let mut rest = -(sums[VECTOR + i] + POINT_SHARE * part);
-        for k in 0..i {
-            rest -= factor[i][k] * x[k];
+        for (a, x) in factor[i][..i].iter().zip(&x) {
+            rest -= a * x;
         }
         x[i] = rest / factor[i][i];
     }
