@@ -78,7 +78,7 @@ __device__ __forceinline__ void add_up_lane(const Grid& grid, const unsigned* ce
 
 // sums[i * SUMS ...] = the sums over the neighbours of points[i] within `reach`, or, where these are few, within twice of
 // it. Half a warp, LANES lanes, works on a point; most of the time it waits for the points of the next run.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 sum_neighbourhoods(const Point* points, unsigned length, const float* columns, const unsigned* cell_start, Grid grid, float reach,
                    float* sums) {
     // One row longer than needed, so that lanes that each read a row do not meet in a bank.

@@ -149,6 +149,25 @@ fn least_across([xx, xy, xz, yy, yz, zz]: &Symmetric, normal: &Vector3<f64>) -> 
     ([mean - apart, mean + apart], vector)
 }
 
+/// The sum of many values in an order that devices can follow, too: 256 running sums, of which each takes every 256th
+/// value, added in halves.
+fn sum<const N: usize>(values: impl Iterator<Item = [f32; N]>) -> [f32; N] {
+    const SUMS: usize = 256;
+    let add = |a: [f32; N], b: [f32; N]| std::array::from_fn(|k| a[k] + b[k]);
+    let mut sums = [[0.0; N]; SUMS];
+    for (i, value) in values.enumerate() {
+        sums[i % SUMS] = add(sums[i % SUMS], value);
+    }
+    let mut half = SUMS / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] = add(sums[i], sums[i + half]);
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
 /// Where a cloud's points are, roughly: enough to say how far apart two poses move them.
 pub struct Extent {
     /// Mean of the points.
@@ -161,9 +180,9 @@ impl Extent {
     /// Of these points; at the origin, of radius zero, without any.
     pub fn of(points: &[Point]) -> Self {
         let scale = 1.0 / points.len().max(1) as f32;
-        let centre = [0, 1, 2].map(|k| points.iter().map(|p| p[k]).sum::<f32>() * scale);
-        let radius = points.iter().map(|p| distance(p, &centre)).sum::<f32>() * scale;
-        Self { centre, radius }
+        let centre = sum(points.iter().copied()).map(|x| x * scale);
+        let [radius] = sum(points.iter().map(|p| [distance(p, &centre)]));
+        Self { centre, radius: radius * scale }
     }
 
     /// Upper bound (within √2) on how far apart two poses move a point at the mean radius.

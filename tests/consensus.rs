@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{Golden, any_rotation, cube, one_and_two_threads, parts_of, pose_of, random};
+use common::emulated::emulated;
+use common::{Golden, any_rotation, beyond_f32, cube, one_and_two_threads, parts_of, pose_of, random};
 use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, apply};
 use coregister::stages::consensus::{ScoreHypotheses, Support, Tolerance};
@@ -103,6 +104,7 @@ fn check<B: ScoreHypotheses>(backend: &B) {
 #[test]
 fn equals_brute_force() {
     one_and_two_threads().iter().for_each(check);
+    emulated().iter().for_each(check);
 }
 
 fn check_limit<B: ScoreHypotheses>(backend: &B) {
@@ -129,6 +131,7 @@ fn check_limit<B: ScoreHypotheses>(backend: &B) {
 #[test]
 fn tolerance_grows_from_the_anchor() {
     one_and_two_threads().iter().for_each(check_limit);
+    emulated().iter().for_each(check_limit);
 }
 
 #[test]
@@ -139,10 +142,34 @@ fn the_number_of_threads_does_not_show() {
     assert_eq!(one, two);
 }
 
-#[test]
-#[ignore = "needs COREGISTER_TESTDATA"]
-fn equals_the_reference() {
+/// To the bit: also where matches end within the lanes or within a tile, and where numbers leave f32.
+fn agrees_with_the_cpu<B: ScoreHypotheses>(backend: &B) {
     let [_, cpu] = one_and_two_threads();
+    for (hypotheses, matches) in [(0, 7), (1, 0), (1, 1), (3, 31), (9, 511), (9, 512), (17, 513), (40, 1100)]
+    {
+        let case = case(hypotheses, matches);
+        for (base, slope) in [(0.15, 0.06), (100.0, 0.0), (0.0, 0.0), (f32::MAX, 1.0), (1e-30, 1e-20)] {
+            let tolerance = Tolerance { base, slope };
+            let [found, expected] = [supports(backend, &case, tolerance), supports(&cpu, &case, tolerance)];
+            assert_eq!(found, expected, "{hypotheses} {matches} {tolerance:?}");
+        }
+    }
+    let far = Case {
+        poses: vec![IDENTITY; 2],
+        anchors: vec![[0.0; 3], [3e38, -3e38, 0.0]],
+        source: beyond_f32(),
+        target: beyond_f32(),
+    };
+    let tolerance = Tolerance { base: 0.1, slope: 0.06 };
+    assert_eq!(supports(backend, &far, tolerance), supports(&cpu, &far, tolerance));
+}
+
+#[test]
+fn cuda_agrees_with_the_cpu() {
+    emulated().iter().for_each(agrees_with_the_cpu);
+}
+
+fn check_reference<B: ScoreHypotheses>(backend: &B) {
     let golden = Golden::open("consensus");
     let rotations = golden.floats("R");
     let translations = golden.points("t");
@@ -154,7 +181,7 @@ fn equals_the_reference() {
         target: golden.points("tgt"),
     };
     let tolerance = Tolerance { base: 0.0, slope: std::f32::consts::PI / 60.0 };
-    let found = supports(&cpu, &case, tolerance);
+    let found = supports(backend, &case, tolerance);
     let expected = golden.integers("inlier_count");
     assert_eq!(found.len(), expected.len());
     for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
@@ -163,4 +190,11 @@ fn equals_the_reference() {
     let most = found.iter().map(|support| support.count).max().unwrap();
     let best = found.iter().position(|support| support.count == most).unwrap();
     assert_eq!([best as u32], golden.integers("best_index")[..]);
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn equals_the_reference() {
+    check_reference(&one_and_two_threads()[1]);
+    check_reference(&emulated()[0]);
 }

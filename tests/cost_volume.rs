@@ -5,6 +5,7 @@ mod common;
 use std::f32::consts::TAU;
 use std::path::PathBuf;
 
+use common::emulated::emulated;
 use common::{Golden, one_and_two_threads, random};
 use coregister::backend::Cpu;
 use coregister::stages::azimuth::{AlignAzimuth, AlignByCostVolume};
@@ -117,13 +118,42 @@ fn equals_the_formula() {
     let matches = [[1, 0], [0, 2], [1, 1]];
     let row = |maps: &[f32], i: u32| maps[i as usize * MAP..][..MAP].to_vec();
     let expected = matches.map(|[s, t]| expected_cell(&layers, &row(&source, s), &row(&target, t)));
-    for cpu in one_and_two_threads() {
-        let found = cells(&cpu, &layers, &source, &target, &matches);
+    let check = |found: Vec<f32>| {
         for (found, expected) in found.iter().zip(expected) {
             assert!((f64::from(*found) - expected).abs() < 1e-4, "{found} {expected}");
         }
+    };
+    for cpu in one_and_two_threads() {
+        check(cells(&cpu, &layers, &source, &target, &matches));
         assert!(cells(&cpu, &layers, &source, &target, &[]).is_empty());
     }
+    for device in emulated() {
+        check(cells(&device, &layers, &source, &target, &matches));
+        assert!(cells(&device, &layers, &source, &target, &[]).is_empty());
+    }
+}
+
+/// Maps as the network gives them: normalised in every cell. Their difference is smaller than its parts, which devices may
+/// convolve one by one.
+#[test]
+fn agrees_with_the_cpu() {
+    let (layers, mut maps) = (any_layers(7), any_maps(4, 8));
+    for map in maps.chunks_mut(MAP) {
+        for cell in 0..ELEVATIONS * AZIMUTHS {
+            let norm =
+                map.iter().skip(cell).step_by(ELEVATIONS * AZIMUTHS).map(|x| x * x).sum::<f32>().sqrt();
+            map.iter_mut().skip(cell).step_by(ELEVATIONS * AZIMUTHS).for_each(|x| *x /= norm);
+        }
+    }
+    // Nearly the same map, but turned.
+    let turned: Vec<f32> = (0..MAP).map(|i| maps[i - i % AZIMUTHS + (i + 15) % AZIMUTHS] + 1e-3).collect();
+    maps.extend(turned);
+    let matches = [[0, 0], [0, 4], [1, 2], [3, 1]];
+    let [cpu, _] = one_and_two_threads();
+    let expected = cells(&cpu, &layers, &maps, &maps, &matches);
+    let [found, others @ ..] = emulated().map(|device| cells(&device, &layers, &maps, &maps, &matches));
+    assert!(largest_difference(&found, &expected) < 1e-5, "{found:?} {expected:?}");
+    assert!(others.iter().all(|other| *other == found));
 }
 
 #[test]
@@ -139,11 +169,16 @@ fn neither_threads_nor_places_show() {
     assert_eq!(one, reversed);
 }
 
+fn check_flat<B: AlignByCostVolume>(backend: &B) {
+    let found = cells(backend, &any_layers(6), &[0.0; MAP], &[0.0; MAP], &[[0, 0]]);
+    assert!((0.0..AZIMUTHS as f32).contains(&found[0]), "{found:?}");
+}
+
 #[test]
 fn flat_maps_give_finite_angles() {
     let [cpu, _] = one_and_two_threads();
-    let found = cells(&cpu, &any_layers(6), &[0.0; MAP], &[0.0; MAP], &[[0, 0]]);
-    assert!((0.0..AZIMUTHS as f32).contains(&found[0]), "{found:?}");
+    check_flat(&cpu);
+    check_flat(&emulated()[1]);
 }
 
 /// Maps of seven elevations from those that the reference hands on: the outermost are not looked at.
@@ -181,6 +216,11 @@ fn angles_equal_the_reference() {
     let found = cells(&cpu, &layers, &source, &target, &matches);
     let error = largest_difference(&found, &expected);
     println!("index: {error:.2e}");
+    assert!(error < 2e-5, "{error}");
+    let few = &matches[..8.min(matches.len())];
+    let error =
+        largest_difference(&cells(&emulated()[0], &layers, &source, &target, few), &expected[..few.len()]);
+    println!("index of an emulated device: {error:.2e}");
     assert!(error < 2e-5, "{error}");
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 use std::f64::consts::TAU;
 
+use common::emulated::emulated;
 use common::patches::{
     Description, UPRIGHT, any_frames, circular_share, corners, distance, download_features, matrix,
     normalised, patches, share, turned, upload_patches, widened,
@@ -87,6 +88,7 @@ fn check<B: DescribeClassic>(backend: &B) {
 #[test]
 fn equals_the_formula() {
     one_and_two_threads().iter().for_each(check);
+    emulated().iter().for_each(check);
 }
 
 fn check_turns<B: DescribeClassic>(backend: &B) {
@@ -123,6 +125,8 @@ fn check_turns<B: DescribeClassic>(backend: &B) {
 #[test]
 fn turns_about_the_axis_shift_the_map() {
     one_and_two_threads().iter().for_each(check_turns);
+    // Thousands of patches.
+    emulated()[..1].iter().for_each(check_turns);
 }
 
 fn check_rotation<B: DescribeClassic>(backend: &B) {
@@ -151,6 +155,7 @@ fn check_rotation<B: DescribeClassic>(backend: &B) {
 #[test]
 fn rotations_of_all_change_nothing() {
     one_and_two_threads().iter().for_each(check_rotation);
+    emulated().iter().for_each(check_rotation);
 }
 
 fn check_empty<B: DescribeClassic>(backend: &B) {
@@ -170,6 +175,22 @@ fn check_empty<B: DescribeClassic>(backend: &B) {
 #[test]
 fn patches_without_points_give_zeros() {
     one_and_two_threads().iter().for_each(check_empty);
+    emulated().iter().for_each(check_empty);
+}
+
+#[test]
+fn agrees_with_the_cpu() {
+    let mut rows = patches(20, 13);
+    rows.extend([cube(PATCH_CAPACITY, 1.1, 14), cube(33, 0.3, 15), vec![[0.5, 0.3, 0.2]; PATCH_CAPACITY]]);
+    let mut frames = any_frames(rows.len(), 16);
+    rows.extend(corners());
+    rows.extend([vec![], vec![[0.0; 3]], vec![[1e-30, 0.0, -1e-30]]]);
+    frames.resize(rows.len(), UPRIGHT);
+    let [cpu, _] = one_and_two_threads();
+    let expected = described(&cpu, &rows, &frames);
+    for device in emulated() {
+        assert_eq!(described(&device, &rows, &frames), expected);
+    }
 }
 
 #[test]
@@ -186,6 +207,7 @@ fn equals_the_reference() {
     const FEATURES: usize = 11;
     const ROW: usize = 511;
     let [_, cpu] = one_and_two_threads();
+    let [device, ..] = emulated();
     let golden = Golden::open_file("prototypes/compact/golden_compact.safetensors");
     let (points, count) = (golden.points("patches"), golden.integers("count"));
     let row = |i: usize| points[i * ROW..][..count[i] as usize].to_vec();
@@ -197,8 +219,11 @@ fn equals_the_reference() {
             feature / (1.0 - feature)
         };
         let expected = description_of(&(0..MAP).map(occupancy).collect::<Vec<_>>());
-        let (invariant, equivariant) = &described(&cpu, &[row(i)], &[UPRIGHT])[0];
-        let errors = [distance(invariant, expected.0), distance(equivariant, expected.1)];
-        assert!(errors.iter().all(|error| *error < 5e-4), "{i}: {errors:?}");
+        let found =
+            [described(&cpu, &[row(i)], &[UPRIGHT]), described(&device, &[row(i)], &[UPRIGHT])].concat();
+        for (invariant, equivariant) in &found {
+            let errors = [distance(invariant, expected.0.clone()), distance(equivariant, expected.1.clone())];
+            assert!(errors.iter().all(|error| *error < 5e-4), "{i}: {errors:?}");
+        }
     }
 }

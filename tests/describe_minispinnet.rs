@@ -5,6 +5,7 @@ mod common;
 use std::f64::consts::{PI, TAU};
 use std::path::PathBuf;
 
+use common::emulated::emulated;
 use common::patches::{
     Description, UPRIGHT, any_frames, corners, distance, download_features, matrix, patches, turned,
     upload_patches, widened,
@@ -192,17 +193,44 @@ fn equals_the_formula() {
     one_and_two_threads().iter().for_each(check);
 }
 
+/// Devices sum up in different orders; so do CPU and formula, which lie further apart.
 #[test]
-fn weights_of_zero_give_finite_values() {
+fn agrees_with_the_cpu() {
+    let (rows, frames) = all_kinds();
+    let weights = any_weights(9);
     let [cpu, _] = one_and_two_threads();
+    let expected = described(&cpu, &weights, &rows, &frames);
+    let [ascending, others @ ..] = emulated();
+    let found = described(&ascending, &weights, &rows, &frames);
+    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let errors = [
+            largest_difference(&found.0, widened(&expected.0)),
+            largest_difference(&found.1, widened(&expected.1)),
+        ];
+        assert!(errors.iter().all(|error| *error < 2e-6), "{i}: {errors:?}");
+    }
+    for device in others {
+        assert_eq!(described(&device, &weights, &rows[6..9], &frames[6..9]), found[6..9]);
+        assert!(described(&device, &weights, &[], &[]).is_empty());
+    }
+}
+
+fn check_zeros<B: DescribeMiniSpinNet>(backend: &B) {
     let mut weights = any_weights(6);
     for layer in weights.convolutions.iter_mut().chain(&mut weights.attention) {
         layer.weight.fill(0.0);
         layer.bias.fill(0.0);
     }
-    for (invariant, equivariant) in described(&cpu, &weights, &patches(3, 6), &[UPRIGHT; 3]) {
+    for (invariant, equivariant) in described(backend, &weights, &patches(3, 6), &[UPRIGHT; 3]) {
         assert!(invariant.iter().chain(&equivariant).all(|x| *x == 0.0));
     }
+}
+
+#[test]
+fn weights_of_zero_give_finite_values() {
+    let [cpu, _] = one_and_two_threads();
+    check_zeros(&cpu);
+    check_zeros(&emulated()[2]);
 }
 
 #[test]
@@ -327,10 +355,8 @@ fn assert_described(golden: &Golden, found: &[Description], name: &str, maps: &s
     assert!(of_vectors < tolerance && of_maps < tolerance, "{name}: {of_vectors} {of_maps}");
 }
 
-#[test]
-#[ignore = "needs COREGISTER_TESTDATA"]
-fn descriptions_equal_the_reference() {
-    let cpu = Cpu::new(0).unwrap();
+/// Of at most `count` patches of every cloud.
+fn check_descriptions<B: DescribeMiniSpinNet>(backend: &B, count: usize) {
     let golden = Golden::open("scale1");
     for (weights, cloud, prefix, maps) in [
         ("3dmatch", "src", "", "equi16"),
@@ -338,11 +364,19 @@ fn descriptions_equal_the_reference() {
         ("kitti", "src", "kitti_", "equi4"),
     ] {
         let counts = golden.integers(&format!("{cloud}_ball_count"));
-        let rows = reference_patches(&golden, &format!("{cloud}_patches64"), &counts);
-        let found = described(&cpu, &checkpoint(weights), &rows, &vec![UPRIGHT; rows.len()]);
+        let mut rows = reference_patches(&golden, &format!("{cloud}_patches64"), &counts);
+        rows.truncate(count);
+        let found = described(backend, &checkpoint(weights), &rows, &vec![UPRIGHT; rows.len()]);
         let invariant = format!("{prefix}{cloud}_desc{}", if prefix.is_empty() { "" } else { "64" });
         assert_described(&golden, &found, &invariant, &format!("{prefix}{cloud}_{maps}"), 1e-6);
     }
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn descriptions_equal_the_reference() {
+    check_descriptions(&Cpu::new(0).unwrap(), usize::MAX);
+    check_descriptions(&emulated()[0], 4);
 }
 
 /// From the cloud on, at all scales, with the reference's frames.

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::emulated::emulated;
 use common::{
     Golden, any_rotation, cube, largest_displacement, one_and_two_threads, parts_of, pose_of, random,
 };
@@ -122,6 +123,7 @@ fn check_planted<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 #[test]
 fn a_pose_with_a_tenth_of_the_matches_is_found() {
     one_and_two_threads().iter().for_each(check_planted);
+    check_planted(&emulated()[0]);
 }
 
 fn check_two<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
@@ -149,6 +151,7 @@ fn check_two<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 #[test]
 fn candidates_are_distinct() {
     one_and_two_threads().iter().for_each(check_two);
+    emulated().iter().for_each(check_two);
 }
 
 /// Matches so far apart that no fit connects them: poses come out as they went in.
@@ -175,6 +178,7 @@ fn check_few<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 #[test]
 fn poses_without_company_stay_as_they_are() {
     one_and_two_threads().iter().for_each(check_few);
+    emulated().iter().for_each(check_few);
 }
 
 /// Three matches of the same two points (one of each scale), or of points on a line, leave a rotation open: it must
@@ -208,6 +212,7 @@ fn check_degenerate<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 #[test]
 fn what_the_matches_leave_open_stays_as_it_was() {
     one_and_two_threads().iter().for_each(check_degenerate);
+    emulated().iter().for_each(check_degenerate);
 }
 
 #[test]
@@ -217,10 +222,49 @@ fn the_number_of_threads_does_not_show() {
     assert_eq!(one, two);
 }
 
-#[test]
-#[ignore = "needs COREGISTER_TESTDATA"]
-fn equals_the_reference() {
+/// Candidates of both backends are equal to the bit, their number included.
+fn agrees_with_the_cpu<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
     let [_, cpu] = one_and_two_threads();
+    let truths = [any_pose(&mut random(11)), any_pose(&mut random(12))];
+    // More than one block of hypotheses and than one tile of matches.
+    let matches = planted(&truths, 60, 480, 13);
+    for (candidates, distinct) in [(1, 0.2), (7, 0.2), (64, 0.2), (usize::MAX, 1.0), (300, 0.0), (64, 1e9)] {
+        let options = EstimateOptions { candidates, distinct, ..OPTIONS };
+        let found = estimated(backend, &matches, options);
+        assert_eq!(found, estimated(&cpu, &matches, options), "{candidates} {distinct}");
+    }
+    // Equal matches, few matches, scores that are no numbers or equal.
+    let mut equal = Matches::default();
+    (0..300).for_each(|_| equal.add(any_rotation(&mut random(14)), [1.0, 2.0, 3.0], [-1.0, 0.5, 2.0]));
+    let few = planted(&truths[..1], 5, 0, 15);
+    let some = planted(&truths[..1], 20, 20, 16);
+    for matches in [&equal, &few, &some] {
+        let scores = [f32::NAN, 2.0, -0.0, 0.0, f32::INFINITY, 2.0, -1.0, -f32::NAN];
+        let scores: Vec<f32> = scores.into_iter().cycle().take(matches.poses.len()).collect();
+        let found = ranked(backend, matches, &scores, OPTIONS);
+        assert_eq!(found, ranked(&cpu, matches, &scores, OPTIONS));
+    }
+    // Beyond f32, and to within rounding on a line.
+    let mut extreme = planted(&truths[..1], 30, 30, 17);
+    extreme.source.iter_mut().step_by(2).for_each(|p| *p = p.map(|x| x * 1e38));
+    let mut line = Matches::default();
+    for i in 0..40 {
+        let source = [0.1 * i as f32, 1e-7 * (i % 3) as f32, 1e-6 * (i % 5) as f32];
+        line.add(Rotation3::from_euler_angles(1e-4 * i as f64, 0.0, 0.0), source, source);
+    }
+    for matches in [&extreme, &line] {
+        let bits = |poses: Vec<Pose>| poses.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let found = bits(estimated(backend, matches, OPTIONS));
+        assert_eq!(found, bits(estimated(&cpu, matches, OPTIONS)));
+    }
+}
+
+#[test]
+fn cuda_agrees_with_the_cpu() {
+    emulated().iter().for_each(agrees_with_the_cpu);
+}
+
+fn check_reference<B: EstimatePoses>(backend: &B) {
     let golden = Golden::open("consensus");
     let (source, target) = (golden.points("src"), golden.points("tgt"));
     let mut inliers = Matches::default();
@@ -231,7 +275,7 @@ fn equals_the_reference() {
     let wide = 1e4;
     let tolerance = Tolerance { base: wide, slope: 0.0 };
     let options = EstimateOptions { candidates: 1, tolerance, precision: wide, distinct: 1.0 };
-    let found = ranked(&cpu, &inliers, &vec![1.0; inliers.poses.len()], options);
+    let found = ranked(backend, &inliers, &vec![1.0; inliers.poses.len()], options);
     let expected = golden.floats("pose_kabsch");
     let (rotation, translation) = parts_of(&found[0]);
     for row in 0..3 {
@@ -242,4 +286,11 @@ fn equals_the_reference() {
         let error = translation[row] - f64::from(expected[4 * row + 3]);
         assert!(error.abs() < 1e-5, "{row}: {error}");
     }
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn equals_the_reference() {
+    check_reference(&one_and_two_threads()[1]);
+    check_reference(&emulated()[0]);
 }

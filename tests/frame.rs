@@ -2,7 +2,9 @@
 
 mod common;
 
+use common::emulated::emulated;
 use common::{Golden, cube, one_and_two_threads, random, room};
+use coregister::backend::Cpu;
 use coregister::cloud::Point;
 use coregister::stages::frame::{EstimateFrames, Frame, Orientation};
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY, Patches};
@@ -79,6 +81,7 @@ fn check_axes<B: EstimateFrames>(backend: &B) {
 #[test]
 fn axes_equal_a_general_eigensolver() {
     one_and_two_threads().iter().for_each(check_axes);
+    emulated().iter().for_each(check_axes);
 }
 
 fn assert_shortest_rotation(frame: &Frame, axis: Vector3<f64>) {
@@ -108,6 +111,7 @@ fn check_rotations<B: EstimateFrames>(backend: &B) {
 #[test]
 fn frames_are_shortest_rotations() {
     one_and_two_threads().iter().for_each(check_rotations);
+    emulated().iter().for_each(check_rotations);
 }
 
 /// No direction at all for a keypoint at the origin.
@@ -132,6 +136,7 @@ fn check_orientation<B: EstimateFrames>(backend: &B) {
 #[test]
 fn the_axis_is_oriented() {
     one_and_two_threads().iter().for_each(check_orientation);
+    emulated().iter().for_each(check_orientation);
 }
 
 fn check_degenerate<B: EstimateFrames>(backend: &B) {
@@ -160,6 +165,7 @@ fn check_degenerate<B: EstimateFrames>(backend: &B) {
 #[test]
 fn degenerate_patches_get_a_frame() {
     one_and_two_threads().iter().for_each(check_degenerate);
+    emulated().iter().for_each(check_degenerate);
 }
 
 #[test]
@@ -168,6 +174,22 @@ fn the_number_of_threads_does_not_show() {
     let keypoints = room(200, 1);
     let [one, two] = one_and_two_threads().map(|cpu| frames(&cpu, &rows, &keypoints, TOWARDS_ORIGIN));
     assert_eq!(one, two);
+}
+
+#[test]
+fn agrees_with_the_cpu() {
+    let mut rows = random_rows(300);
+    rows.extend([vec![], vec![[0.0; 3]; 100], vec![[1e-30, 2e-30, 3e-30]; PATCH_CAPACITY]]);
+    rows.extend([vec![[3e38, -3e38, 1e38]; 5], cube(PATCH_CAPACITY, 3e38, 4)]);
+    let keypoints = room(rows.len(), 1);
+    let [cpu, _] = one_and_two_threads();
+    let axis = [0.6, 0.0, -0.8];
+    for orientation in [TOWARDS_ORIGIN, Orientation::AwayFrom([1.0, 2.0, 3.0]), Orientation::Fixed(axis)] {
+        let expected = frames(&cpu, &rows, &keypoints, orientation);
+        for device in emulated() {
+            assert_eq!(frames(&device, &rows, &keypoints, orientation), expected);
+        }
+    }
 }
 
 /// The offsets the reference works on: at most 511, for it blanks slot 511.
@@ -189,13 +211,19 @@ fn golden_rows<B: GatherPatches>(
 #[ignore = "needs COREGISTER_TESTDATA"]
 fn frames_equal_the_reference() {
     let [_, cpu] = one_and_two_threads();
+    check_reference(&cpu, &cpu);
+    check_reference(&cpu, &emulated()[0]);
+}
+
+/// Checks the frames of a backend; another one gathers the patches.
+fn check_reference<B: EstimateFrames>(cpu: &Cpu, backend: &B) {
     let input = Golden::open("input");
     for (scale, radius) in input.floats("radii").into_iter().enumerate() {
         let golden = Golden::open(&format!("scale{scale}"));
         for cloud in ["src", "tgt"] {
             let keypoints = input.points(&format!("{cloud}_kpts"));
-            let rows = golden_rows(&cpu, &input.points(&format!("{cloud}_pts")), &keypoints, radius);
-            let found = frames(&cpu, &rows, &keypoints, Orientation::Towards([0.0; 3]));
+            let rows = golden_rows(cpu, &input.points(&format!("{cloud}_pts")), &keypoints, radius);
+            let found = frames(backend, &rows, &keypoints, Orientation::Towards([0.0; 3]));
             let axes = golden.points(&format!("{cloud}_z_axis"));
             for (i, (row, frame)) in rows.iter().zip(&found).enumerate() {
                 let mut values: Vec<f64> = covariance(row).symmetric_eigenvalues().iter().copied().collect();
@@ -218,7 +246,7 @@ fn frames_equal_the_reference() {
                 }
                 // The reference's acos near 0 costs accuracy.
                 let tolerance = if axis[2].abs() > 0.999 { 5e-4 } else { 5e-6 };
-                let frame = frames(&cpu, &[vec![]], &[[0.0; 3]], Orientation::Fixed(*axis))[0];
+                let frame = frames(backend, &[vec![]], &[[0.0; 3]], Orientation::Fixed(*axis))[0];
                 assert!(
                     frame.iter().zip(expected).all(|(a, b)| (a - b).abs() < tolerance),
                     "{cloud} {scale}"

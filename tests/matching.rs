@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::emulated::emulated;
 use common::{Golden, one_and_two_threads, random};
 use coregister::stages::matching::{Match, MatchMutual};
 use rand::RngExt;
@@ -88,6 +89,7 @@ fn check<B: MatchMutual>(backend: &B) {
 #[test]
 fn equals_brute_force() {
     one_and_two_threads().iter().for_each(check);
+    emulated().iter().for_each(check);
 }
 
 fn check_ties<B: MatchMutual>(backend: &B) {
@@ -105,6 +107,7 @@ fn check_ties<B: MatchMutual>(backend: &B) {
 #[test]
 fn ties_go_to_the_lower_index() {
     one_and_two_threads().iter().for_each(check_ties);
+    emulated().iter().for_each(check_ties);
 }
 
 /// Equal rows far apart, for numbers of rows just above those that fill whole tiles.
@@ -132,6 +135,7 @@ fn check_duplicates<B: MatchMutual>(backend: &B) {
 #[test]
 fn duplicates_match_at_the_lower_index() {
     one_and_two_threads().iter().for_each(check_duplicates);
+    check_duplicates(&emulated()[2]);
 }
 
 fn check_not_a_number<B: MatchMutual>(backend: &B) {
@@ -146,6 +150,43 @@ fn check_not_a_number<B: MatchMutual>(backend: &B) {
 #[test]
 fn rows_that_are_not_numbers_match_nothing() {
     one_and_two_threads().iter().for_each(check_not_a_number);
+    emulated().iter().for_each(check_not_a_number);
+}
+
+/// Rows that differ from a few random ones in the last bits, so that rounding alone says which product is larger.
+fn near_ties(count: usize, width: usize, seed: u64) -> Vec<f32> {
+    let mut random = random(seed);
+    let few = unit_rows(3, width, 9);
+    let near = |i: usize| few[i % (3 * width)] * (1.0 + f32::EPSILON * random.random_range(-2..=2) as f32);
+    (0..count * width).map(near).collect()
+}
+
+/// Rows with values as large and as small as they come.
+fn extreme_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
+    const VALUES: [f32; 8] = [0.0, -0.0, 1e-45, -1e-30, 1.0, -3e19, f32::MAX, f32::INFINITY];
+    let mut random = random(seed);
+    (0..count * width).map(|_| VALUES[random.random_range(0..VALUES.len())]).collect()
+}
+
+#[test]
+fn agrees_with_the_cpu() {
+    let [cpu, _] = one_and_two_threads();
+    let emulated = emulated();
+    for (rows, columns) in SIZES {
+        for (width, of) in
+            [(168, near_ties as fn(usize, usize, u64) -> _), (40, near_ties), (3, extreme_rows)]
+        {
+            let (source, target) = (of(rows, width, 10), of(columns, width, 11));
+            let expected = matched(&cpu, &source, &target, width);
+            for device in &emulated {
+                assert_eq!(
+                    matched(device, &source, &target, width),
+                    expected,
+                    "{rows} × {columns} × {width}"
+                );
+            }
+        }
+    }
 }
 
 /// By how much the nearest row is nearer than the second nearest.
@@ -156,15 +197,12 @@ fn margin(row: &[f32], rows: &[f32], width: usize) -> f64 {
     distances[1] - distances[0]
 }
 
-#[test]
-#[ignore = "needs COREGISTER_TESTDATA"]
-fn equals_the_reference() {
+fn check_reference<B: MatchMutual>(backend: &B) {
     const WIDTH: usize = 32;
-    let [_, cpu] = one_and_two_threads();
     for scale in 0..3 {
         let golden = Golden::open(&format!("scale{scale}"));
         let (source, target) = (golden.floats("src_desc"), golden.floats("tgt_desc"));
-        let found = matched(&cpu, &source, &target, WIDTH);
+        let found = matched(backend, &source, &target, WIDTH);
         let pairs = golden.integers("match_src").into_iter().zip(golden.integers("match_tgt"));
         let expected: Vec<Match> = pairs.map(|(s, t)| [s, t]).collect();
         assert!(expected.len() > 50);
@@ -178,4 +216,12 @@ fn equals_the_reference() {
             assert!(margin < 1e-3, "scale {scale}: {s} {t}, margin {margin}");
         }
     }
+}
+
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn equals_the_reference() {
+    let [_, cpu] = one_and_two_threads();
+    check_reference(&cpu);
+    check_reference(&emulated()[0]);
 }

@@ -2,11 +2,15 @@
 
 mod common;
 
-use common::{any_rotation, largest_displacement, one_and_two_threads, parts_of, pose_of, random, room};
+use common::emulated::emulated;
+use common::{
+    any_rotation, largest_displacement, lattice, one_and_two_threads, parts_of, pose_of, random, room,
+};
+use coregister::backend::{Cpu, Device};
 use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, Pose, apply, inverse};
 use coregister::stages::refine::{RefineOptions, RefinePoses};
-use coregister::stages::surface::BuildSurface;
+use coregister::stages::surface::{BuildSurface, Surface};
 use coregister::stages::voxel::VoxelDownsample;
 use nalgebra::{Rotation3, Vector3};
 use rand::RngExt;
@@ -14,21 +18,52 @@ use rand::RngExt;
 const SPACING: f32 = 0.08;
 const OPTIONS: RefineOptions = RefineOptions { samples: 1500, rounds: 25, first_reach: 3.0, last_reach: 1.0 };
 
-fn thinned<B: VoxelDownsample>(backend: &B, points: &[Point]) -> Vec<Point> {
-    let thinned = backend.voxel_downsample(&backend.upload(points).unwrap(), SPACING).unwrap();
-    backend.download(&thinned).unwrap()
+fn cpu() -> Cpu {
+    let [_, cpu] = one_and_two_threads();
+    cpu
 }
 
-fn refined<B: BuildSurface + RefinePoses>(
+fn thinned(points: &[Point]) -> Vec<Point> {
+    cpu().voxel_downsample(&points.to_vec(), SPACING).unwrap()
+}
+
+/// The surface as the CPU finds it: refinement alone is tested here.
+fn surface(points: &[Point]) -> Surface<Cpu> {
+    cpu().build_surface(&points.to_vec(), SPACING).unwrap()
+}
+
+fn to_device<D: Device>(device: &D, surface: &Surface<Cpu>) -> Surface<D> {
+    Surface {
+        points: device.upload(&surface.points).unwrap(),
+        columns: device.upload(&surface.columns).unwrap(),
+        normals: device.upload(&surface.normals).unwrap(),
+        cell_start: device.upload(&surface.cell_start).unwrap(),
+        place: device.upload(&surface.place).unwrap(),
+        grid: surface.grid,
+        spacing: surface.spacing,
+    }
+}
+
+fn refined<B: RefinePoses>(
     backend: &B,
     source: &[Point],
     target: &[Point],
     poses: &[Pose],
     options: RefineOptions,
 ) -> Vec<Pose> {
-    let surface = |points| backend.build_surface(&backend.upload(points).unwrap(), SPACING).unwrap();
+    refined_on(backend, &surface(source), &surface(target), poses, options)
+}
+
+fn refined_on<B: RefinePoses>(
+    backend: &B,
+    source: &Surface<Cpu>,
+    target: &Surface<Cpu>,
+    poses: &[Pose],
+    options: RefineOptions,
+) -> Vec<Pose> {
+    let (source, target) = (to_device(backend, source), to_device(backend, target));
     let poses = backend.upload(poses).unwrap();
-    let found = backend.refine_poses(&surface(source), &surface(target), &poses, options).unwrap();
+    let found = backend.refine_poses(&source, &target, &poses, options).unwrap();
     backend.download(&found).unwrap()
 }
 
@@ -45,16 +80,16 @@ fn perturbed(truth: &Pose, middle: [f64; 3], seed: u64) -> Pose {
 }
 
 /// Two samplings of one room, of which the source lies elsewhere; and the way back.
-fn room_pair<B: VoxelDownsample>(backend: &B) -> (Vec<Point>, Vec<Point>, Pose) {
+fn room_pair() -> (Vec<Point>, Vec<Point>, Pose) {
     let truth = pose_of(&any_rotation(&mut random(1)), [1.0, -2.0, 0.5]);
     let there = inverse(&truth);
     let source: Vec<Point> = room(60_000, 2).iter().map(|p| apply(&there, p)).collect();
-    (thinned(backend, &source), thinned(backend, &room(60_000, 3)), truth)
+    (thinned(&source), thinned(&room(60_000, 3)), truth)
 }
 
-fn check_room<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
-    let (source, target, truth) = room_pair(backend);
-    let mut rough: Vec<Pose> = (0..12).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
+fn check_room<B: RefinePoses>(backend: &B, starts: u64) {
+    let (source, target, truth) = room_pair();
+    let mut rough: Vec<Pose> = (0..starts).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
     rough.push(truth);
     let found = refined(backend, &source, &target, &rough, OPTIONS);
     assert_eq!(found.len(), rough.len());
@@ -73,7 +108,8 @@ fn check_room<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
 
 #[test]
 fn a_room_comes_back_to_its_place() {
-    one_and_two_threads().iter().for_each(check_room);
+    one_and_two_threads().iter().for_each(|cpu| check_room(cpu, 12));
+    check_room(&emulated()[0], 2);
 }
 
 /// A flat square of edge 4: two directions and a turn are open.
@@ -83,8 +119,8 @@ fn square(seed: u64) -> Vec<Point> {
     (0..8000).map(|_| [within(), within(), 0.0]).collect()
 }
 
-fn check_sliding<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
-    let (source, target) = (thinned(backend, &square(1)), thinned(backend, &square(2)));
+fn check_sliding<B: RefinePoses>(backend: &B) {
+    let (source, target) = (thinned(&square(1)), thinned(&square(2)));
     let tilt = Rotation3::from_euler_angles(0.02, -0.02, 0.0);
     let rough = pose_of(&tilt, [0.0, 0.0, f64::from(SPACING)]);
     let found = refined(backend, &source, &target, &[rough], RefineOptions { rounds: 100, ..OPTIONS })[0];
@@ -99,10 +135,11 @@ fn check_sliding<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
 #[test]
 fn a_plane_does_not_slide_away() {
     one_and_two_threads().iter().for_each(check_sliding);
+    check_sliding(&emulated()[0]);
 }
 
-fn check_nothing_to_pair<B: VoxelDownsample + BuildSurface + RefinePoses>(backend: &B) {
-    let (source, target) = (thinned(backend, &room(3000, 4)), thinned(backend, &room(3000, 5)));
+fn check_nothing_to_pair<B: RefinePoses>(backend: &B) {
+    let (source, target) = (thinned(&room(3000, 4)), thinned(&room(3000, 5)));
     let away = pose_of(&Rotation3::identity(), [100.0, 0.0, 0.0]);
     let further = pose_of(&Rotation3::from_euler_angles(1.0, 2.0, 3.0), [1e30, -1e30, 0.0]);
     let poses = [away, further];
@@ -119,13 +156,65 @@ fn check_nothing_to_pair<B: VoxelDownsample + BuildSurface + RefinePoses>(backen
 #[test]
 fn a_pose_without_pairs_stays_as_it_is() {
     one_and_two_threads().iter().for_each(check_nothing_to_pair);
+    emulated().iter().for_each(check_nothing_to_pair);
 }
 
 #[test]
 fn the_number_of_threads_does_not_show() {
     let cpus = one_and_two_threads();
-    let (source, target, truth) = room_pair(&cpus[0]);
+    let (source, target, truth) = room_pair();
     let rough: Vec<Pose> = (0..3).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
     let [one, two] = cpus.map(|cpu| refined(&cpu, &source, &target, &rough, OPTIONS));
     assert_eq!(one, two);
+}
+
+/// Surfaces, starts, and how to refine them.
+struct Case<'a> {
+    source: &'a Surface<Cpu>,
+    target: &'a Surface<Cpu>,
+    poses: &'a [Pose],
+    options: RefineOptions,
+}
+
+/// Poses of all devices are equal to the CPU's to the bit.
+fn assert_agreement(case: Case) {
+    let Case { source, target, poses, options } = case;
+    let bits = |poses: Vec<Pose>| poses.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let expected = bits(refined_on(&cpu(), source, target, poses, options));
+    for device in emulated() {
+        assert_eq!(bits(refined_on(&device, source, target, poses, options)), expected, "{options:?}");
+    }
+}
+
+#[test]
+fn cuda_agrees_with_the_cpu_in_a_room() {
+    let (source, target, truth) = room_pair();
+    let (source, target) = (&surface(&source), &surface(&target));
+    let mut poses: Vec<Pose> = (0..3).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
+    // One that meets little.
+    poses.push(pose_of(&Rotation3::from_euler_angles(0.5, 0.0, 0.3), [1.0, 0.0, 0.0]));
+    // Less than a tile, and more than the block has threads.
+    let few = RefineOptions { samples: 100, ..OPTIONS };
+    assert_agreement(Case { source, target, poses: &poses, options: few });
+    let many = RefineOptions { samples: 700, rounds: 5, ..OPTIONS };
+    assert_agreement(Case { source, target, poses: &poses[2..], options: many });
+    // Further than a cell.
+    let far = RefineOptions { samples: 200, rounds: 3, first_reach: 9.0, ..OPTIONS };
+    assert_agreement(Case { source, target, poses: &poses[..1], options: far });
+}
+
+#[test]
+fn cuda_agrees_with_the_cpu_on_odd_surfaces() {
+    // Ties, equal points, and poses that are no numbers.
+    let lattice: Vec<Point> = lattice(6).iter().map(|p| p.map(|x| x * SPACING)).collect();
+    let twice: Vec<Point> = lattice.iter().chain(&lattice).copied().collect();
+    let nudged =
+        pose_of(&Rotation3::from_euler_angles(0.01, 0.0, 0.02), [0.5 * f64::from(SPACING), 0.0, 0.0]);
+    let poses = [IDENTITY, nudged, [f32::NAN; 12], [f32::INFINITY; 12], [3e38; 12]];
+    // A stray point makes all cells large.
+    let stray: Vec<Point> = room(1000, 6).into_iter().chain([[1e6, -1e6, 1e5]]).collect();
+    for points in [&lattice, &twice, &stray] {
+        let surface = &surface(points);
+        assert_agreement(Case { source: surface, target: surface, poses: &poses, options: OPTIONS });
+    }
 }

@@ -20,6 +20,13 @@ fn main() {
     refuse_equal_names(&kernels);
     compile_kernels(&kernels);
     compile_runtime();
+    if is_for_thread_sanitizer() {
+        println!("cargo:rustc-link-lib=dylib=tsan");
+    }
+}
+
+fn is_for_thread_sanitizer() -> bool {
+    env::var_os("CARGO_FEATURE_TSAN").is_some()
 }
 
 /// The `.cu` files of a folder, sorted: the order of a folder is not the same everywhere.
@@ -51,9 +58,9 @@ fn compile_kernels(files: &[PathBuf]) {
     let output = PathBuf::from(env::var("OUT_DIR").expect("set by cargo"));
     let mut build = compiler();
     build.flag("-include").flag("runtime/cuda.h").includes(["runtime", PROJECT_KERNELS, OWN_KERNELS]);
-    // What a kernel leaves unused is for the compiler of the device to say.
-    build.flag("-Wno-unused");
-    if env::var_os("CARGO_FEATURE_TSAN").is_some() {
+    // Warnings about kernels are for the compiler of the device to give.
+    build.warnings(false);
+    if is_for_thread_sanitizer() {
         // With line numbers, for its reports.
         build.flag("-fsanitize=thread").flag("-g1");
     }
@@ -79,7 +86,7 @@ fn write(folder: &Path, name: &str, code: &str) -> PathBuf {
 /// ThreadSanitizer is to see the kernels, not how their threads are switched: the runtime is compiled without it.
 fn compile_runtime() {
     let mut build = compiler();
-    if env::var_os("CARGO_FEATURE_TSAN").is_some() {
+    if is_for_thread_sanitizer() {
         build.define("EMULATOR_TSAN", None);
     }
     if env::var_os("CARGO_FEATURE_UCONTEXT").is_some() {

@@ -81,7 +81,7 @@ fn without_comments(source: &str) -> String {
 /// The source as C++ that defines `kernel_file_NUMBER`, the list of its kernels.
 ///
 /// All kernels end up in one program, while on a device every file is a module of its own. A namespace keeps the names
-/// of files apart; kernels lose their `extern "C"` because it would ignore the namespace, and a kernel named `select`
+/// of files apart; kernels lose their `extern "C"` because it would ignore the namespace, and a kernel named `strlen`
 /// would replace the function of the C library.
 pub fn as_plain_cpp(number: usize, path: &str, source: &str) -> String {
     let mut code = String::from("#include \"kernel.h\"\n");

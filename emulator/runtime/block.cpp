@@ -29,8 +29,15 @@ void for_each_lane(unsigned lanes, Visit visit) {
     for (; lanes != 0; lanes &= lanes - 1) visit(lowest_lane(lanes));
 }
 
+bool is_same(const char* a, const char* b) { return a == b || strcmp(a, b) == 0; }
+
 bool is_same(const Site& a, const Site& b) {
-    return a.line == b.line && strcmp(a.function, b.function) == 0 && strcmp(a.file, b.file) == 0;
+    return a.line == b.line && is_same(a.function, b.function) && is_same(a.file, b.file);
+}
+
+/// Whether each lane has a result of its own, unlike in a vote or a reduction.
+bool differs_among_lanes(WarpOperation operation) {
+    return operation == WarpOperation::Shuffle || operation == WarpOperation::Match;
 }
 
 std::string describe(const uint3& index) {
@@ -328,10 +335,13 @@ bool Block::is_complete(const Warp& warp, unsigned participants, const Thread& e
 }
 
 void Block::complete(Warp& warp, unsigned participants) {
-    unsigned mask = thread_at(warp, lowest_lane(participants)).mask;
+    const Thread& first = thread_at(warp, lowest_lane(participants));
+    unsigned mask = first.mask;
+    bool differs = differs_among_lanes(first.operation);
+    uint64_t common = differs ? 0 : result_for(first, warp, participants);
     for_each_lane(participants, [&](unsigned lane) {
         Thread& thread = thread_at(warp, lane);
-        thread.result = result_for(thread, warp, participants);
+        thread.result = differs ? result_for(thread, warp, participants) : common;
     });
     warp.meeting &= ~participants;
     warp.ready |= participants;

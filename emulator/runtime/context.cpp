@@ -42,7 +42,9 @@ emulator_switch_stack:
     popq %r12
     popq %rbx
     popq %rbp
-    ret
+    # Not `ret`: the processor would expect to return to where it was called from.
+    popq %rcx
+    jmp *%rcx
 .size emulator_switch_stack, . - emulator_switch_stack
 )");
 

@@ -1,6 +1,6 @@
 //! Memory in place of a device's: whoever leaves it is caught.
 
-use std::{io, ptr, slice};
+use std::{io, ptr};
 
 use thiserror::Error;
 
@@ -8,17 +8,20 @@ use thiserror::Error;
 const ALIGNMENT: usize = 16;
 /// As a 32-bit or 64-bit float this is a NaN, as an integer it is -1: reading what was never written is noticed.
 const POISON: u8 = 0xFF;
-/// Fills what lies between the end of the memory and the guard page.
+/// Fills what lies between the memory and the guard pages.
 const CANARY: u8 = 0xC5;
 
-/// Memory that ends right before a page that nobody may touch, as does its start after one. It is filled with the bytes
-/// of a NaN.
+/// Memory that ends right before a page that nobody may touch. It is filled with the bytes of a NaN.
 ///
-/// The start is aligned to 16 bytes; to 256 if the length is a multiple of 256. If the length is no multiple of 16, up
-/// to 15 bytes lie between the end and the page. Writing to them is noticed by [`Memory::check`], and when the memory
-/// is dropped.
+/// The start is aligned to 16 bytes; to 256 if the length is a multiple of 256. There is such a page before it too, but
+/// there only a length of whole pages leaves no gap. What is written into the gap, or into the up to 15 bytes between an
+/// end that is not aligned and its page, is noticed by [`Memory::check`], and when the memory is dropped.
 #[derive(Debug)]
 pub struct Memory {
+    /// All that lies between the guard pages.
+    first: *mut u8,
+    usable: usize,
+    /// What of it is the memory.
     start: *mut u8,
     bytes: usize,
     /// Keeps the pages.
@@ -30,12 +33,12 @@ unsafe impl Send for Memory {}
 // SAFETY: see above.
 unsafe impl Sync for Memory {}
 
-/// Somebody wrote past the end of a memory.
+/// Somebody wrote past the end of a memory, or before its start.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("byte {offset} of a memory of {bytes} bytes was written")]
 pub struct Overrun {
     /// Counted from the start of the memory.
-    pub offset: usize,
+    pub offset: isize,
     pub bytes: usize,
 }
 
@@ -50,13 +53,12 @@ impl Memory {
         mapping.allow_access(first, usable)?;
         // SAFETY: the last guard page begins after what is usable, which holds the rounded length.
         let start = unsafe { first.add(usable - bytes.next_multiple_of(ALIGNMENT)) };
-        let memory = Self { start, bytes, _mapping: mapping };
-        // SAFETY: all of it lies between `first` and the last guard page.
+        // SAFETY: all of it lies between the guard pages.
         unsafe {
-            ptr::write_bytes(first, POISON, usable);
-            ptr::write_bytes(start.add(bytes), CANARY, memory.slack_bytes());
+            ptr::write_bytes(first, CANARY, usable);
+            ptr::write_bytes(start, POISON, bytes);
         }
-        Ok(memory)
+        Ok(Self { first, usable, start, bytes, _mapping: mapping })
     }
 
     /// Where the memory starts.
@@ -73,23 +75,23 @@ impl Memory {
         self.bytes == 0
     }
 
-    /// Whether the bytes behind the end are as they were.
+    /// Whether the bytes before the start and behind the end are as they were.
     pub fn check(&self) -> Result<(), Overrun> {
-        // SAFETY: the slack lies within the mapping, before the guard page, and was initialised.
-        let slack = unsafe { slice::from_raw_parts(self.start.add(self.bytes), self.slack_bytes()) };
-        match slack.iter().position(|&byte| byte != CANARY) {
-            Some(position) => Err(Overrun { offset: self.bytes + position, bytes: self.bytes }),
+        let before = self.start as usize - self.first as usize;
+        let behind = before + self.bytes;
+        let is_intact = |offset: usize| {
+            // SAFETY: the callers stay below `usable`, and all of that was initialised.
+            unsafe { self.first.add(offset).read() == CANARY }
+        };
+        match (0..before).chain(behind..self.usable).find(|&offset| !is_intact(offset)) {
+            Some(offset) => Err(Overrun { offset: offset as isize - before as isize, bytes: self.bytes }),
             None => Ok(()),
         }
-    }
-
-    fn slack_bytes(&self) -> usize {
-        self.bytes.next_multiple_of(ALIGNMENT) - self.bytes
     }
 }
 
 impl Drop for Memory {
-    /// Panics if somebody wrote past the end.
+    /// Panics if [`Memory::check`] fails.
     fn drop(&mut self) {
         if !std::thread::panicking()
             && let Err(overrun) = self.check()
@@ -144,6 +146,8 @@ impl Drop for Mapping {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use super::*;
 
     #[test]
@@ -169,15 +173,16 @@ mod tests {
     }
 
     #[test]
-    fn a_write_into_the_slack_is_noticed() {
-        let memory = Memory::new(13).unwrap();
-        // SAFETY: the slack reaches to byte 16.
-        let slack = unsafe { (memory.address() as *mut u8).add(14) };
-        // SAFETY: see above.
-        unsafe { slack.write(1) };
-        assert_eq!(memory.check(), Err(Overrun { offset: 14, bytes: 13 }));
-        let panic = std::panic::catch_unwind(|| drop(memory)).unwrap_err();
-        assert_eq!(panic.downcast_ref::<String>().unwrap(), "byte 14 of a memory of 13 bytes was written");
+    fn writes_beside_the_memory_are_noticed() {
+        for offset in [14isize, -1] {
+            let memory = Memory::new(13).unwrap();
+            // SAFETY: what is between the guard pages reaches from far before the start to byte 16.
+            unsafe { (memory.address() as *mut u8).offset(offset).write(1) };
+            assert_eq!(memory.check(), Err(Overrun { offset, bytes: 13 }));
+            let panic = std::panic::catch_unwind(|| drop(memory)).unwrap_err();
+            let expected = format!("byte {offset} of a memory of 13 bytes was written");
+            assert_eq!(panic.downcast_ref::<String>(), Some(&expected));
+        }
     }
 
     #[test]

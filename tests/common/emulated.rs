@@ -10,23 +10,48 @@ use coregister_emulator::{Launch, Memory, Schedule, launch};
 pub struct Emulated {
     name: String,
     schedule: Schedule,
-    /// Copies from the host to the device.
-    pub writes: AtomicUsize,
-    /// Copies back, each of which waits for the device.
-    pub reads: AtomicUsize,
+    /// From the host to the device.
+    pub uploads: Traffic,
+    /// Back to the host; a device is waited for each time.
+    pub downloads: Traffic,
+}
+
+/// How often something was copied, and how much.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    copies: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Traffic {
+    fn add(&self, bytes: usize) {
+        self.copies.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Number of copies.
+    pub fn copies(&self) -> usize {
+        self.copies.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl Emulated {
     /// A device whose threads run in this order.
     pub fn new(schedule: Schedule) -> Self {
         let name = format!("emulated, {schedule:?}");
-        Self { name, schedule, writes: AtomicUsize::new(0), reads: AtomicUsize::new(0) }
+        Self { name, schedule, uploads: Traffic::default(), downloads: Traffic::default() }
     }
 }
 
 /// Backends that must agree with the CPU.
 pub fn emulated() -> [Cuda<Emulated>; 3] {
-    [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)].map(|order| Cuda::new(Emulated::new(order)))
+    [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)]
+        .map(|order| Cuda::new(Emulated::new(order)))
 }
 
 fn within(memory: &Memory, offset: usize, bytes: usize) {
@@ -50,7 +75,7 @@ impl Driver for Emulated {
 
     fn write(&self, memory: &Memory, host: &[u8]) -> Result<()> {
         within(memory, 0, host.len());
-        self.writes.fetch_add(1, Ordering::Relaxed);
+        self.uploads.add(host.len());
         // SAFETY: the memory has at least as many bytes, and nothing else refers to them.
         unsafe { std::ptr::copy_nonoverlapping(host.as_ptr(), memory.address() as *mut u8, host.len()) };
         Ok(())
@@ -58,7 +83,7 @@ impl Driver for Emulated {
 
     fn read(&self, memory: &Memory, offset: usize, host: &mut [u8]) -> Result<()> {
         within(memory, offset, host.len());
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.downloads.add(host.len());
         let from = (memory.address() as usize + offset) as *const u8;
         // SAFETY: the memory has as many bytes from there on.
         unsafe { std::ptr::copy_nonoverlapping(from, host.as_mut_ptr(), host.len()) };

@@ -10,8 +10,9 @@
 
 mod cost_volume;
 mod cpu;
+mod cuda;
 
-pub use cost_volume::CpuCostVolume;
+pub use cost_volume::{CpuCostVolume, CudaCostVolume};
 
 use super::describe::learned::Layer;
 use super::matching::Match;

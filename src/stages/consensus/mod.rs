@@ -6,6 +6,7 @@
 //! the cloud happens to lie; an anchor of zero and `slope = π/60` reproduce it.)
 
 mod cpu;
+mod cuda;
 
 use super::pose::{Hypotheses, Pose};
 use crate::backend::Device;

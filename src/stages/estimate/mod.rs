@@ -5,6 +5,9 @@
 //! (Black and Rangarajan 1996; Yang et al., "Graduated Non-Convexity", RA-L 2020).
 
 mod cpu;
+mod cuda;
+mod rotation;
+mod widths;
 
 use super::consensus::{Support, Tolerance};
 use super::pose::{Hypotheses, Pose};

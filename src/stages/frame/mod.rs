@@ -6,6 +6,7 @@
 //! stage finds. Source: BUFFER (Ao et al., CVPR 2023), section 3.2.
 
 mod cpu;
+mod cuda;
 
 use super::patch::Patches;
 use crate::backend::Device;

@@ -14,8 +14,11 @@ const TILE_ROWS: usize = 96;
 /// Most target rows per tile: 96 × 512 products are 192 KiB.
 const TILE_COLUMNS: usize = 512;
 
-/// Equally long pieces of a range, of which the last may overlap the one before. The matrix product sums in another
-/// order for very small tiles; since all tiles have one shape, equal rows have equal products wherever they are.
+/// Most products for which the matrix product would sum in another order than column by column.
+const FEW_PRODUCTS: usize = 256;
+
+/// Equally long pieces of a range, of which the last may overlap the one before. How products are rounded may depend on
+/// the shape of a tile; since all tiles have one shape, equal rows have equal products wherever they are.
 #[derive(Clone, Copy)]
 struct Pieces {
     total: usize,
@@ -122,6 +125,9 @@ fn best_of_block(
 fn inner_products(source: &[f32], target: &[f32], width: usize, products: &mut [f32]) {
     let (rows, columns) = (source.len() / width, target.len() / width);
     assert_eq!(products.len(), rows * columns);
+    if products.len() <= FEW_PRODUCTS || rows == 1 || columns == 1 {
+        return few_products(source, target, width, products);
+    }
     // SAFETY: `source` holds rows × width, `target` columns × width and `products` rows × columns values, and the
     // strides below address exactly these.
     unsafe {
@@ -146,6 +152,15 @@ fn inner_products(source: &[f32], target: &[f32], width: usize, products: &mut [
             false,
             Parallelism::None,
         );
+    }
+}
+
+/// The same one by one.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn few_products(source: &[f32], target: &[f32], width: usize, products: &mut [f32]) {
+    let pairs = source.chunks_exact(width).flat_map(|s| target.chunks_exact(width).map(move |t| (s, t)));
+    for (product, (s, t)) in products.iter_mut().zip(pairs) {
+        *product = s.iter().zip(t).fold(0.0, |sum, (s, t)| s.mul_add(*t, sum));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Mutual nearest neighbours among the invariant vectors of two clouds.
 
 mod cpu;
+mod cuda;
 
 use crate::backend::Device;
 use crate::error::Result;
@@ -13,6 +14,9 @@ pub trait MatchMutual: Device {
     /// All pairs `(s, t)` such that `t` is the row of `target` nearest to row `s` of `source` and `s` is the row
     /// of `source` nearest to row `t`. Rows are unit vectors of length `width`, so the nearest row is the one
     /// with the largest inner product. Ties go to the lower index; the answer ascends in `s`.
+    ///
+    /// Products (f32) are summed up from the first column to the last with fused multiply-adds, so that devices agree on
+    /// rows that are nearly as near. (Processors without these instructions round each product.)
     fn match_mutual(
         &self,
         source: &Self::Buffer<f32>,

@@ -1,6 +1,7 @@
 //! One pose per match: `R = R_t · R_z(angle) · R_sᵀ`, `t = p_t − R · p_s`.
 
 mod cpu;
+mod cuda;
 
 use super::frame::Frame;
 use super::matching::Match;

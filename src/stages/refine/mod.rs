@@ -6,11 +6,17 @@
 //! Geman-McClure with a width that shrinks with the reach.
 
 mod cpu;
+mod cuda;
+mod schedule;
+mod step;
 
 use super::surface::Surface;
 use crate::backend::Device;
 use crate::error::Result;
 use crate::geometry::Pose;
+
+/// Normals of a pair may differ by at most 60°: what is met from the side is another surface.
+const LEAST_COSINE: f32 = 0.5;
 
 /// How long and how closely to refine.
 #[derive(Debug, Clone, Copy, PartialEq)]

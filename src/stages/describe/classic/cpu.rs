@@ -1,10 +1,10 @@
 //! CPU side of the classic descriptor: one task per patch, coordinates first (vectorised), then the scatter.
-
-use std::sync::LazyLock;
+//! `kernels/classic.cu` has the same operations in the same order.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::fourier::{FOURIER, FOURIER_COLUMNS};
 use super::{CLASSIC_WIDTH, DescribeClassic, HARMONICS};
 use crate::backend::Cpu;
 use crate::cloud::Point;
@@ -16,8 +16,6 @@ use crate::stages::patch::Patches;
 
 /// Sectors plus one that repeats the first, so that a point's two sectors are always neighbours in memory.
 const PADDED_AZIMUTHS: usize = AZIMUTHS + 1;
-/// Real and imaginary part of each harmonic, padded to a full vector register.
-const FOURIER_COLUMNS: usize = 16;
 
 impl DescribeClassic for Cpu {
     fn describe_classic(&self, patches: &Patches<Self>, frames: Vec<Frame>) -> Result<Features<Self>> {
@@ -93,19 +91,6 @@ impl Workspace {
         }
     }
 }
-
-/// cos and sin of `2π·k·a/AZIMUTHS`, one row per sector `a`, one column per part of each harmonic `k`.
-static FOURIER: LazyLock<[[f32; FOURIER_COLUMNS]; AZIMUTHS]> = LazyLock::new(|| {
-    let mut table = [[0.0; FOURIER_COLUMNS]; AZIMUTHS];
-    for (a, row) in table.iter_mut().enumerate() {
-        for k in 0..HARMONICS {
-            let phase = std::f64::consts::TAU * (k * a % AZIMUTHS) as f64 / AZIMUTHS as f64;
-            row[2 * k] = phase.cos() as f32;
-            row[2 * k + 1] = phase.sin() as f32;
-        }
-    }
-    table
-});
 
 /// `|Σ_a map[ring, a] e^{2πi·k·a/AZIMUTHS}|` for every ring and harmonic `k`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]

@@ -7,6 +7,8 @@
 //!   which no shift changes, normalised.
 
 mod cpu;
+mod cuda;
+mod fourier;
 
 use super::{Features, RINGS};
 use crate::backend::Device;

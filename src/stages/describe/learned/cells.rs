@@ -2,7 +2,7 @@
 //!
 //! The sums `W`, `m` and `S` are linear, so they are taken in the patch's frame, where a point adds the same ten
 //! terms to its eight cells, each time with another weight: eight operations on a register of sixteen. Only then are
-//! the 560 cells turned to their sectors and moved to their centres.
+//! the 560 cells turned to their sectors and moved to their centres. `kernels/learned.cu` has the same operations.
 
 use std::f64::consts::TAU;
 use std::ops::Range;
@@ -133,6 +133,12 @@ static GRID: LazyLock<Grid> = LazyLock::new(|| {
         directions: std::array::from_fn(direction),
     }
 });
+
+/// Where the cells are, for other devices: distances and heights of all rings, then cos and sin of all sectors.
+pub(super) fn grid_values() -> Vec<f32> {
+    let (cos, sin): (Vec<f32>, Vec<f32>) = GRID.directions.iter().copied().unzip();
+    [&GRID.distance[..RINGS], &GRID.height[..RINGS], &cos, &sin].concat()
+}
 
 /// From sums in the patch's frame to features in the cells' frames.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]

@@ -20,11 +20,13 @@
 
 mod cells;
 mod cpu;
+mod cuda;
 mod network;
 mod weights;
 
 pub use cells::{CellFeatures, FEATURE_ORDER, SECTOR};
 pub use cpu::CpuNetwork;
+pub use cuda::CudaNetwork;
 pub use weights::{Architecture, Layer, Weights};
 
 use super::Features;

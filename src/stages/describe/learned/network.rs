@@ -1,4 +1,4 @@
-//! The network on the CPU: blocks of patches go through it layer by layer.
+//! The weights in the order of computing, and the network on the CPU: blocks of patches go through it layer by layer.
 //!
 //! Values of a block are kept sector by sector, within it patch by patch. Then a step along the azimuth is a step of
 //! constant length in memory, so a tap of a circular convolution is one matrix product over shifted rows, and an
@@ -21,32 +21,32 @@ pub(super) const BLOCK: usize = 16;
 pub(super) const BATCH: usize = 4 * BLOCK;
 
 /// Raw features of a sector.
-const RAW: usize = RINGS * RAW_FEATURES.len();
+pub(super) const RAW: usize = RINGS * RAW_FEATURES.len();
 /// Rows of a matrix that are turned into columns together.
 const OUTPUTS_AT_ONCE: usize = 16;
 /// Keeps the modulus away from the root's infinite slope; the weights were trained with it.
 const LEAST_SQUARED_MODULUS: f32 = 1e-8;
 
 /// A linear layer, as products want it.
-struct Linear {
-    inputs: usize,
+pub(super) struct Linear {
+    pub inputs: usize,
     /// Inputs × outputs, row by row.
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+    pub weights: Vec<f32>,
+    pub bias: Vec<f32>,
 }
 
 /// The weights in the order of computing.
 pub struct Network {
     pub(super) architecture: Architecture,
-    stem: Linear,
+    pub(super) stem: Linear,
     /// Three taps each, one after another.
-    convolutions: Vec<Linear>,
-    equivariant: Linear,
-    pooled_factor: Vec<f32>,
-    pooled_summand: Vec<f32>,
+    pub(super) convolutions: Vec<Linear>,
+    pub(super) equivariant: Linear,
+    pub(super) pooled_factor: Vec<f32>,
+    pub(super) pooled_summand: Vec<f32>,
     /// The hidden layer and, beside it, the one past it.
-    head: Linear,
-    output: Linear,
+    pub(super) head: Linear,
+    pub(super) output: Linear,
 }
 
 /// Memory of one worker.
@@ -295,8 +295,8 @@ fn harmonic_table(harmonics: usize) -> Vec<f32> {
     (0..parts(harmonics)).flat_map(|part| (0..AZIMUTHS).map(move |sector| value(part, sector))).collect()
 }
 
-static HARMONIC_TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| harmonic_table(HARMONICS + 1));
-static RAW_HARMONIC_TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| harmonic_table(RAW_HARMONICS));
+pub(super) static HARMONIC_TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| harmonic_table(HARMONICS + 1));
+pub(super) static RAW_HARMONIC_TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| harmonic_table(RAW_HARMONICS));
 
 /// `sums[part] = Σ_sector table[part, sector] · values[sector]`.
 fn fourier(values: &[f32], table: &[f32], sums: &mut [f32]) {

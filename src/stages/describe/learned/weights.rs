@@ -52,6 +52,13 @@ pub struct Layer {
     pub bias: Vec<f32>,
 }
 
+impl Layer {
+    /// The weights of one input, output by output.
+    pub(in crate::stages) fn column(&self, input: usize) -> impl Iterator<Item = f32> {
+        self.weight.iter().skip(input).step_by(self.inputs).copied()
+    }
+}
+
 /// A network as its file holds it, on the host. Channels of cell features are counted `ring · `[`FEATURES`]
 /// `+ feature`; taps of a convolution are in order of the azimuth, each with all channels.
 #[derive(Debug, Clone)]

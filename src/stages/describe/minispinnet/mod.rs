@@ -20,11 +20,13 @@
 //! Batch normalisation is folded into the layers before it when a checkpoint is converted; see [`Weights`].
 
 mod cpu;
+mod cuda;
 mod network;
 mod sampling;
 mod weights;
 
 pub use cpu::CpuMiniSpinNet;
+pub use cuda::CudaMiniSpinNet;
 pub use network::Steps;
 pub use sampling::Sampling;
 pub use weights::{COST_VOLUME_LAYERS, Weights};

@@ -8,7 +8,7 @@
 use multiversion::multiversion;
 
 use super::sampling::Sampling;
-use super::weights::Weights;
+use super::weights::{KERNEL, Weights, input_of};
 use super::{ATTENTION_CHANNELS, CELLS, CHANNELS, MAP_RINGS, POINT_CHANNELS, SAMPLES, SHELLS, WIDTH};
 use crate::cloud::Point;
 use crate::stages::describe::learned::Layer;
@@ -29,8 +29,6 @@ const ROWS: usize = AZIMUTHS * AZIMUTH_ROWS;
 const FIRST_ROW: usize = 1 + AZIMUTH_ROWS;
 /// All rows: the first azimuth is repeated after the last, and a last cell's next row must exist.
 const ALL_ROWS: usize = FIRST_ROW + ROWS + AZIMUTH_ROWS + 1;
-/// Cells in a kernel along elevation and azimuth.
-const KERNEL: usize = 3;
 /// Cells of a map.
 const MAP_CELLS: usize = ELEVATIONS * AZIMUTHS;
 
@@ -81,14 +79,12 @@ pub struct Steps {
 }
 
 impl Convolution {
-    /// `place(i)` is the input channel of the file that is the `i`-th here.
-    fn new(layer: &Layer, place: impl Fn(usize) -> usize) -> Self {
-        let channels = layer.inputs / (KERNEL * KERNEL);
-        let column = |input: usize| layer.weight.iter().skip(input).step_by(layer.inputs);
+    /// The `number`-th convolution, from zero.
+    fn new(number: usize, layer: &Layer) -> Self {
+        let channels = CHANNELS[number];
         let tap = |azimuth: usize| {
             let inputs = (0..KERNEL).flat_map(|elevation| (0..channels).map(move |c| (elevation, c)));
-            let input = |(elevation, c)| (place(c) * KERNEL + elevation) * KERNEL + azimuth;
-            inputs.flat_map(|at| column(input(at))).copied().collect()
+            inputs.flat_map(|(elevation, c)| layer.column(input_of(number, c, elevation, azimuth))).collect()
         };
         Self { taps: std::array::from_fn(tap), bias: layer.bias.clone() }
     }
@@ -136,18 +132,12 @@ impl PointLayer {
 
 impl Network {
     pub fn new(weights: &Weights) -> Self {
-        // Shells are outermost here, and in the file they come after the channels.
-        let shell_and_channel = |i: usize| i % POINT_CHANNELS * SHELLS + i / POINT_CHANNELS;
-        let convolution = |(i, layer): (usize, &Layer)| match i {
-            0 => Convolution::new(layer, shell_and_channel),
-            _ => Convolution::new(layer, |channel| channel),
-        };
+        let convolutions = weights.convolutions.iter().enumerate();
         let [hidden, attention] = &weights.attention;
-        let columns = (0..WIDTH).flat_map(|input| hidden.weight.iter().skip(input).step_by(WIDTH));
         Self {
             points: PointLayer::new(&weights.points),
-            convolutions: weights.convolutions.iter().enumerate().map(convolution).collect(),
-            hidden: columns.copied().collect(),
+            convolutions: convolutions.map(|(number, layer)| Convolution::new(number, layer)).collect(),
+            hidden: (0..WIDTH).flat_map(|input| hidden.column(input)).collect(),
             hidden_bias: hidden.bias.clone(),
             attention: attention.weight.clone(),
             attention_bias: attention.bias[0],

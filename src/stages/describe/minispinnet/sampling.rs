@@ -31,13 +31,13 @@ struct Hits {
 }
 
 /// Where the cells are.
-struct Grid {
-    centres: [Point; CELLS],
+pub(super) struct Grid {
+    pub centres: [Point; CELLS],
     /// cos and sin of the angle from each azimuth cell to the first.
-    turns: [(f32, f32); AZIMUTHS],
+    pub turns: [(f32, f32); AZIMUTHS],
 }
 
-static GRID: LazyLock<Grid> = LazyLock::new(|| {
+pub(super) static GRID: LazyLock<Grid> = LazyLock::new(|| {
     let turn = |azimuth: usize| (-TAU * azimuth as f64 / AZIMUTHS as f64).sin_cos();
     Grid {
         centres: std::array::from_fn(centre),

@@ -33,6 +33,19 @@ pub const COST_VOLUME_LAYERS: [(usize, usize, [usize; 3]); 10] = [
     (32, AZIMUTHS, [2, 1, 2]),
 ];
 
+/// Cells of the descriptor's kernels along elevation and azimuth.
+pub(super) const KERNEL: usize = 3;
+
+/// The input of the `layer`-th convolution (from zero) that the file holds for a place in its kernel. Channels are counted
+/// as backends keep them: shells, where there are any, come before the channels of the points, and in the file after.
+pub(super) fn input_of(layer: usize, channel: usize, elevation: usize, azimuth: usize) -> usize {
+    let channel = match layer {
+        0 => channel % POINT_CHANNELS * SHELLS + channel / POINT_CHANNELS,
+        _ => channel,
+    };
+    (channel * KERNEL + elevation) * KERNEL + azimuth
+}
+
 /// A checkpoint as its file holds it, on the host. The inputs of a convolution are counted in the order of the file:
 /// channel, then (three-dimensional ones only) shell or shift, then elevation, then azimuth.
 #[derive(Debug, Clone)]

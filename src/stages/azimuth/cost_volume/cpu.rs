@@ -8,9 +8,10 @@ use std::f64::consts::TAU;
 
 use rayon::prelude::*;
 
-use super::AlignByCostVolume;
+use super::input_of;
 use crate::backend::Cpu;
 use crate::error::Result;
+use crate::stages::azimuth::AlignByCostVolume;
 use crate::stages::describe::learned::Layer;
 use crate::stages::describe::minispinnet::{COST_VOLUME_LAYERS, MAP_RINGS, WIDTH};
 use crate::stages::describe::product::{Before, Rows, multiply};
@@ -73,11 +74,10 @@ impl Convolution {
     fn new(layer: &Layer, kernel: [usize; 3]) -> Self {
         let [shifts, elevations, azimuths] = kernel;
         let channels = layer.inputs / (shifts * elevations * azimuths);
-        let column = |input: usize| layer.weight.iter().skip(input).step_by(layer.inputs);
         let tap = |shift: usize, azimuth: usize| {
             let inputs = (0..elevations).flat_map(|elevation| (0..channels).map(move |c| (elevation, c)));
-            let input = |(elevation, c)| ((c * shifts + shift) * elevations + elevation) * azimuths + azimuth;
-            inputs.flat_map(|at| column(input(at))).copied().collect()
+            let input = |(elevation, c)| input_of(c, [shift, elevation, azimuth], kernel);
+            inputs.flat_map(|at| layer.column(input(at))).collect()
         };
         let taps = (0..shifts).flat_map(|shift| (0..azimuths).map(move |azimuth| (shift, azimuth)));
         let taps = taps.map(|(shift, azimuth)| tap(shift, azimuth)).collect();

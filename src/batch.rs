@@ -1,0 +1,142 @@
+//! Many pieces of work over many lanes: a lane is one stream of one device, or the CPU.
+//!
+//! Whichever lane is free takes the next item; results come out in the order of the items. What a result holds must not
+//! depend on the lane, and then nothing depends on their number.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Error, Result};
+
+/// Lanes, each with a thread of its own.
+pub struct Batch<L> {
+    lanes: Vec<L>,
+    pool: rayon::ThreadPool,
+}
+
+impl<L: Send + Sync> Batch<L> {
+    /// A batch on these lanes, of which there must be one at least.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without lanes, [`Error::Threads`] when their threads cannot be started.
+    pub fn new(lanes: Vec<L>) -> Result<Self> {
+        if lanes.is_empty() {
+            return Err(Error::Config(
+                "there is no device to compute on; name one, or leave the choice open".into(),
+            ));
+        }
+        let threads = lanes.len();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|lane| format!("lane-{lane}"))
+            .build()
+            .map_err(|source| Error::Threads { threads, source })?;
+        Ok(Self { lanes, pool })
+    }
+
+    /// The lanes.
+    pub fn lanes(&self) -> &[L] {
+        &self.lanes
+    }
+
+    /// Does `work` for every item on some lane, and gives the results to `take` one at a time, in the order of the items,
+    /// each as soon as those before it are there. Items are drawn when a lane is free for them.
+    pub fn run<T: Send, R: Send>(
+        &self,
+        items: impl Iterator<Item = T> + Send,
+        work: impl Fn(&L, T) -> R + Sync,
+        take: impl FnMut(R) + Send,
+    ) {
+        let items = Mutex::new(items.enumerate());
+        let results = Mutex::new(InOrder { next: 0, early: BTreeMap::new(), take });
+        self.pool.broadcast(|context| {
+            let lane = &self.lanes[context.index()];
+            // Drawn in a statement of its own: the lock is not held while the item is worked on.
+            while let Some((number, item)) = { locked(&items).next() } {
+                let result = work(lane, item);
+                locked(&results).put(number, result);
+            }
+        });
+    }
+}
+
+/// A lane that panics takes its item with it, but leaves what is locked whole; the panic itself ends the run.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Passes results on in order.
+struct InOrder<R, F> {
+    /// Number of the result that is to be passed on next.
+    next: usize,
+    /// Results that came before it was their turn.
+    early: BTreeMap<usize, R>,
+    take: F,
+}
+
+impl<R, F: FnMut(R)> InOrder<R, F> {
+    fn put(&mut self, number: usize, result: R) {
+        self.early.insert(number, result);
+        while let Some(result) = self.early.remove(&self.next) {
+            (self.take)(result);
+            self.next += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    fn squares(lanes: usize) -> Vec<usize> {
+        let batch = Batch::new((0..lanes).collect()).unwrap();
+        let mut squares = Vec::new();
+        let slow_when_early = |item: usize| {
+            std::thread::sleep(Duration::from_millis(if item % 7 == 0 { 3 } else { 0 }));
+            item * item
+        };
+        batch.run(0..40, |_, item| slow_when_early(item), |square| squares.push(square));
+        squares
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_items_whatever_the_number_of_lanes() {
+        let expected: Vec<usize> = (0..40).map(|item| item * item).collect();
+        for lanes in [1, 2, 4, 9] {
+            assert_eq!(squares(lanes), expected, "{lanes} lanes");
+        }
+    }
+
+    #[test]
+    fn every_lane_works_at_once() {
+        let batch = Batch::new(vec![(); 3]).unwrap();
+        let barrier = Barrier::new(3);
+        // Passes only when three items are worked on side by side.
+        batch.run(0..3, |(), _| barrier.wait().is_leader(), |_| ());
+    }
+
+    #[test]
+    fn no_item_is_drawn_before_a_lane_is_free() {
+        let (drawn, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let batch = Batch::new(vec![(); 2]).unwrap();
+        let items = (0..20).inspect(|_| {
+            let at_work = drawn.fetch_add(1, Ordering::SeqCst) - done.load(Ordering::SeqCst);
+            assert!(at_work < 2, "{at_work} items at work, and another is drawn");
+        });
+        let work = |(): &(), _| _ = done.fetch_add(1, Ordering::SeqCst);
+        let mut taken = 0;
+        batch.run(items, work, |()| taken += 1);
+        assert_eq!(taken, 20);
+    }
+
+    #[test]
+    fn no_items_and_no_lanes() {
+        let batch = Batch::new(vec![()]).unwrap();
+        batch.run(std::iter::empty::<()>(), |(), ()| (), |()| panic!("there is no result"));
+        assert!(Batch::<()>::new(Vec::new()).err().unwrap().to_string().contains("no device"));
+    }
+}

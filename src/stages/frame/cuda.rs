@@ -1,0 +1,37 @@
+//! CUDA side: eight lanes sum up a patch, as on the CPU. Kernel: `kernels/frame.cu`. The frames are the CPU's but for the
+//! last bit of some values: a device rounds cos, acos and hypot in its own way.
+
+use super::{EstimateFrames, Frame, Orientation};
+use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
+use crate::cloud::Point;
+use crate::error::Result;
+use crate::stages::patch::Patches;
+
+const ESTIMATE: Kernel = Kernel::new("frame", "estimate_frames");
+
+/// Threads of a block, and of a patch, as in the kernel.
+const THREADS: u32 = 128;
+const LANES: usize = 8;
+
+impl<D: Driver> EstimateFrames for Cuda<D> {
+    fn estimate_frames(
+        &self,
+        patches: &Patches<Self>,
+        keypoints: &CudaBuffer<Point, D>,
+        orientation: Orientation,
+    ) -> Result<CudaBuffer<Frame, D>> {
+        let count = keypoints.len().min(patches.count.len());
+        let frames = self.allocate(count)?;
+        // Numbers as in the kernel.
+        let (rule, place) = match orientation {
+            Orientation::Fixed(axis) => (0u32, axis),
+            Orientation::Towards(place) => (1, place),
+            Orientation::AwayFrom(place) => (2, place),
+        };
+        let grid = Grid::over(count * LANES, THREADS);
+        let arguments = arguments![&patches.offsets, &patches.count, keypoints, count, rule, place, &frames];
+        // SAFETY: there are at least `count` patches and keypoints, and a frame for each.
+        unsafe { self.launch(ESTIMATE, grid, arguments)? };
+        Ok(frames)
+    }
+}
