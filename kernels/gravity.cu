@@ -1,5 +1,6 @@
 // The vertical that a cloud shows. See src/stages/gravity/; the constants are those of the host.
 #include "geometry.cuh"
+#include "ordered.cuh"
 
 constexpr unsigned THREADS = 1024;
 constexpr unsigned WARPS = THREADS / WARP;
@@ -43,16 +44,10 @@ choose_voters(const Point* points, const Point* normals, const unsigned* places,
             voter = {points[place], normals[place]};
         }
         bool votes = voter.normal.x != 0.0f || voter.normal.y != 0.0f || voter.normal.z != 0.0f;
-        unsigned voting = __ballot_sync(ALL_LANES, votes);
-        if (lane_number() == 0) of_warps[warp_number()] = __popc(voting);
-        __syncthreads();
-        unsigned number = chosen + __popc(voting & ((1u << lane_number()) - 1));
-        for (unsigned warp = 0; warp < WARPS; ++warp) {
-            if (warp < warp_number()) number += of_warps[warp];
-            chosen += of_warps[warp];
-        }
+        unsigned voting;
+        unsigned number = chosen + place_among_present<THREADS>(votes, of_warps, voting);
         if (votes && number < VOTERS) voters[number] = voter;
-        __syncthreads();
+        chosen += voting;
     }
     if (threadIdx.x == 0) *voter_count = min(chosen, VOTERS);
 }

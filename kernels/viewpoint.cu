@@ -199,8 +199,8 @@ constexpr unsigned slots_for(unsigned points) {
     return slots;
 }
 
-// A block that looks at up to POINTS * THREADS points from one place after another; every thread keeps its points, and
-// the directions to them, in registers. A look is bound by the sums in lanes and, with many points, by the arithmetic.
+// A block that looks at up to POINTS * THREADS points from one place after another; every thread keeps the directions to
+// its points in registers. A look is bound by the sums in lanes and, with many points, by the arithmetic.
 template <unsigned POINTS>
 struct Observer {
     static constexpr unsigned SLOTS = slots_for(POINTS * THREADS);
@@ -213,25 +213,20 @@ struct Observer {
     };
 
     Shared& shared;
+    const Point* points;
+    // A multiple of LANES.
     unsigned count;
-    Point points[POINTS];
     Point directions[POINTS];
 
-    // `count` is a multiple of LANES.
-    __device__ Observer(Shared& shared, const Point* all, unsigned count) : shared(shared), count(count) {
-#pragma unroll
-        for (unsigned k = 0; k < POINTS; ++k) {
-            unsigned i = threadIdx.x + k * THREADS;
-            points[k] = i < count ? all[i] : Point{0.0f, 0.0f, 0.0f};
-        }
-    }
+    __device__ Observer(Shared& shared, const Point* points, unsigned count) : shared(shared), points(points), count(count) {}
 
     // The mean direction to the points; takes note of all directions.
     __device__ Point mean_direction(Point eye) {
         float sum = 0.0f;
 #pragma unroll
         for (unsigned k = 0; k < POINTS; ++k) {
-            directions[k] = unit_direction(points[k], eye);
+            unsigned i = threadIdx.x + k * THREADS;
+            directions[k] = i < count ? unit_direction(points[i], eye) : Point{0.0f, 0.0f, 0.0f};
             add_tile(shared.sums, k, directions[k], in_tile(k * THREADS, count), sum);
         }
         return mean_of(total(shared.sums, sum), count);
