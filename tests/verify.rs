@@ -403,8 +403,11 @@ fn the_number_of_threads_does_not_show() {
     assert_eq!(one, two);
 }
 
+/// A name, and the points and the viewpoints of both clouds.
+type NamedPair = (&'static str, [(Vec<Point>, Point); 2]);
+
 /// Pairs of clouds that lie on each other, that do not, and that make no sense, each with places they are seen from.
-fn pairs() -> Vec<(&'static str, [(Vec<Point>, Point); 2])> {
+fn pairs() -> Vec<NamedPair> {
     let far = |scale: f32| move |p: &Point| p.map(|x| scale * x);
     let seen = |points: Vec<Point>| (points, EYE);
     vec![
