@@ -2,8 +2,8 @@
 //
 // Where a point lies is computed as in src/stages/describe/places.rs, operation by operation. Each point is filed under
 // the lowest of the eight cells that it is spread over, as a bit of a mask. So a cell's thread finds the points that it
-// gets in eight sets of masks, in the order of the points, which is the order in which the CPU adds them up: all sums are
-// equal to the bit, and nothing is sorted.
+// gets in eight sets of masks, in the order of the points, which is the order in which the CPU adds them up: all sums
+// are equal to the bit, and nothing is sorted.
 #pragma once
 #include "common.cuh"
 
@@ -44,7 +44,8 @@ __device__ __forceinline__ Point in_frame(const float* frame, Point d) {
             frame[2] * d.x + frame[5] * d.y + frame[8] * d.z};
 }
 
-// atan2(y, x) in 0..2 pi. Polynomial in the ratio of the smaller to the larger coordinate (Abramowitz and Stegun, 4.4.49).
+// atan2(y, x) in 0..2 pi. Polynomial in the ratio of the smaller to the larger coordinate (Abramowitz and Stegun,
+// 4.4.49).
 __device__ __forceinline__ float azimuth_of(float y, float x) {
     constexpr float PI = 3.14159274f, HALF_PI = 1.57079637f, TWO_PI = 6.28318548f, LEAST_NORMAL = 1.17549435e-38f;
     float ax = fabsf(x), ay = fabsf(y);
@@ -90,8 +91,8 @@ __device__ void file_point(unsigned i, Point p, PointMasks masks, PointShares& s
     atomicOr(&masks[i / WARP][file_of(sector, shell, band)], 1u << i % WARP);
 }
 
-// A cell of the grid. Sectors come last, so the points that the first sector gets from the last one, which the CPU sums up
-// apart, concern the lanes of one warp.
+// A cell of the grid. Sectors come last, so the points that the first sector gets from the last one, which the CPU sums
+// up apart, concern the lanes of one warp.
 struct Cell {
     unsigned sector, shell, band;
 

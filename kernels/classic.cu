@@ -1,8 +1,8 @@
-// The classic descriptor: a block for each patch. See src/stages/describe/classic/. All operations are those of the CPU in
-// its order, so the values are equal to the bit.
+// The classic descriptor: a block for each patch. See src/stages/describe/classic/. All operations are those of the CPU
+// in its order, so the values are equal to the bit.
 //
-// The sums over the points of the cells take most of the time: the cells of surfaces get ten times as many points as the
-// others, and a warp waits for its fullest cell. Blocks of other patches on the same processor fill the gap.
+// The sums over the points of the cells take most of the time: cells on a surface get many points, others few, and a
+// warp waits for its fullest cell. Blocks of other patches on the same multiprocessor fill the gaps.
 #include "cells.cuh"
 
 // As in src/stages/describe/classic/mod.rs.
@@ -16,8 +16,10 @@ static_assert(PATCH_THREADS >= WIDTH, "a thread for each harmonic of each ring")
 __device__ float occupancy_of(const Cell& cell, unsigned count, const PointMasks masks, const PointShares& shares) {
     float sum = 0.0f, apart = 0.0f;
     bool first = cell.sector == 0;
-    for_each_point(cell, true, !first, count, masks, shares, [&](unsigned, float share) { sum += share; });
-    if (first) for_each_point(cell, false, true, count, masks, shares, [&](unsigned, float share) { apart += share; });
+    auto add = [&](unsigned, float share) { sum += share; };
+    auto add_apart = [&](unsigned, float share) { apart += share; };
+    for_each_point(cell, true, !first, count, masks, shares, add);
+    if (first) for_each_point(cell, false, true, count, masks, shares, add_apart);
     return sum + apart;
 }
 
@@ -52,8 +54,8 @@ __device__ void write_normalised(const float* values, unsigned length, float nor
 }
 
 extern "C" __global__ void __launch_bounds__(PATCH_THREADS)
-describe_classic(const Point* offsets, const unsigned* counts, const float* frames, const float* table, float* invariant,
-                 float* equivariant) {
+describe_classic(const Point* offsets, const unsigned* counts, const float* frames, const float* table,
+                 float* invariant, float* equivariant) {
     __shared__ PointMasks masks;
     __shared__ PointShares shares;
     __shared__ float map[RINGS][AZIMUTHS];

@@ -85,7 +85,8 @@ estimate_frames(const Point* offsets, const unsigned* counts, const Point* keypo
     if (orientation != FIXED) {
         unsigned count = patch < patches ? min(counts[patch], PATCH_CAPACITY) : 0;
         Symmetric products = products_of(offsets + static_cast<size_t>(patch) * PATCH_CAPACITY, count);
-        if (patch < patches && first) axis = oriented(least_axis(products, count), keypoints[patch], orientation, place);
+        if (patch < patches && first)
+            axis = oriented(least_axis(products, count), keypoints[patch], orientation, place);
     }
     if (patch < patches && first) write_frame(axis, frames + static_cast<size_t>(patch) * 9);
 }

@@ -1,9 +1,9 @@
 // The learned descriptor. See src/stages/describe/learned/: cells.rs for the features, network.rs for the layers.
 //
-// All values of the network are kept in panels: rows of COLUMNS values. Along the azimuth a panel is a patch, its rows are
-// channels and its columns are sectors; in the head, where no azimuth is left, a panel is a group of as many patches, a
-// column each. So one kernel does all layers, and never mixes columns but for the taps of a convolution: where a patch
-// stands among others does not change its description.
+// All values of the network are kept in panels: rows of COLUMNS values. Along the azimuth a panel is a patch, its rows
+// are channels and its columns are sectors; in the head, where no azimuth is left, a panel is a group of as many
+// patches, a column each. So one kernel does all layers, and never mixes columns but for the taps of a convolution:
+// where a patch stands among others does not change its description.
 #include "cells.cuh"
 
 // As in src/stages/describe/learned/mod.rs.
@@ -59,9 +59,11 @@ __device__ Sums sums_of(const Cell& cell, unsigned count, const PointMasks masks
                         const Point* points) {
     Sums sums = {}, apart = {};
     bool first = cell.sector == 0;
-    for_each_point(cell, true, !first, count, masks, shares, [&](unsigned i, float share) { sums.add(points[i], share); });
+    auto add = [&](unsigned i, float share) { sums.add(points[i], share); };
+    auto add_apart = [&](unsigned i, float share) { apart.add(points[i], share); };
+    for_each_point(cell, true, !first, count, masks, shares, add);
     if (!first) return sums;
-    for_each_point(cell, false, true, count, masks, shares, [&](unsigned i, float share) { apart.add(points[i], share); });
+    for_each_point(cell, false, true, count, masks, shares, add_apart);
     sums.add(apart);
     return sums;
 }
@@ -110,11 +112,11 @@ __device__ void write_features(const Sums& sums, const Cell& cell, const Grid& g
     own[10 * CELLS] = (yz - height * y) * area;
 }
 
-// A block for each patch: the features of patch `first + blockIdx.x`, equal to the CPU's to the bit. They are collected in
-// shared memory so that they leave it in order.
+// A block for each patch: the features of patch `first + blockIdx.x`, equal to the CPU's to the bit. They are collected
+// in shared memory so that they leave it in order.
 extern "C" __global__ void __launch_bounds__(PATCH_THREADS)
-compute_cell_features(const Point* offsets, const unsigned* counts, const float* frames, const Grid* grid, unsigned first,
-                      float* features) {
+compute_cell_features(const Point* offsets, const unsigned* counts, const float* frames, const Grid* grid,
+                      unsigned first, float* features) {
     // The features take the place of the masks.
     __shared__ union {
         PointMasks masks;
@@ -201,17 +203,18 @@ __device__ void write_row(const Row& sums, float bias, bool rectified, const flo
     }
 }
 
-// outputs[first_panel + p, o, c] = sum over taps t and rows r < channels of
-// weights[t * channels + r, o] * inputs[p, r, c + (t - taps / 2) * dilation] + bias[o], around the circle, where the first
-// `rectified` outputs are raised to at least zero, and the inputs are added if the layer is `residual` (then there are as
-// many outputs as channels). Panels of the inputs have `input_rows` rows.
+// outputs[first_panel + p, o, c] = bias[o]
+//     + sum over t < taps, r < channels of weights[t * channels + r, o] * inputs[p, r, c + (t - taps / 2) * dilation],
+// where columns go around the circle. The first `rectified` outputs are raised to at least zero; then the inputs are
+// added if the layer is `residual` (it has as many outputs as channels). Panels of the inputs have `input_rows` rows.
 //
 // A lane keeps two rows of outputs in registers. For every row of inputs it loads two weights and, as all lanes of its
-// warp do, five quads, for forty multiplications: what bounds this is arithmetic. The panels of a block share the weights.
+// warp do, five quads, for forty multiplications: arithmetic should bound this. The panels of a block share the
+// weights.
 extern "C" __global__ void __launch_bounds__(LAYER_THREADS)
-apply_layer(const float* inputs, unsigned panels, unsigned input_rows, unsigned channels, unsigned taps, unsigned dilation,
-            const float* weights, const float* bias, unsigned output_rows, unsigned rectified, unsigned residual,
-            unsigned first_panel, float* outputs) {
+apply_layer(const float* inputs, unsigned panels, unsigned input_rows, unsigned channels, unsigned taps,
+            unsigned dilation, const float* weights, const float* bias, unsigned output_rows, unsigned rectified,
+            unsigned residual, unsigned first_panel, float* outputs) {
     __shared__ Row input_tiles[PANELS][TILE];
     __shared__ float weight_tile[TILE][OUTPUTS];
     unsigned lane = lane_number();
@@ -302,15 +305,20 @@ struct Pooled {
     const float* summands;
     float* column;
 
-    __device__ void write(unsigned row, float value) const { column[row * COLUMNS] = value * factors[row] + summands[row]; }
+    __device__ void write(unsigned row, float value) const {
+        column[row * COLUMNS] = value * factors[row] + summands[row];
+    }
 };
 
 // A thread of the kernels below: the columns of a group come first, so that neighbours write to neighbours.
 struct PoolThread {
     unsigned patch, row, group, column;
 
-    __device__ explicit PoolThread(unsigned rows)
-        : row(thread_number() / COLUMNS % rows), group(thread_number() / COLUMNS / rows), column(thread_number() % COLUMNS) {
+    __device__ explicit PoolThread(unsigned rows) {
+        unsigned number = thread_number();
+        column = number % COLUMNS;
+        row = number / COLUMNS % rows;
+        group = number / COLUMNS / rows;
         patch = group * COLUMNS + column;
     }
 
@@ -333,8 +341,8 @@ pool_channels(const float* values, unsigned patches, unsigned channels, const Ro
         out.write((1 + harmonic) * channels + place.row, modulus_of_harmonic(row, table, harmonic));
 }
 
-// The moduli of the harmonics 0 to RAW_HARMONICS - 1 of the first features of every cell, of the very first its root; they
-// go to the rows from `first_row` on.
+// The moduli of the harmonics 0 to RAW_HARMONICS - 1 of the first features of every cell, of the very first its root;
+// they go to the rows from `first_row` on.
 extern "C" __global__ void __launch_bounds__(POOL_THREADS, 1)
 pool_features(const float* features, unsigned patches, const Row* table, const float* factors, const float* summands,
               unsigned first_row, unsigned pooled_rows, float* pooled) {
@@ -358,7 +366,8 @@ constexpr unsigned END_THREADS = 128;
 constexpr unsigned END_WARPS = END_THREADS / WARP;
 
 __device__ float sum_of_warp(float value) {
-    for (unsigned distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
+    for (unsigned distance = WARP / 2; distance > 0; distance /= 2)
+        value += __shfl_xor_sync(ALL_LANES, value, distance);
     return value;
 }
 
@@ -372,8 +381,8 @@ __device__ void write_normalised(Values values, unsigned length, float* out) {
     for (unsigned i = lane_number(); i < length; i += WARP) out[i] = norm > 0.0f ? values(i) / norm : values(i);
 }
 
-// The invariant vectors of the patches: the outputs of the last layer, and of the one that leads past it, whose rows are
-// the last of `head`. A warp for each patch.
+// The invariant vectors of the patches: the outputs of the last layer, and of the one that leads past it, whose rows
+// are the last of `head`. A warp for each patch.
 extern "C" __global__ void __launch_bounds__(END_THREADS)
 finish_invariant(const float* outputs, const float* head, unsigned patches, unsigned width, unsigned hidden,
                  unsigned first_patch, float* invariant) {

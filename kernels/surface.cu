@@ -3,6 +3,8 @@
 #include "surface.cuh"
 
 constexpr unsigned THREADS = 128;
+// Cells whose starts a block finds, as in cuda.rs.
+constexpr unsigned CELLS_PER_BLOCK = 2048;
 // As in src/stages/lanes.rs: what a neighbourhood's sums are made of, and the length of the columns' spare blocks.
 constexpr unsigned LANES = 16;
 // Number, sum of offsets and sum of their products: 1, x, y, z, xx, xy, xz, yy, yz, zz. As in cuda.rs.
@@ -12,14 +14,31 @@ constexpr float FEW_NEIGHBOURS = 8.0f;
 constexpr float FEWEST_NEIGHBOURS = 4.0f;
 constexpr double LEAST_WIDTH = 0.02;
 
-// keys[i] = the cell of points[i]; counts[c] += the points of cell c.
+// keys[i] = the cell of points[i].
 extern "C" __global__ void __launch_bounds__(THREADS)
-count_surface_cells(const Point* points, unsigned length, Grid grid, unsigned long long* keys, unsigned* counts) {
+find_surface_cells(const Point* points, unsigned length, Grid grid, unsigned long long* keys) {
     unsigned i = thread_number();
-    if (i >= length) return;
-    unsigned cell = cell_of(grid, points[i]);
-    keys[i] = cell;
-    atomicAdd(&counts[cell], 1u);
+    if (i < length) keys[i] = cell_of(grid, points[i]);
+}
+
+// The first of keys[first..last], ascending, that is at least `least`, or `last`.
+__device__ __forceinline__ unsigned first_at_least(const unsigned long long* keys, unsigned first, unsigned last, unsigned least) {
+    while (first < last) {
+        unsigned middle = first + (last - first) / 2;
+        if (keys[middle] < least) first = middle + 1;
+        else last = middle;
+    }
+    return first;
+}
+
+// cell_start[c] = where the points of cell c begin in order of `keys`, for c < starts. Most cells of a large grid are empty:
+// what lies in all cells of a block is searched first, and mostly there is nothing left to search.
+extern "C" __global__ void __launch_bounds__(THREADS)
+find_cell_starts(const unsigned long long* keys, unsigned length, unsigned starts, unsigned* cell_start) {
+    unsigned first = blockIdx.x * CELLS_PER_BLOCK, last = min(first + CELLS_PER_BLOCK, starts);
+    unsigned first_key = first_at_least(keys, 0, length, first), last_key = first_at_least(keys, first_key, length, last);
+    for (unsigned cell = first + threadIdx.x; cell < last; cell += THREADS)
+        cell_start[cell] = first_at_least(keys, first_key, last_key, cell);
 }
 
 // Puts points[order[j]] to place j, in rows and in columns, and says so in `place`. The columns' spare blocks are filled by

@@ -8,6 +8,8 @@ constexpr unsigned CELLS_PER_AXIS = 1u << AXIS_BITS;
 // As in size.rs.
 constexpr unsigned SKETCH_BITS = 21;
 constexpr unsigned SKETCH_WORDS = 1u << (SKETCH_BITS - 5);
+// Words of it that a thread looks at, as in cuda.rs.
+constexpr unsigned MARK_WORDS = 16;
 
 // `Grid` of grid.rs.
 struct VoxelGrid {
@@ -101,9 +103,13 @@ mark_sketch(const Point* points, unsigned length, const Bounds* bounds, float si
     if (lane_number() == 0 || bit != bit_before) atomicOr(&sketch[bit / 32], 1u << bit % 32);
 }
 
-// sketch[SKETCH_WORDS] += the number of bits set before it.
+// sketch[SKETCH_WORDS] += the number of bits set before it. Every thread counts MARK_WORDS of the words, by four.
 extern "C" __global__ void __launch_bounds__(THREADS) count_marks(unsigned* sketch) {
-    static_assert(SKETCH_WORDS % THREADS == 0, "every thread has a word");
-    unsigned set = __reduce_add_sync(ALL_LANES, static_cast<unsigned>(__popc(sketch[thread_number()])));
+    static_assert(SKETCH_WORDS % (THREADS * MARK_WORDS) == 0, "all threads have as many words");
+    const uint4* words = reinterpret_cast<const uint4*>(sketch);
+    unsigned set = 0;
+    for (unsigned i = thread_number(); i < SKETCH_WORDS / 4; i += SKETCH_WORDS / MARK_WORDS)
+        set += __popc(words[i].x) + __popc(words[i].y) + __popc(words[i].z) + __popc(words[i].w);
+    set = __reduce_add_sync(ALL_LANES, set);
     if (lane_number() == 0) atomicAdd(&sketch[SKETCH_WORDS], set);
 }

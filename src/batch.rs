@@ -96,7 +96,7 @@ mod tests {
         let batch = Batch::new((0..lanes).collect()).unwrap();
         let mut squares = Vec::new();
         let slow_when_early = |item: usize| {
-            std::thread::sleep(Duration::from_millis(if item % 7 == 0 { 3 } else { 0 }));
+            std::thread::sleep(Duration::from_millis(if item.is_multiple_of(7) { 3 } else { 0 }));
             item * item
         };
         batch.run(0..40, |_, item| slow_when_early(item), |square| squares.push(square));

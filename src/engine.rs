@@ -6,6 +6,8 @@ use nalgebra::{Matrix3, Matrix6, Vector3};
 use tracing::{debug, info, warn};
 
 use crate::backend::Cpu;
+#[cfg(feature = "cuda")]
+use crate::backend::cuda::{self, Cuda, DeviceDescription, Installation, Nvidia};
 use crate::cloud::Cloud;
 use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
@@ -24,7 +26,21 @@ const LEAST_CONTACTS: f64 = 20.0;
 
 /// A device that is ready to register pairs. Make one, use it for many pairs.
 pub struct Engine {
-    pipeline: Pipeline<Cpu>,
+    /// Always there: it cleans the clouds, and it finishes what a CUDA device that was not asked for by name cannot.
+    cpu: Pipeline<Cpu>,
+    cuda: Option<Box<dyn Method>>,
+}
+
+/// The method on some device.
+trait Method: Send + Sync {
+    /// See [`Pipeline::register`].
+    fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer>;
+}
+
+impl<B: Backend> Method for Pipeline<B> {
+    fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
+        self.register(pair, timings)
+    }
 }
 
 impl Engine {
@@ -35,10 +51,11 @@ impl Engine {
     /// [`Error::File`] and [`Error::Format`] for weights that cannot be used.
     pub fn new(config: Config) -> Result<Self> {
         check(&config)?;
+        let cuda = choose_cuda(&config)?;
         let backend = Cpu::new(config.threads)?;
-        info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU");
+        info!(threads = backend.run(rayon::current_num_threads), cuda = cuda.is_some(), "ready to compute");
         let network = load_network(&backend, &config)?;
-        Ok(Self { pipeline: Pipeline { backend, config, network } })
+        Ok(Self { cpu: Pipeline { backend, config, network }, cuda })
     }
 
     /// Finds the transform that lays `source` onto `target`; see [`Registration`]. A pair without a confident
@@ -48,12 +65,12 @@ impl Engine {
     /// [`Error::Cloud`] when a cloud has too few usable points or no extent.
     pub fn register(&self, source: &Cloud, target: &Cloud) -> Result<Registration> {
         let mut timings = Timings::default();
-        let cpu = &self.pipeline.backend;
+        let cpu = &self.cpu.backend;
         let pair = timings.measure("clean", || cpu.run(|| canonical_pair(source, target)))?;
         warn_of_dropped("source", &pair.source);
         warn_of_dropped("target", &pair.target);
-        let answer = self.pipeline.register(&pair, &mut timings)?;
-        let registration = report(&pair, &answer, &self.pipeline.config, timings);
+        let (answer, device) = self.answer(&pair, &mut timings)?;
+        let registration = report(&pair, &answer, &self.cpu.config, timings, device);
         let Registration { status, reason, confidence, overlap, inliers, .. } = &registration;
         debug!(
             confidence,
@@ -66,6 +83,73 @@ impl Engine {
         );
         Ok(registration)
     }
+
+    /// The answer and the device that it was computed on.
+    fn answer(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<(Answer, String)> {
+        if let Some(cuda) = &self.cuda {
+            match (cuda.register(pair, timings), self.cpu.config.device) {
+                (Err(Error::Device(reason)), DeviceChoice::Auto) => {
+                    warn!("{reason}; going on with the CPU");
+                    *timings = Timings::default();
+                }
+                (answer, choice) => return Ok((answer?, device_name(choice))),
+            }
+        }
+        Ok((self.cpu.register(pair, timings)?, device_name(DeviceChoice::Cpu)))
+    }
+}
+
+/// What results call a device.
+fn device_name(choice: DeviceChoice) -> String {
+    match choice {
+        DeviceChoice::Cpu => "cpu".into(),
+        DeviceChoice::Auto => device_name(DeviceChoice::Cuda(0)),
+        DeviceChoice::Cuda(number) => format!("cuda:{number}"),
+    }
+}
+
+/// The CUDA device that the settings ask for; none where they leave it open and there is none that works.
+fn choose_cuda(config: &Config) -> Result<Option<Box<dyn Method>>> {
+    match config.device {
+        DeviceChoice::Cpu => Ok(None),
+        DeviceChoice::Cuda(number) => open_cuda(number, config).map(Some),
+        DeviceChoice::Auto if !has_cuda() => Ok(None),
+        DeviceChoice::Auto => match open_cuda(0, config) {
+            Err(Error::Device(reason)) => {
+                warn!("{reason}; going on with the CPU");
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        },
+    }
+}
+
+/// Whether there is a CUDA device that the kernels fit.
+#[cfg(feature = "cuda")]
+fn has_cuda() -> bool {
+    match cuda::installation() {
+        Installation::Ready { devices, .. } => devices.first().is_some_and(DeviceDescription::is_supported),
+        _ => false,
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn open_cuda(number: usize, config: &Config) -> Result<Box<dyn Method>> {
+    let backend = Cuda::new(Nvidia::open(number, None)?);
+    let network = load_network(&backend, config)?;
+    Ok(Box::new(Pipeline { backend, config: config.clone(), network }))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn has_cuda() -> bool {
+    false
+}
+
+#[cfg(not(feature = "cuda"))]
+fn open_cuda(_: usize, _: &Config) -> Result<Box<dyn Method>> {
+    let reason =
+        "this program was built without CUDA support; use --device cpu, or build it with the feature `cuda`";
+    Err(Error::Device(reason.into()))
 }
 
 fn warn_of_dropped(name: &str, cloud: &CanonicalCloud) {
@@ -117,16 +201,17 @@ fn check(config: &Config) -> Result<()> {
         let reason = "the cost volume is for the learned descriptor; do not ask for the classic one, or leave out --azimuth cost-volume";
         return Err(Error::Config(reason.into()));
     }
-    match config.device {
-        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
-        DeviceChoice::Cuda(_) => {
-            Err(Error::Device("this version computes on the CPU only; use the device auto or cpu".into()))
-        }
-    }
+    Ok(())
 }
 
 /// The answer in the files' frames and units.
-fn report(pair: &CanonicalPair, answer: &Answer, config: &Config, timings: Timings) -> Registration {
+fn report(
+    pair: &CanonicalPair,
+    answer: &Answer,
+    config: &Config,
+    timings: Timings,
+    device: String,
+) -> Registration {
     let target_from_canonical = pair.target.cloud_from_canonical.rotation;
     let free = judge::free_motions(&answer.observation);
     let (status, reason) = verdict(answer, &free);
@@ -144,7 +229,7 @@ fn report(pair: &CanonicalPair, answer: &Answer, config: &Config, timings: Timin
         information: information(answer, &target_from_canonical, pair.unit, rmse),
         unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
         timings,
-        device: "cpu".into(),
+        device,
         seed: config.seed,
     }
 }

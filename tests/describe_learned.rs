@@ -143,9 +143,11 @@ fn description_of(weights: &Weights, features: &Signal) -> (Vec<f64>, Vec<f64>) 
 
 /// A network of unusual sizes with random weights.
 fn odd_network() -> Weights {
+    random_network(Architecture { channels: 19, dilations: vec![3, 1, 7, 2], rings: 5, hidden: 13, width: 9 })
+}
+
+fn random_network(architecture: Architecture) -> Weights {
     let random = &mut random(20);
-    let architecture =
-        Architecture { channels: 19, dilations: vec![3, 1, 7, 2], rings: 5, hidden: 13, width: 9 };
     let (channels, pooled) = (architecture.channels, architecture.pooled());
     Weights {
         stem: any_layer(random, SECTOR, channels),
@@ -227,27 +229,47 @@ fn in_file_order(cells: &mut CellFeatures, points: &[Point], frame: &Frame) -> V
     features.chunks(SECTOR).flat_map(sector).collect()
 }
 
-fn check<B: DescribeLearned>(backend: &B) {
+/// Patches and what they look like, by the formulas.
+struct Case {
+    weights: Weights,
+    rows: Vec<Vec<Point>>,
+    frames: Vec<Frame>,
+    expected: Vec<(Vec<f64>, Vec<f64>)>,
+}
+
+fn cases() -> [Case; 2] {
     let (rows, frames) = all_kinds();
-    for weights in networks() {
-        for (i, (invariant, equivariant)) in described(backend, &weights, &rows, &frames).iter().enumerate() {
-            let expected = description_of(&weights, &features_of(&rows[i], &frames[i]));
+    let features: Vec<Signal> =
+        rows.iter().zip(&frames).map(|(points, frame)| features_of(points, frame)).collect();
+    networks().map(|weights| {
+        let expected = features.iter().map(|features| description_of(&weights, features)).collect();
+        Case { weights, rows: rows.clone(), frames: frames.clone(), expected }
+    })
+}
+
+fn check<B: DescribeLearned>(backend: &B, cases: &[Case]) {
+    for Case { weights, rows, frames, expected } in cases {
+        let found = described(backend, weights, rows, frames);
+        for (i, ((invariant, equivariant), expected)) in found.iter().zip(expected).enumerate() {
             assert!(invariant.iter().chain(equivariant).all(|x| x.is_finite()), "{i}");
-            let errors =
-                [largest_difference(invariant, expected.0), largest_difference(equivariant, expected.1)];
+            let errors = [
+                largest_difference(invariant, expected.0.iter().copied()),
+                largest_difference(equivariant, expected.1.iter().copied()),
+            ];
             assert!(errors.iter().all(|error| *error < 1e-4), "{i}: {errors:?}");
             for part in [invariant, equivariant] {
                 assert!((widened(part).map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5, "{i}");
             }
         }
-        assert!(described(backend, &weights, &[], &[]).is_empty());
+        assert!(described(backend, weights, &[], &[]).is_empty());
     }
 }
 
 #[test]
 fn equals_the_formula() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    let cases = cases();
+    one_and_two_threads().iter().for_each(|cpu| check(cpu, &cases));
+    emulated().iter().for_each(|device| check(device, &cases));
 }
 
 fn check_turns<B: DescribeLearned>(backend: &B) {
@@ -297,6 +319,17 @@ fn neither_threads_nor_places_show() {
     }
 }
 
+/// Other devices add up in another order.
+fn assert_agreement(found: &[Description], expected: &[Description]) {
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let errors = [
+            largest_difference(&found.0, widened(&expected.0)),
+            largest_difference(&found.1, widened(&expected.1)),
+        ];
+        assert!(errors.iter().all(|error| *error < 1e-5), "{i}: {errors:?}");
+    }
+}
+
 #[test]
 fn agrees_with_the_cpu() {
     let (rows, frames) = all_kinds();
@@ -304,18 +337,75 @@ fn agrees_with_the_cpu() {
     for weights in networks() {
         let expected = described(&cpu, &weights, &rows, &frames);
         let devices = emulated().map(|device| described(&device, &weights, &rows, &frames));
-        for (i, (found, expected)) in devices[0].iter().zip(&expected).enumerate() {
-            let errors = [
-                largest_difference(&found.0, widened(&expected.0)),
-                largest_difference(&found.1, widened(&expected.1)),
-            ];
-            assert!(errors.iter().all(|error| *error < 1e-5), "{i}: {errors:?}");
-        }
+        assert_agreement(&devices[0], &expected);
         // The order of threads does not show, nor does the place of a patch among others.
         assert!(devices[1..].iter().all(|found| *found == devices[0]));
         let from = rows.len() - 25;
         let last = described(&emulated()[0], &weights, &rows[from..], &frames[from..]);
         assert_eq!(last, devices[0][from..]);
+    }
+}
+
+#[test]
+fn any_number_of_patches_agrees_with_the_cpu() {
+    let architecture = Architecture { channels: 4, dilations: vec![1], rings: 2, hidden: 3, width: 5 };
+    let weights = random_network(architecture);
+    // More than a device takes at a time.
+    let rows: Vec<Vec<Point>> = cube(4050, 1.1, 21).chunks(1).map(<[Point]>::to_vec).collect();
+    let frames = any_frames(rows.len(), 22);
+    let [cpu, _] = one_and_two_threads();
+    let [device, ..] = emulated();
+    let expected = described(&cpu, &weights, &rows, &frames);
+    assert_agreement(&described(&device, &weights, &rows, &frames), &expected);
+}
+
+/// A layer that picks inputs, `factor` of each.
+fn picking_layer(inputs: usize, picked: &[(usize, f32)]) -> Layer {
+    let mut weight = vec![0.0; inputs * picked.len()];
+    for (row, (input, factor)) in weight.chunks_mut(inputs).zip(picked) {
+        row[*input] = *factor;
+    }
+    Layer { inputs, weight, bias: vec![0.0; picked.len()] }
+}
+
+/// A network whose equivariant map consists of the cell features: of their positive and of their negative values.
+fn transparent_network() -> Weights {
+    let channels = 2 * SECTOR;
+    let architecture = Architecture { channels, dilations: vec![], rings: channels, hidden: 1, width: 1 };
+    let pooled = architecture.pooled();
+    let features: Vec<_> = [1.0, -1.0].iter().flat_map(|sign| (0..SECTOR).map(|i| (i, *sign))).collect();
+    let all: Vec<_> = (0..channels).map(|i| (i, 1.0)).collect();
+    Weights {
+        stem: picking_layer(SECTOR, &features),
+        convolutions: vec![],
+        equivariant: picking_layer(channels, &all),
+        pooled_factor: vec![1.0; pooled],
+        pooled_summand: vec![0.0; pooled],
+        hidden: picking_layer(pooled, &[(0, 1.0)]),
+        output: picking_layer(1, &[(0, 1.0)]),
+        skip: picking_layer(pooled, &[(1, 1.0)]),
+        architecture,
+    }
+}
+
+#[test]
+fn cell_features_agree_with_the_cpu() {
+    let (rows, frames) = all_kinds();
+    let some: Vec<usize> = (0..rows.len()).filter(|i| i % 5 == 0 || *i >= 30).collect();
+    let rows: Vec<_> = some.iter().map(|i| rows[*i].clone()).collect();
+    let frames: Vec<_> = some.iter().map(|i| frames[*i]).collect();
+    let weights = transparent_network();
+    let [cpu, _] = one_and_two_threads();
+    let [device, ..] = emulated();
+    let expected = described(&cpu, &weights, &rows, &frames);
+    let found = described(&device, &weights, &rows, &frames);
+    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        // Equal but for one factor: the norms are summed up in different orders.
+        let pairs = found.1.iter().zip(&expected.1).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+        assert!(pairs.clone().all(|(found, expected)| (found == 0.0) == (expected == 0.0)), "{i}");
+        let ratios = pairs.filter(|(_, expected)| *expected != 0.0).map(|(found, expected)| found / expected);
+        let (least, largest) = ratios.fold((f64::INFINITY, 0.0f64), |(a, b), x| (a.min(x), b.max(x)));
+        assert!(largest / least < 1.0 + 3e-7, "{i}: {least} {largest}");
     }
 }
 

@@ -126,10 +126,7 @@ fn check_golden<B: GatherPatches>(
     }
 }
 
-#[test]
-#[ignore = "needs COREGISTER_TESTDATA"]
-fn patches_equal_the_reference() {
-    let [_, cpu] = one_and_two_threads();
+fn check_reference<B: GatherPatches>(backend: &B) {
     let input = Golden::open("input");
     let radii = input.floats("radii");
     for (scale, &radius) in radii.iter().enumerate() {
@@ -138,19 +135,19 @@ fn patches_equal_the_reference() {
             let points = input.points(&format!("{cloud}_pts"));
             let keypoints = input.points(&format!("{cloud}_kpts"));
             let count = golden.integers(&format!("{cloud}_ball_count"));
-            let found = patches(&cpu, &points, &keypoints, radius);
+            let found = patches(backend, &points, &keypoints, radius);
             let clipped: Vec<u32> = count.iter().map(|&n| n.min(PATCH_CAPACITY as u32)).collect();
             assert_eq!(found.iter().map(|patch| patch.len() as u32).collect::<Vec<_>>(), clipped);
             if cloud == "src" || scale == 1 {
                 let rows = golden.integers(&format!("{cloud}_ball_idx"));
-                check_golden(&cpu, &points, &keypoints[..64], radius, &rows);
+                check_golden(backend, &points, &keypoints[..64], radius, &rows);
             }
         }
     }
     let lidar = Golden::open("lidar_aligned");
     let keypoints = &lidar.points("kpts")[..32];
     check_golden(
-        &cpu,
+        backend,
         &lidar.points("pts"),
         keypoints,
         lidar.floats("radii")[1],
@@ -158,16 +155,30 @@ fn patches_equal_the_reference() {
     );
 }
 
+#[test]
+#[ignore = "needs COREGISTER_TESTDATA"]
+fn patches_equal_the_reference() {
+    let [_, cpu] = one_and_two_threads();
+    check_reference(&cpu);
+    check_reference(&emulated()[0]);
+}
+
 /// The reference samples its distances at random and rounds radii to two decimals, so only the size is compared.
+fn check_radii_of_reference<B: GatherPatches>(backend: &B) {
+    let input = Golden::open("input");
+    let points = input.points("src_pts");
+    let keypoints: Vec<Point> = input.integers("src_fps_idx").iter().map(|&i| points[i as usize]).collect();
+    let (points, keypoints) = (backend.upload(&points).unwrap(), backend.upload(&keypoints).unwrap());
+    let found = backend.neighbour_radii(&points, &keypoints, &[0.05, 0.02, 0.005]).unwrap();
+    for (ours, theirs) in found.iter().zip(input.floats("radii")) {
+        assert!((ours / theirs).ln().abs() < 0.2, "{ours} {theirs}");
+    }
+}
+
 #[test]
 #[ignore = "needs COREGISTER_TESTDATA"]
 fn radii_are_near_the_reference() {
     let [_, cpu] = one_and_two_threads();
-    let input = Golden::open("input");
-    let points = input.points("src_pts");
-    let keypoints: Vec<Point> = input.integers("src_fps_idx").iter().map(|&i| points[i as usize]).collect();
-    let found = cpu.neighbour_radii(&points, &keypoints, &[0.05, 0.02, 0.005]).unwrap();
-    for (ours, theirs) in found.iter().zip(input.floats("radii")) {
-        assert!((ours / theirs).ln().abs() < 0.2, "{ours} {theirs}");
-    }
+    check_radii_of_reference(&cpu);
+    check_radii_of_reference(&emulated()[0]);
 }

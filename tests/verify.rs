@@ -2,13 +2,17 @@
 
 mod common;
 
+use common::emulated::emulated;
 use common::rays::{cluttered_room, pinhole, scan};
-use common::{any_rotation, one_and_two_threads, pose_of, random, squared_distance};
+use common::{
+    any_rotation, cube, dice, lattice, one_and_two_threads, pose_of, random, room, squared_distance,
+    surface_on,
+};
 use coregister::backend::Device;
 use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, Pose, apply, dot, inverse, rotate, subtract, to_vector};
 use coregister::stages::consensus::Support;
-use coregister::stages::surface::{BuildSurface, Surface};
+use coregister::stages::surface::Surface;
 use coregister::stages::verify::judge::{FreeMotion, confidence, free_motions, log_odds};
 use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
 use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage};
@@ -26,11 +30,10 @@ struct Scanned<D: Device> {
     view: RangeImage<D>,
 }
 
-impl<B: BuildSurface + EstimateViewpoint> Scanned<B> {
+impl<B: EstimateViewpoint> Scanned<B> {
     fn new(backend: &B, points: &[Point], eye: Point) -> Self {
-        let points = backend.upload(points).unwrap();
-        let surface = backend.build_surface(&points, SPACING).unwrap();
-        Self { surface, view: backend.range_image(&points, eye).unwrap() }
+        let view = backend.range_image(&backend.upload(points).unwrap(), eye).unwrap();
+        Self { surface: surface_on(backend, points, SPACING), view }
     }
 
     fn scene(&self) -> Scene<'_, B> {
@@ -39,8 +42,8 @@ impl<B: BuildSurface + EstimateViewpoint> Scanned<B> {
 }
 
 /// The stages that lead to verification.
-trait Stages: BuildSurface + EstimateViewpoint + MeasureAgreement {}
-impl<B: BuildSurface + EstimateViewpoint + MeasureAgreement> Stages for B {}
+trait Stages: EstimateViewpoint + MeasureAgreement {}
+impl<B: EstimateViewpoint + MeasureAgreement> Stages for B {}
 
 fn agreement<B: Stages>(
     backend: &B,
@@ -115,6 +118,7 @@ fn check_truth<B: Stages>(backend: &B) {
 #[test]
 fn views_agree_under_the_true_pose() {
     one_and_two_threads().iter().for_each(check_truth);
+    emulated().iter().for_each(check_truth);
 }
 
 fn check_in_front<B: Stages>(backend: &B) {
@@ -142,6 +146,7 @@ fn check_in_front<B: Stages>(backend: &B) {
 #[test]
 fn what_comes_nearer_to_the_eye_stands_in_front() {
     one_and_two_threads().iter().for_each(check_in_front);
+    emulated().iter().for_each(check_in_front);
 }
 
 fn check_reach<B: Stages>(backend: &B) {
@@ -164,6 +169,7 @@ fn check_reach<B: Stages>(backend: &B) {
 #[test]
 fn only_what_is_in_reach_overlaps() {
     one_and_two_threads().iter().for_each(check_reach);
+    emulated().iter().for_each(check_reach);
 }
 
 fn check_normals<B: Stages>(backend: &B) {
@@ -182,6 +188,7 @@ fn check_normals<B: Stages>(backend: &B) {
 #[test]
 fn surfaces_that_cross_do_not_overlap() {
     one_and_two_threads().iter().for_each(check_normals);
+    emulated().iter().for_each(check_normals);
 }
 
 fn check_nothing<B: Stages>(backend: &B) {
@@ -200,6 +207,7 @@ fn check_nothing<B: Stages>(backend: &B) {
 #[test]
 fn empty_clouds_agree_on_nothing() {
     one_and_two_threads().iter().for_each(check_nothing);
+    emulated().iter().for_each(check_nothing);
 }
 
 /// The sums of the contract, point by point.
@@ -263,13 +271,14 @@ fn check_observation<B: Stages>(backend: &B) {
 #[test]
 fn an_observation_is_the_sum_over_the_contacts() {
     one_and_two_threads().iter().for_each(check_observation);
+    emulated().iter().for_each(check_observation);
 }
 
 /// The free motions of a cloud on itself after a turn: rotations' axes and translations' axes, turned back.
 fn free<B: Stages>(backend: &B, points: &[Point], turn: &Rotation3<f64>) -> [Vec<Vector3<f64>>; 2] {
     let pose = pose_of(turn, [0.7, -0.4, 2.0]);
     let points: Vec<Point> = points.iter().map(|p| apply(&pose, p)).collect();
-    let surface = backend.build_surface(&backend.upload(&points).unwrap(), SPACING).unwrap();
+    let surface = surface_on(backend, &points, SPACING);
     let observed = backend.observe(&surface, &surface, &IDENTITY, OPTIONS).unwrap();
     assert!(observed.count > 0.9 * OPTIONS.samples as f64, "{observed:?}");
     let (mut rotations, mut translations) = (Vec::new(), Vec::new());
@@ -330,6 +339,8 @@ fn check_free_motions<B: Stages>(backend: &B) {
 #[test]
 fn what_slides_or_turns_on_itself_is_free() {
     one_and_two_threads().iter().for_each(check_free_motions);
+    let [device, ..] = emulated();
+    check_free_motions(&device);
 }
 
 #[test]
@@ -390,4 +401,97 @@ fn the_number_of_threads_does_not_show() {
         (found, cpu.observe(&source.surface, &target.surface, &truth, OPTIONS).unwrap())
     });
     assert_eq!(one, two);
+}
+
+/// A name, and the points and the viewpoints of both clouds.
+type NamedPair = (&'static str, [(Vec<Point>, Point); 2]);
+
+/// Pairs of clouds that lie on each other, that do not, and that make no sense, each with places they are seen from.
+fn pairs() -> Vec<NamedPair> {
+    let far = |scale: f32| move |p: &Point| p.map(|x| scale * x);
+    let seen = |points: Vec<Point>| (points, EYE);
+    vec![
+        ("views", [seen(room_view(EYE, 1, |d| d[1] > -0.15)), seen(room_view(EYE, 2, |d| d[1] < 0.25))]),
+        ("rooms", [seen(room(5_000, 1)), seen(room(3_000, 2))]),
+        ("lattices, full of ties", [seen(lattice(9)), (lattice(8), [3.5; 3])]),
+        ("dice, full of duplicates", [seen(dice(600, 1)), (dice(300, 2), [1.0; 3])]),
+        ("few points", [seen(room(3, 1)), seen(room(300, 2))]),
+        ("one point", [seen(vec![[0.0; 3]]), seen(vec![[0.01, 0.0, 0.0]])]),
+        ("nothing", [seen(Vec::new()), seen(room(300, 1))]),
+        ("noise", [seen(cube(2_000, 2.0, 1)), seen(cube(2_000, 2.0, 2))]),
+        ("far and wide", [seen(room(500, 3).iter().map(far(1e8)).collect()), seen(room(500, 4))]),
+    ]
+}
+
+/// Poses near none at all, one inside out, and some that no cloud can follow.
+fn poses() -> Vec<Pose> {
+    let mut random = random(11);
+    let mut near = || {
+        let turn = Rotation3::new(Vector3::from([0; 3].map(|_| random.random_range(-0.05..0.05))));
+        pose_of(&turn, [0; 3].map(|_| random.random_range(-0.1..0.1)))
+    };
+    let mut poses: Vec<Pose> = (0..7).map(|_| near()).collect();
+    poses.extend([IDENTITY, IDENTITY.map(|x| -x), shift(1e30, 0.0, 0.0), shift(3e38, 3e38, -3e38)]);
+    poses
+}
+
+/// Everything but the mean of the distances is a count, and equal.
+fn assert_agreements_equal(found: &Agreement, expected: &Agreement, name: &str) {
+    let difference = (found.rmse - expected.rmse).abs();
+    assert!(difference <= 1e-5 * expected.rmse, "{name}: {found:?}, {expected:?} expected");
+    assert_eq!(Agreement { rmse: expected.rmse, ..*found }, *expected, "{name}");
+}
+
+fn assert_observations_equal(found: &Observation, expected: &Observation, name: &str) {
+    assert_eq!(found.count, expected.count, "{name}");
+    let close = |a: &[f64], b: &[f64]| {
+        let largest = b.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-12 * largest)
+    };
+    let context = || format!("{name}: {found:?}, {expected:?} expected");
+    assert!(close(&found.normal_matrix, &expected.normal_matrix), "{}", context());
+    assert!(close(&found.centre, &expected.centre), "{}", context());
+    assert!(close(&[found.radius], &[expected.radius]), "{}", context());
+    assert!(close(&[found.squares], &[expected.squares]), "{}", context());
+}
+
+/// Under every pose, for samples that fill no block, several, and more than there are.
+fn check_agreement_with_cpu<B: Stages>(backend: &B) {
+    let [cpu, _] = one_and_two_threads();
+    for (name, [source, target]) in pairs() {
+        let of_cpu = [&source, &target].map(|(points, eye)| Scanned::new(&cpu, points, *eye));
+        let of_backend = [&source, &target].map(|(points, eye)| Scanned::new(backend, points, *eye));
+        for (samples, reach, margin) in
+            [(200, 0.24, 0.1), (700, 0.1, 0.0), (0, 0.1, 0.0), (4_000, 0.12, 0.24)]
+        {
+            let options = AgreementOptions { samples, reach, margin };
+            let expected = agreement(&cpu, &of_cpu[0], &of_cpu[1], &poses(), options);
+            let found = agreement(backend, &of_backend[0], &of_backend[1], &poses(), options);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert_agreements_equal(found, expected, name);
+            }
+            for pose in &poses()[..2] {
+                let expected = cpu.observe(&of_cpu[0].surface, &of_cpu[1].surface, pose, options).unwrap();
+                let found =
+                    backend.observe(&of_backend[0].surface, &of_backend[1].surface, pose, options).unwrap();
+                assert_observations_equal(&found, &expected, name);
+            }
+        }
+    }
+}
+
+#[test]
+fn devices_agree_with_the_cpu() {
+    emulated().iter().for_each(check_agreement_with_cpu);
+}
+
+#[test]
+fn the_order_of_threads_does_not_show() {
+    let [ascending, descending, random] = emulated().map(|device| {
+        let (source, target, truth) = room_pair(&device);
+        let found = agreement(&device, &source, &target, &[truth, IDENTITY], OPTIONS);
+        (found, device.observe(&source.surface, &target.surface, &truth, OPTIONS).unwrap())
+    });
+    assert_eq!(ascending, descending);
+    assert_eq!(ascending, random);
 }

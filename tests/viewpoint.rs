@@ -2,9 +2,11 @@
 
 mod common;
 
+use common::emulated::{Emulated, emulated};
 use common::rays::{Shape, cluttered_room, furnished_room, mean_range, pinhole, rings, scan, yard};
-use common::{any_rotation, one_and_two_threads, pose_of, random, room};
+use common::{any_rotation, beyond_f32, dice, lattice, one_and_two_threads, pose_of, random, room};
 use coregister::backend::Cpu;
+use coregister::backend::cuda::Cuda;
 use coregister::cloud::Point;
 use coregister::geometry::{Extent, IDENTITY, apply, distance, subtract};
 use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage, Viewpoint};
@@ -13,6 +15,12 @@ use rand::RngExt;
 /// Eyes of the camera in a room and of the LiDAR in the yard.
 const CAMERA_EYES: [Point; 3] = [[0.4, 2.0, 1.3], [1.0, 0.7, 1.6], [0.6, 3.2, 0.9]];
 const LIDAR_EYES: [Point; 3] = [[0.0, 0.0, 1.8], [-1.0, 3.0, 2.0], [3.0, 0.5, 1.5]];
+
+/// For what takes long.
+fn one_device() -> Cuda<Emulated> {
+    let [.., random] = emulated();
+    random
+}
 
 fn viewpoint<B: EstimateViewpoint>(backend: &B, points: &[Point]) -> Viewpoint {
     backend.estimate_viewpoint(&backend.upload(points).unwrap()).unwrap()
@@ -86,6 +94,7 @@ fn check_no_sensor<B: EstimateViewpoint>(backend: &B) {
 #[test]
 fn surfaces_of_even_density_were_seen_by_no_sensor() {
     one_and_two_threads().iter().for_each(check_no_sensor);
+    emulated().iter().for_each(check_no_sensor);
 }
 
 fn degenerate_clouds() -> Vec<(&'static str, Vec<Point>)> {
@@ -121,6 +130,7 @@ fn check_degenerate<B: EstimateViewpoint>(backend: &B) {
 #[test]
 fn degenerate_clouds_have_a_viewpoint() {
     one_and_two_threads().iter().for_each(check_degenerate);
+    emulated().iter().for_each(check_degenerate);
 }
 
 fn check_scale<B: EstimateViewpoint>(backend: &B) {
@@ -140,6 +150,7 @@ fn check_scale<B: EstimateViewpoint>(backend: &B) {
 #[test]
 fn the_viewpoint_scales_with_the_cloud() {
     one_and_two_threads().iter().for_each(check_scale);
+    check_scale(&one_device());
 }
 
 /// The point at this share of the way from `eye` to `p`.
@@ -170,6 +181,7 @@ fn check_seen<B: EstimateViewpoint>(backend: &B) {
 #[test]
 fn the_cloud_does_not_stand_in_front_of_itself_but_what_is_half_way_does() {
     one_and_two_threads().iter().for_each(check_seen);
+    emulated().iter().for_each(check_seen);
 }
 
 fn check_unseen<B: EstimateViewpoint>(backend: &B) {
@@ -193,6 +205,7 @@ fn check_unseen<B: EstimateViewpoint>(backend: &B) {
 #[test]
 fn directions_without_points_are_unseen() {
     one_and_two_threads().iter().for_each(check_unseen);
+    emulated().iter().for_each(check_unseen);
 }
 
 #[test]
@@ -207,4 +220,58 @@ fn the_number_of_threads_does_not_show() {
         let [one, two] = cpus.each_ref().map(|cpu| image(cpu, &points, eye));
         assert_eq!((one.edge, one.nearest), (two.edge, two.nearest));
     }
+}
+
+/// What devices must see as the CPU does: scans, clouds of all sizes up to more than take part, and nonsense.
+fn clouds() -> Vec<(&'static str, Vec<Point>)> {
+    let mut clouds = degenerate_clouds();
+    clouds.extend([
+        ("a depth image", scan(&cluttered_room(), CAMERA_EYES[1], &pinhole())),
+        ("a narrow view", scan(&furnished_room(), CAMERA_EYES[0], &pinhole()[9_000..9_900])),
+        ("a turn of a LiDAR", scan(&yard(), LIDAR_EYES[0], &rings())),
+        ("a large room", room(70_000, 5)),
+        ("no more than an image takes", room(60_000, 6)),
+        ("no more than a search takes", room(6_144, 7)),
+        ("not whole blocks of lanes", room(2_571, 8)),
+        ("less than a block of lanes", room(15, 9)),
+        ("one block of lanes", room(16, 9)),
+        ("one point", vec![[1.0, -2.0, 3.0]]),
+        ("nothing", Vec::new()),
+        ("a lattice", lattice(12)),
+        ("dice", dice(900, 1)),
+        ("overflowing differences", beyond_f32()),
+        ("vanishing distances", room(500, 1).iter().map(|p| p.map(|x| 1e-30 * x)).collect()),
+    ]);
+    clouds
+}
+
+/// The bits of a viewpoint; every NaN has the same.
+fn bits(found: &Viewpoint) -> [u32; 5] {
+    let [x, y, z] = found.position;
+    [x, y, z, found.unevenness, found.narrowness]
+        .map(|x| if x.is_nan() { u32::MAX } else { (x + 0.0).to_bits() })
+}
+
+#[test]
+fn devices_see_what_the_cpu_sees() {
+    let [cpu, _] = one_and_two_threads();
+    let devices = emulated();
+    for (i, (name, points)) in clouds().into_iter().enumerate() {
+        let device = &devices[i % devices.len()];
+        let expected = viewpoint(&cpu, &points);
+        let found = viewpoint(device, &points);
+        assert_eq!(bits(&found), bits(&expected), "{name}: {found:?}, {expected:?} expected");
+        for eye in [expected.position, [0.0; 3], [0.3, 1.7, -0.9]] {
+            let [found, expected] = [image(device, &points, eye), image(&cpu, &points, eye)];
+            assert_eq!((found.edge, found.nearest), (expected.edge, expected.nearest), "{name} from {eye:?}");
+        }
+    }
+}
+
+#[test]
+fn the_order_of_threads_does_not_show() {
+    let points = scan(&cluttered_room(), CAMERA_EYES[0], &pinhole());
+    let [ascending, descending, random] = emulated().map(|device| viewpoint(&device, &points));
+    assert_eq!(ascending, descending);
+    assert_eq!(ascending, random);
 }

@@ -88,14 +88,15 @@ fn the_number_of_threads_does_not_show() {
     assert_eq!(downsampled(&one, &points, size), downsampled(&two, &points, size));
 }
 
-/// To the bit and in the same order.
+/// To the bit and in the same order, so that what else is checked on the CPU alone, for its time, holds here as well.
 fn agrees_with_the_cpu<B: VoxelDownsample>(backend: &B) {
     let [cpu, _] = one_and_two_threads();
-    let far = room(10_000, 2).iter().map(|p| p.map(|x| x - 1e4)).collect();
+    let far = room(3000, 2).iter().map(|p| p.map(|x| x - 1e4)).collect();
     let outlier = [room(3000, 3), vec![[1e6, -1e5, 2e4]]].concat();
     let mirrored = cube(3000, 1.0, 4).iter().map(|p| p.map(|x| -x.abs())).collect();
     for (name, points) in [
-        ("room", room(20_000, 1)),
+        ("room", room(10_000, 1)),
+        ("duplicates", [room(2000, 4), room(2000, 4)].concat()),
         ("far", far),
         ("outlier", outlier),
         ("negative", mirrored),
@@ -169,7 +170,6 @@ fn check_order<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn prefixes_are_fair_samples() {
     one_and_two_threads().iter().for_each(check_order);
-    emulated().iter().for_each(check_order);
 }
 
 fn check_invariance<B: VoxelDownsample>(backend: &B) {
@@ -210,13 +210,13 @@ fn check_scan_lines<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn scan_lines_are_joined() {
     one_and_two_threads().iter().for_each(check_scan_lines);
-    emulated().iter().for_each(check_scan_lines);
+    check_scan_lines(&emulated()[0]);
 }
 
 #[test]
 fn scale_and_place_of_the_cloud_do_not_matter() {
     one_and_two_threads().iter().for_each(check_invariance);
-    emulated().iter().for_each(check_invariance);
+    check_invariance(&emulated()[0]);
 }
 
 fn check_size<B: VoxelDownsample>(backend: &B) {
@@ -243,7 +243,6 @@ fn check_size<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn the_size_leaves_the_wanted_number() {
     one_and_two_threads().iter().for_each(check_size);
-    emulated().iter().for_each(check_size);
 }
 
 fn check_size_of_small_clouds<B: VoxelDownsample>(backend: &B) {

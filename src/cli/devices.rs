@@ -1,7 +1,7 @@
-//! `coregister devices`, and the check of `--device` before any file is read.
+//! `coregister devices`.
 
-use coregister::config::DeviceChoice;
-use coregister::{Error, Result};
+#[cfg(feature = "cuda")]
+use coregister::backend::cuda::{DeviceDescription, Installation, OLDEST_CAPABILITY, installation};
 
 use super::{Outcome, output};
 
@@ -11,127 +11,49 @@ pub fn run() -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Refuses a device that this version cannot compute on, and says why.
-pub fn check(choice: DeviceChoice) -> Result<()> {
-    match choice {
-        DeviceChoice::Auto | DeviceChoice::Cpu => Ok(()),
-        DeviceChoice::Cuda(number) => Err(Error::Device(refusal(number, &cuda::state()))),
-    }
-}
-
 fn cpu_line() -> String {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     format!("cpu     {threads} threads")
 }
 
+#[cfg(not(feature = "cuda"))]
 fn cuda_lines() -> String {
-    match cuda::state() {
-        Cuda::NotBuilt => "no CUDA: this program was built without the feature `cuda`".to_owned(),
-        Cuda::NoDriver => "no CUDA: there is no NVIDIA driver on this machine".to_owned(),
-        Cuda::Failed(reason) => format!("no CUDA: there is an NVIDIA driver, but it reports: {reason}"),
-        Cuda::Ready { driver, devices } => {
+    "no CUDA: this program was built without the feature `cuda`".to_owned()
+}
+
+#[cfg(feature = "cuda")]
+fn cuda_lines() -> String {
+    describe_all(&installation())
+}
+
+#[cfg(feature = "cuda")]
+fn describe_all(installation: &Installation) -> String {
+    match installation {
+        Installation::NoDriver => "no CUDA: there is no NVIDIA driver on this machine".to_owned(),
+        Installation::Failed(reason) => {
+            format!("no CUDA: there is an NVIDIA driver, but it reports: {reason}")
+        }
+        Installation::Ready { driver, devices } => {
             let mut lines: Vec<String> = devices.iter().enumerate().map(describe).collect();
-            lines.push(format!("CUDA driver {driver}; this version of coregister computes on the CPU only"));
+            lines.push(format!("CUDA driver {driver}, {} device(s)", devices.len()));
             lines.join("\n")
         }
     }
 }
 
-fn describe((number, device): (usize, &CudaDevice)) -> String {
+#[cfg(feature = "cuda")]
+fn describe((number, device): (usize, &DeviceDescription)) -> String {
     let gibibytes = device.memory as f64 / f64::from(1 << 30);
     let (major, minor) = device.capability;
-    format!("cuda:{number}  {}, {gibibytes:.1} GiB, compute capability {major}.{minor}", device.name)
-}
-
-/// Why `cuda:number` cannot be used.
-fn refusal(number: usize, state: &Cuda) -> String {
-    let remedy = "use --device cpu";
-    match state {
-        Cuda::NotBuilt => format!("this program was built without CUDA support; {remedy}"),
-        Cuda::NoDriver => format!("there is no NVIDIA driver on this machine; {remedy}"),
-        Cuda::Failed(reason) => format!("the NVIDIA driver does not work ({reason}); {remedy}"),
-        Cuda::Ready { devices, .. } if number >= devices.len() => {
-            format!("there is no device cuda:{number}, only {} CUDA device(s); {remedy}", devices.len())
-        }
-        Cuda::Ready { .. } => format!("this version computes on the CPU only, not on CUDA devices; {remedy}"),
-    }
-}
-
-/// What is known about CUDA on this machine.
-#[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "without the feature only `NotBuilt` is made"))]
-#[cfg_attr(feature = "cuda", allow(dead_code, reason = "with the feature `NotBuilt` is never made"))]
-enum Cuda {
-    NotBuilt,
-    NoDriver,
-    Failed(String),
-    Ready { driver: String, devices: Vec<CudaDevice> },
-}
-
-struct CudaDevice {
-    name: String,
-    /// In bytes.
-    memory: usize,
-    /// Major and minor number.
-    capability: (i32, i32),
-}
-
-#[cfg(not(feature = "cuda"))]
-mod cuda {
-    pub fn state() -> super::Cuda {
-        super::Cuda::NotBuilt
-    }
-}
-
-#[cfg(feature = "cuda")]
-mod cuda {
-    use std::ffi::c_int;
-
-    use cudarc::driver::result::{self, DriverError};
-    use cudarc::driver::sys::{self, CUdevice_attribute};
-
-    use super::{Cuda, CudaDevice};
-
-    /// Asks the driver. Makes no context, so it costs little and takes no device memory.
-    pub fn state() -> Cuda {
-        // SAFETY: loads the driver's library and lets go of it again; its initialisers are NVIDIA's own.
-        if !unsafe { sys::is_culib_present() } {
-            return Cuda::NoDriver;
-        }
-        match query() {
-            Ok(ready) => ready,
-            Err(error) => Cuda::Failed(reason(error)),
-        }
-    }
-
-    fn query() -> Result<Cuda, DriverError> {
-        result::init()?;
-        let driver = driver_version()?;
-        let devices = (0..result::device::get_count()?).map(query_device).collect::<Result<_, _>>()?;
-        Ok(Cuda::Ready { driver, devices })
-    }
-
-    fn query_device(number: c_int) -> Result<CudaDevice, DriverError> {
-        let device = result::device::get(number)?;
-        // SAFETY: `device` was returned by `get`, as both calls ask.
-        let attribute = |which| unsafe { result::device::get_attribute(device, which) };
-        let major = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let minor = attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-        // SAFETY: as above.
-        let memory = unsafe { result::device::total_mem(device) }?;
-        Ok(CudaDevice { name: result::device::get_name(device)?, memory, capability: (major, minor) })
-    }
-
-    /// The newest CUDA version that the driver supports, such as "13.0".
-    fn driver_version() -> Result<String, DriverError> {
-        let mut version: c_int = 0;
-        // SAFETY: the driver writes one integer to the address of one.
-        unsafe { sys::cuDriverGetVersion(&mut version) }.result()?;
-        Ok(format!("{}.{}", version / 1000, version % 1000 / 10))
-    }
-
-    fn reason(error: DriverError) -> String {
-        error.error_string().map_or_else(|_| format!("{error:?}"), |text| text.to_string_lossy().into_owned())
-    }
+    let verdict = if device.is_supported() {
+        "the kernels fit".to_owned()
+    } else {
+        format!("too old: {}.{} is needed", OLDEST_CAPABILITY.0, OLDEST_CAPABILITY.1)
+    };
+    format!(
+        "cuda:{number}  {}, {gibibytes:.1} GiB, compute capability {major}.{minor}, {verdict}",
+        device.name
+    )
 }
 
 #[cfg(test)]
@@ -140,27 +62,22 @@ mod tests {
 
     #[test]
     fn the_cpu_is_always_there() {
-        assert!(check(DeviceChoice::Auto).is_ok());
-        assert!(check(DeviceChoice::Cpu).is_ok());
         assert!(cpu_line().starts_with("cpu"));
+        assert!(!cuda_lines().is_empty());
     }
 
     #[test]
-    fn cuda_is_refused_in_one_sentence_whatever_the_machine() {
-        let device = CudaDevice { name: "Example".into(), memory: 8 << 30, capability: (9, 0) };
-        let ready = Cuda::Ready { driver: "13.0".into(), devices: vec![device] };
-        let states = [Cuda::NotBuilt, Cuda::NoDriver, Cuda::Failed("unknown error".into()), ready];
-        for state in &states {
-            let text = refusal(0, state);
-            assert!(text.ends_with("use --device cpu") && !text.contains('\n'), "{text}");
-        }
-        assert!(refusal(4, &states[3]).contains("cuda:4"));
-        assert!(check(DeviceChoice::Cuda(0)).is_err());
-    }
-
-    #[test]
-    fn a_device_line_names_memory_and_capability() {
-        let device = CudaDevice { name: "Example".into(), memory: 3 << 29, capability: (8, 6) };
-        assert_eq!(describe((1, &device)), "cuda:1  Example, 1.5 GiB, compute capability 8.6");
+    #[cfg(feature = "cuda")]
+    fn devices_say_whether_the_kernels_fit() {
+        let device = |capability| DeviceDescription { name: "Example".into(), memory: 8 << 30, capability };
+        let ready =
+            Installation::Ready { driver: "13.0".into(), devices: vec![device((9, 0)), device((7, 5))] };
+        let lines = describe_all(&ready);
+        assert!(
+            lines.contains("cuda:0  Example, 8.0 GiB, compute capability 9.0, the kernels fit"),
+            "{lines}"
+        );
+        assert!(lines.contains("compute capability 7.5, too old: 8.0 is needed"), "{lines}");
+        assert!(lines.contains("CUDA driver 13.0"), "{lines}");
     }
 }

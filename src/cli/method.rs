@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use coregister::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 
-use super::devices;
-
 /// More threads than this are a slip of the keyboard.
 const MOST_THREADS: u16 = 1024;
 
@@ -58,7 +56,6 @@ pub struct MethodFlags {
 impl MethodFlags {
     /// The checked settings. Fails where the asked-for device cannot be had.
     pub fn config(&self) -> coregister::Result<Config> {
-        devices::check(self.device)?;
         Ok(Config {
             device: self.device,
             descriptor: self.descriptor.into(),

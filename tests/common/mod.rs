@@ -9,9 +9,10 @@ pub mod rays;
 
 use std::path::PathBuf;
 
-use coregister::backend::Cpu;
+use coregister::backend::{Cpu, Device};
 use coregister::cloud::Point;
 use coregister::geometry::{Pose, apply};
+use coregister::stages::surface::{BuildSurface, Surface};
 use nalgebra::{Rotation3, UnitQuaternion, Vector3};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -68,6 +69,22 @@ pub fn dice(count: usize, seed: u64) -> Vec<Point> {
 /// Points whose differences are beyond f32.
 pub fn beyond_f32() -> Vec<Point> {
     cube(300, 2.0, 1).into_iter().map(|p| p.map(|x| x * 3e38)).collect()
+}
+
+/// The surface of a cloud on a device, built on the CPU: the same on all devices, so that what is made of it can be
+/// compared to the bit.
+pub fn surface_on<D: Device>(device: &D, points: &[Point], spacing: f32) -> Surface<D> {
+    let [cpu, _] = one_and_two_threads();
+    let built = cpu.build_surface(&points.to_vec(), spacing).expect("a surface");
+    Surface {
+        points: device.upload(&built.points).unwrap(),
+        columns: device.upload(&built.columns).unwrap(),
+        normals: device.upload(&built.normals).unwrap(),
+        cell_start: device.upload(&built.cell_start).unwrap(),
+        place: device.upload(&built.place).unwrap(),
+        grid: built.grid,
+        spacing: built.spacing,
+    }
 }
 
 /// A rotation, every one equally likely.

@@ -15,7 +15,28 @@ macro_rules! images {
     };
 }
 
-images!["primitives", "sample"];
+images![
+    "azimuth",
+    "bounds",
+    "classic",
+    "consensus",
+    "cost_volume",
+    "estimate",
+    "frame",
+    "gravity",
+    "learned",
+    "matching",
+    "minispinnet",
+    "patch",
+    "pose",
+    "primitives",
+    "refine",
+    "sample",
+    "surface",
+    "verify",
+    "viewpoint",
+    "voxel",
+];
 
 #[cfg(test)]
 mod tests {

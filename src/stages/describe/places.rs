@@ -1,4 +1,4 @@
-//! Where the points of a patch lie in the grid of cells.
+//! Where the points of a patch lie in the grid of cells. `kernels/cells.cuh` has the same operations.
 
 use std::f32::consts::{FRAC_PI_2, PI, TAU};
 

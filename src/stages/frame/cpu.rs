@@ -1,4 +1,5 @@
-//! CPU side: sums over each patch in f64 lanes, then a small eigenvalue problem.
+//! CPU side: sums over each patch in f64 lanes, then a small eigenvalue problem. `kernels/frame.cu` has the same
+//! operations in the same order.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

@@ -10,8 +10,8 @@ use crate::geometry::{dot, normalised};
 use crate::stages::surface::Surface;
 
 /// Points that vote, and those whose normals are tried.
-const VOTERS: usize = 2_000;
-const TRIALS: usize = 300;
+pub(super) const VOTERS: usize = 2_000;
+pub(super) const TRIALS: usize = 300;
 /// Cosine of 12°: normals that share a direction.
 const ALONG: f32 = 0.978;
 /// Cosine of 60°: directions that lie across each other.

@@ -5,6 +5,7 @@
 //! assumed to be an axis of the file, and travels with the cloud.
 
 mod cpu;
+mod cuda;
 
 use super::surface::Surface;
 use crate::backend::Device;

@@ -7,12 +7,15 @@ use crate::cloud::Point;
 use crate::error::Result;
 use crate::stages::lanes::LANES;
 
-const COUNT_CELLS: Kernel = Kernel::new("surface", "count_surface_cells");
+const FIND_CELLS: Kernel = Kernel::new("surface", "find_surface_cells");
+const FIND_CELL_STARTS: Kernel = Kernel::new("surface", "find_cell_starts");
 const SORT_POINTS: Kernel = Kernel::new("surface", "sort_surface_points");
 const SUM_NEIGHBOURHOODS: Kernel = Kernel::new("surface", "sum_neighbourhoods");
 const FIND_NORMALS: Kernel = Kernel::new("surface", "find_normals");
 
 const THREADS: u32 = 128;
+/// Cells whose starts a block finds, as in the kernels.
+const CELLS_PER_BLOCK: usize = 2048;
 /// Sums over a neighbourhood, as in the kernels.
 const SUMS: usize = 10;
 
@@ -49,12 +52,18 @@ impl<D: Driver> Cuda<D> {
         points: &CudaBuffer<Point, D>,
         grid: Grid,
     ) -> Result<(CudaBuffer<u32, D>, CudaBuffer<u32, D>)> {
-        let (keys, counts) = (self.allocate(points.len())?, self.zeroed(grid.cells())?);
-        let arguments = arguments![points, points.len(), grid, &keys, &counts];
-        // SAFETY: a key for each point, a count for each cell of the grid.
-        unsafe { self.launch(COUNT_CELLS, Threads::over(points.len(), THREADS), arguments)? };
+        let keys = self.allocate(points.len())?;
+        let over_points = Threads::over(points.len(), THREADS);
+        // SAFETY: a key for each point.
+        unsafe { self.launch(FIND_CELLS, over_points, arguments![points, points.len(), grid, &keys])? };
         let key_bits = usize::BITS - (grid.cells() - 1).leading_zeros();
-        let (_, order) = self.sort(keys, key_bits)?;
-        Ok((self.prefix_sums(&counts)?, order))
+        let (keys, order) = self.sort(keys, key_bits)?;
+
+        let cell_start = self.allocate(grid.cells() + 1)?;
+        let blocks = Threads::new(cell_start.len().div_ceil(CELLS_PER_BLOCK), THREADS);
+        let arguments = arguments![&keys, keys.len(), cell_start.len(), &cell_start];
+        // SAFETY: the lengths are those of the buffers.
+        unsafe { self.launch(FIND_CELL_STARTS, blocks, arguments)? };
+        Ok((cell_start, order))
     }
 }

@@ -7,6 +7,7 @@
 //! there. [`judge`] weighs the three.
 
 mod cpu;
+mod cuda;
 pub mod judge;
 
 use super::surface::Surface;

@@ -12,19 +12,19 @@ use crate::stages::lanes::{LANES, floor};
 
 /// Points that take part in the coarse search, in the pattern searches and in the last of them. Multiples of
 /// [`LANES`].
-const COARSE_POINTS: usize = 1_024;
-const SEARCH_POINTS: usize = 2_560;
-const FINE_POINTS: usize = 6_144;
+pub(super) const COARSE_POINTS: usize = 1_024;
+pub(super) const SEARCH_POINTS: usize = 2_560;
+pub(super) const FINE_POINTS: usize = 6_144;
 /// Positions per axis of the lattice over the bounding box grown by [`MARGIN`] of it on every side.
-const STEPS: usize = 6;
+pub(super) const STEPS: usize = 6;
 const MARGIN: f32 = 0.5;
 /// Distances of positions all around the cloud, in root mean square radii, and their number per distance.
-const AROUND: [f32; 3] = [2.0, 4.0, 8.0];
-const DIRECTIONS: usize = 30;
+pub(super) const AROUND: [f32; 3] = [2.0, 4.0, 8.0];
+pub(super) const DIRECTIONS: usize = 30;
 /// Offsets from the densest place that are tried as well, as shares of the mean distance from it.
-const NEAR_OFFSETS: [f32; 4] = [0.02, 0.06, 0.15, 0.35];
+pub(super) const NEAR_OFFSETS: [f32; 4] = [0.02, 0.06, 0.15, 0.35];
 /// Starts of pattern searches.
-const STARTS: usize = 4;
+pub(super) const STARTS: usize = 4;
 /// Times the step of a pattern search is halved, and how often it goes around with one step at most.
 const HALVINGS: u32 = 4;
 const ROUNDS: usize = 3;
@@ -35,10 +35,10 @@ const FACE_CELLS: (f32, f32) = (4.0, 128.0);
 /// A mean direction longer than this belongs to a view that faces one way.
 const NARROW_VIEW: f32 = 0.3;
 /// Points that make a range image, at most, and how many of them share a cell.
-const IMAGE_POINTS: usize = 60_000;
-const POINTS_PER_CELL: f32 = 5.0;
+pub(super) const IMAGE_POINTS: usize = 60_000;
+pub(super) const POINTS_PER_CELL: f32 = 5.0;
 /// Fewest and most cells along the edge of a range image's face.
-const IMAGE_EDGE: (f32, f32) = (8.0, 256.0);
+pub(super) const IMAGE_EDGE: (f32, f32) = (8.0, 256.0);
 
 impl EstimateViewpoint for Cpu {
     fn estimate_viewpoint(&self, points: &Vec<Point>) -> Result<Viewpoint> {
@@ -56,12 +56,14 @@ impl EstimateViewpoint for Cpu {
                 .collect();
             ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             ranked.truncate(STARTS);
-            let found: Vec<Viewpoint> =
+            let found: Vec<Found> =
                 ranked.par_iter().map(|&(_, i)| pattern_search(&medium, starts[i], 0..=HALVINGS)).collect();
             let better = |a: usize, b: usize| if found[b].unevenness < found[a].unevenness { b } else { a };
             let best = (0..found.len()).reduce(better).expect("there is at least one start");
             let start = Start { position: found[best].position, step: starts[ranked[best].1].step };
-            pattern_search(&fine, start, HALVINGS - 1..=HALVINGS + 1)
+            let Found { position, unevenness, narrowness } =
+                pattern_search(&fine, start, HALVINGS - 1..=HALVINGS + 1);
+            Viewpoint { position, unevenness: unevenness.ln(), narrowness }
         }))
     }
 
@@ -91,6 +93,14 @@ impl EstimateViewpoint for Cpu {
 struct Start {
     position: Point,
     step: Point,
+}
+
+/// Where a search ended.
+struct Found {
+    position: Point,
+    /// Before the logarithm, which devices round differently: one where the view is even.
+    unevenness: f32,
+    narrowness: f32,
 }
 
 /// At most `count` points, chosen by a fixed hash of their index so that no pattern in their order matters.
@@ -140,7 +150,7 @@ fn starts(points: &[Point]) -> Vec<Start> {
 }
 
 /// The `i`-th of `count` directions spread evenly over the sphere.
-fn fibonacci_direction(i: usize, count: usize) -> Point {
+pub(super) fn fibonacci_direction(i: usize, count: usize) -> Point {
     let z = 1.0 - (2 * i + 1) as f32 / count as f32;
     let azimuth = i as f32 * std::f32::consts::PI * (3.0 - 5f32.sqrt());
     let r = (1.0 - z * z).sqrt();
@@ -169,7 +179,7 @@ fn geometric_median(points: &[Point]) -> (Point, f32) {
 }
 
 /// Moves along the axes while that makes the view more even, with steps halved as often as `halvings` says.
-fn pattern_search(points: &Columns, start: Start, halvings: std::ops::RangeInclusive<u32>) -> Viewpoint {
+fn pattern_search(points: &Columns, start: Start, halvings: std::ops::RangeInclusive<u32>) -> Found {
     let mut scratch = Scratch::default();
     let mut position = start.position;
     let mut best = scratch.unevenness(points, &position);
@@ -192,7 +202,7 @@ fn pattern_search(points: &Columns, start: Start, halvings: std::ops::RangeInclu
         }
     }
     let mean = unit_directions(points, &position, &mut Vec::new());
-    Viewpoint { position, unevenness: best, narrowness: dot(&mean, &mean).sqrt() }
+    Found { position, unevenness: best, narrowness: dot(&mean, &mean).sqrt() }
 }
 
 /// Points as whole blocks of [`LANES`] per coordinate; a rest that fills no block is left out.
@@ -215,8 +225,8 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// `ln(occupied · Σ c(c − 1) / (n(n − 1)))` of the counts `c` of points per cell of directions from `eye`: zero
-    /// when the occupied cells are equally full, up to chance.
+    /// `occupied · Σ c(c − 1) / (n(n − 1))` of the counts `c` of points per cell of directions from `eye`: one when the
+    /// occupied cells are equally full, up to chance.
     fn unevenness(&mut self, points: &Columns, eye: &Point) -> f32 {
         let mean = unit_directions(points, eye, &mut self.directions);
         let edge = face_edge(solid_angle(&mean), CELLS, FACE_CELLS);
@@ -226,7 +236,7 @@ impl Scratch {
         count_in_cells(&self.directions, &axes, edge, &mut self.cells);
         let (occupied, pairs) = occupied_and_pairs(&self.cells);
         let n = (points.blocks.len() * LANES) as f32;
-        (occupied as f32 * pairs.max(1) as f32 / (n * (n - 1.0).max(1.0))).ln()
+        occupied as f32 * pairs.max(1) as f32 / (n * (n - 1.0).max(1.0))
     }
 }
 
@@ -271,9 +281,26 @@ fn image_axes(directions: &[[[f32; LANES]; 3]], mean: &Point) -> [Point; 3] {
         normalised(&std::array::from_fn(|k| f32::from(u8::from(k == least)) - ahead[least] * ahead[k]));
     let up = cross(&ahead, &across);
     let [xx, xy, yy] = second_moments(directions, &across, &up);
-    let (sin, cos) = (0.5 * (2.0 * xy).atan2(xx - yy)).sin_cos();
+    let (sin, cos) = half_angle(xx - yy, 2.0 * xy);
     let turned = |a: f32, b: f32| [0, 1, 2].map(|k| a * across[k] + b * up[k]);
     [turned(cos, sin), turned(-sin, cos), ahead]
+}
+
+/// Sine and cosine of half the angle of (x, y). By roots, which all devices round alike.
+fn half_angle(x: f32, y: f32) -> (f32, f32) {
+    let length = (x * x + y * y).sqrt();
+    if length > 0.0 {
+        let (sine, cosine) = (y / length, x / length);
+        if x >= 0.0 {
+            let half = (0.5 + 0.5 * cosine).sqrt();
+            (0.5 * sine / half, half)
+        } else {
+            let half = (0.5 - 0.5 * cosine).sqrt().copysign(y);
+            (half, 0.5 * sine / half)
+        }
+    } else {
+        (0.0, 1.0)
+    }
 }
 
 /// `Σ x²`, `Σ x y`, `Σ y²` of the directions' coordinates along two axes.

@@ -10,6 +10,7 @@
 //! surfaces, good enough to tell their seen side, and its unevenness says that it is no sensor.
 
 mod cpu;
+mod cuda;
 
 use crate::backend::Device;
 use crate::cloud::Point;

@@ -18,6 +18,8 @@ const COUNT_MARKS: Kernel = Kernel::new("voxel", "count_marks");
 const THREADS: u32 = 256;
 /// Words of the bit set in which cells are counted, as in the kernels.
 const SKETCH_WORDS: usize = 1 << (size::SKETCH_BITS - u32::BITS.ilog2());
+/// Words of it that a thread looks at, as in the kernels.
+const MARK_WORDS: usize = 16;
 
 impl<D: Driver> VoxelDownsample for Cuda<D> {
     fn voxel_downsample(&self, points: &CudaBuffer<Point, D>, size: f32) -> Result<CudaBuffer<Point, D>> {
@@ -69,8 +71,9 @@ impl<D: Driver> Cuda<D> {
         let arguments = arguments![points, length, bounds, edge, &sketch];
         // SAFETY: at least `length` points, and a sketch of the length that the kernels know.
         unsafe { self.launch(MARK_SKETCH, Grid::over(length, THREADS), arguments)? };
+        let grid = Grid::over(SKETCH_WORDS / MARK_WORDS, THREADS);
         // SAFETY: as above, with the count behind the sketch.
-        unsafe { self.launch(COUNT_MARKS, Grid::over(SKETCH_WORDS, THREADS), arguments![&sketch])? };
+        unsafe { self.launch(COUNT_MARKS, grid, arguments![&sketch])? };
         Ok(size::cells_of_bits(self.last(&sketch)?))
     }
 }

@@ -1,4 +1,5 @@
 //! CPU side of the classic descriptor: one task per patch, coordinates first (vectorised), then the scatter.
+//! `kernels/classic.cu` has the same operations in the same order.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

@@ -2,7 +2,7 @@
 //!
 //! The sums `W`, `m` and `S` are linear, so they are taken in the patch's frame, where a point adds the same ten
 //! terms to its eight cells, each time with another weight: eight operations on a register of sixteen. Only then are
-//! the 560 cells turned to their sectors and moved to their centres.
+//! the 560 cells turned to their sectors and moved to their centres. `kernels/learned.cu` has the same operations.
 
 use std::f64::consts::TAU;
 use std::ops::Range;

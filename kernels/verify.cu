@@ -1,0 +1,259 @@
+// What two clouds say about a pose. See src/stages/verify/.
+#include "cube.cuh"
+#include "geometry.cuh"
+#include "surface.cuh"
+
+// Threads of a block, each of which looks at one sample, as on the host.
+constexpr unsigned THREADS = 256;
+constexpr unsigned WARPS = THREADS / WARP;
+
+// Normals agree when they differ by at most 45 degrees, as on the host.
+constexpr float LEAST_COSINE = 0.7f;
+// Relative range error that an uncertain viewpoint may cause, as on the host.
+constexpr float RANGE_SLACK = 0.03f;
+
+// A point of one cloud that lies on the other's surface.
+struct Contact {
+    Point point;
+    Point normal;
+    // Along the normal, signed.
+    float distance;
+    // Whether there is one; the rest is zero where not.
+    unsigned exists;
+};
+
+// How a block's samples agree under one pose.
+struct Tally {
+    unsigned overlapping;
+    unsigned in_front;
+    unsigned viewed;
+    // Sum of squared distances along the normals.
+    float squares;
+};
+
+// As the host has it.
+struct Agreement {
+    float source_overlap, target_overlap;
+    float rmse;
+    float source_in_front, target_in_front;
+    float source_in_view, target_in_view;
+};
+
+// As the host has it.
+struct Observation {
+    double normal_matrix[36];
+    double centre[3];
+    double radius;
+    double squares;
+    double count;
+};
+
+// The sum over the threads of a block, for all of them. `of_warps` may be used again at once.
+template <class Number>
+__device__ Number sum_of_block(Number value, Number* of_warps) {
+    for (unsigned distance = WARP / 2; distance > 0; distance /= 2) value += __shfl_xor_sync(ALL_LANES, value, distance);
+    if (lane_number() == 0) of_warps[warp_number()] = value;
+    __syncthreads();
+    Number sum = 0;
+    for (unsigned warp = 0; warp < WARPS; ++warp) sum += of_warps[warp];
+    __syncthreads();
+    return sum;
+}
+
+// A sample at `point`, with its normal in `turned`, on the fixed surface: within `reach` of a point whose normal agrees.
+__device__ Contact contact(Point point, Point turned, const Point* points, const Point* normals, const unsigned* cell_start,
+                           const Grid& grid, float reach) {
+    unsigned i = nearest_point(grid, cell_start, points, point, reach).index;
+    if (i == NO_POINT) return {};
+    Point normal = normals[i];
+    if (!(fabsf(dot(turned, normal)) >= LEAST_COSINE)) return {};
+    return {point, normal, dot(point - points[i], normal), 1};
+}
+
+// tallies[pose * chunks + chunk] = how the chunk's samples of the moving cloud lie on the fixed surface, and in front of
+// what was seen of it; THREADS samples are a chunk, and a block looks at one chunk under one pose. `back`: under the
+// inverse of the pose.
+//
+// One sample a thread: a query walks a few dozen points of neighbouring cells, which lie in the caches, so the time is
+// that of their latency, and many threads hide it best.
+extern "C" __global__ void __launch_bounds__(THREADS)
+tally_agreement(const Point* moving_points, const Point* moving_normals, const unsigned* places, unsigned samples, unsigned chunks,
+                const Point* points, const Point* normals, const unsigned* cell_start, Grid grid, const float* nearest_ranges,
+                Point eye, unsigned edge, const Pose* poses, unsigned back, float reach, float margin, Tally* tallies) {
+    __shared__ float of_warps[WARPS];
+    unsigned sample = blockIdx.x % chunks * THREADS + threadIdx.x;
+    Pose pose = poses[blockIdx.x / chunks];
+    if (back) pose = inverse(pose);
+    Contact found = {};
+    bool in_front = false, viewed = false;
+    if (sample < samples) {
+        unsigned place = places[sample];
+        Point point = apply(pose, moving_points[place]);
+        found = contact(point, rotate(pose, moving_normals[place]), points, normals, cell_start, grid, reach);
+        Point ray = point - eye;
+        float seen = nearest_ranges[cube_cell(ray, static_cast<float>(edge))];
+        viewed = seen < INFINITY;
+        in_front = viewed && sqrtf(dot(ray, ray)) + margin + RANGE_SLACK * seen < seen;
+    }
+    float squares = sum_of_block(found.distance * found.distance, of_warps);
+    unsigned overlapping = __syncthreads_count(found.exists), front = __syncthreads_count(in_front);
+    unsigned views = __syncthreads_count(viewed);
+    if (threadIdx.x == 0) tallies[blockIdx.x] = {overlapping, front, views, squares};
+}
+
+__device__ Tally total(const Tally* tallies, unsigned chunks) {
+    Tally sum = {};
+    for (unsigned chunk = 0; chunk < chunks; ++chunk) {
+        Tally tally = tallies[chunk];
+        sum.overlapping += tally.overlapping;
+        sum.in_front += tally.in_front;
+        sum.viewed += tally.viewed;
+        sum.squares += tally.squares;
+    }
+    return sum;
+}
+
+__device__ __forceinline__ float share(unsigned count, unsigned samples) {
+    return static_cast<float>(count) / static_cast<float>(max(samples, 1u));
+}
+
+// agreements[pose] = the tallies of both clouds, summed up.
+extern "C" __global__ void conclude_agreement(const Tally* of_source, unsigned source_samples, unsigned source_chunks,
+                                              const Tally* of_target, unsigned target_samples, unsigned target_chunks,
+                                              unsigned poses, Agreement* agreements) {
+    unsigned pose = thread_number();
+    if (pose >= poses) return;
+    Tally source = total(of_source + pose * source_chunks, source_chunks);
+    Tally target = total(of_target + pose * target_chunks, target_chunks);
+    agreements[pose] = {share(source.overlapping, source_samples),
+                        share(target.overlapping, target_samples),
+                        sqrtf(source.squares / static_cast<float>(max(source.overlapping, 1u))),
+                        share(source.in_front, source_samples),
+                        share(target.in_front, target_samples),
+                        share(source.viewed, source_samples),
+                        share(target.viewed, target_samples)};
+}
+
+// Sums over a chunk's contacts.
+struct Sums {
+    double point[3];
+    double count;
+};
+
+// The samples of the moving cloud that lie on the fixed surface, and the sums over every block's.
+extern "C" __global__ void __launch_bounds__(THREADS)
+find_contacts(const Point* moving_points, const Point* moving_normals, const unsigned* places, unsigned samples, const Point* points,
+              const Point* normals, const unsigned* cell_start, Grid grid, Pose pose, float reach, Contact* contacts, Sums* sums) {
+    __shared__ double of_warps[WARPS];
+    unsigned sample = thread_number();
+    Contact found = {};
+    if (sample < samples) {
+        unsigned place = places[sample];
+        Point point = apply(pose, moving_points[place]), turned = rotate(pose, moving_normals[place]);
+        found = contact(point, turned, points, normals, cell_start, grid, reach);
+        contacts[sample] = found;
+    }
+    double x = sum_of_block<double>(found.point.x, of_warps), y = sum_of_block<double>(found.point.y, of_warps);
+    double z = sum_of_block<double>(found.point.z, of_warps), count = sum_of_block<double>(found.exists, of_warps);
+    if (threadIdx.x == 0) sums[blockIdx.x] = {{x, y, z}, count};
+}
+
+// The mean of all contacts and their number, by the first four threads of a block for all of it.
+__device__ const Sums& mean_contact(const Sums* sums, unsigned chunks) {
+    __shared__ Sums mean;
+    __shared__ double totals[4];
+    const double* terms = reinterpret_cast<const double*>(sums);
+    if (threadIdx.x < 4) {
+        double sum = 0.0;
+        for (unsigned chunk = 0; chunk < chunks; ++chunk) sum += terms[4 * chunk + threadIdx.x];
+        totals[threadIdx.x] = sum;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        double scale = fmax(totals[3], 1.0);
+        mean = {{totals[0] / scale, totals[1] / scale, totals[2] / scale}, totals[3]};
+    }
+    __syncthreads();
+    return mean;
+}
+
+// What a contact brings to the observation: products of two entries of a row, the first six of which are its Jacobian.
+constexpr unsigned ROW = 9;
+constexpr unsigned DISTANCE = 6, SQUARED_ARM = 7, ONE = 8;
+// Products that are summed: the lower triangle of the normal matrix, squared distances and squared arms.
+constexpr unsigned TRIANGLE = 21, SQUARES = 21, SQUARED_ARMS = 22, PRODUCTS = 23;
+constexpr unsigned PRODUCTS_STRIDE = 24;
+
+__device__ void fill_row(double* row, const Contact& contact, const double* centre) {
+    double arm[3] = {contact.point.x - centre[0], contact.point.y - centre[1], contact.point.z - centre[2]};
+    double normal[3] = {contact.normal.x, contact.normal.y, contact.normal.z};
+    for (unsigned k = 0; k < 3; ++k) {
+        row[k] = arm[(k + 1) % 3] * normal[(k + 2) % 3] - arm[(k + 2) % 3] * normal[(k + 1) % 3];
+        row[3 + k] = normal[k];
+    }
+    row[DISTANCE] = contact.distance;
+    row[SQUARED_ARM] = arm[0] * arm[0] + arm[1] * arm[1] + arm[2] * arm[2];
+    row[ONE] = 1.0;
+}
+
+// The entries of a row whose product is the `number`-th.
+__device__ void factors(unsigned number, unsigned& one, unsigned& other) {
+    if (number < TRIANGLE) {
+        one = 0;
+        for (; number > one; ++one) number -= one + 1;
+        other = number;
+    } else {
+        one = number == SQUARES ? DISTANCE : SQUARED_ARM;
+        other = number == SQUARES ? DISTANCE : ONE;
+    }
+}
+
+// products[PRODUCTS_STRIDE * block + k] = the sum of the k-th product over the block's contacts. Every warp sums up its own
+// contacts, and each of its lanes one of the products.
+extern "C" __global__ void __launch_bounds__(THREADS)
+sum_products(const Contact* contacts, unsigned samples, const Sums* sums, unsigned chunks, double* products) {
+    __shared__ double rows[THREADS][ROW];
+    __shared__ double of_warps[WARPS][PRODUCTS];
+    const Sums& mean = mean_contact(sums, chunks);
+    unsigned sample = thread_number();
+    bool exists = sample < samples && contacts[sample].exists;
+    if (exists) fill_row(rows[threadIdx.x], contacts[sample], mean.point);
+    unsigned present = __ballot_sync(ALL_LANES, exists);
+    __syncwarp();
+    if (lane_number() < PRODUCTS) {
+        unsigned one, other;
+        factors(lane_number(), one, other);
+        double sum = 0.0;
+        for (; present; present &= present - 1) {
+            const double* row = rows[warp_number() * WARP + __ffs(present) - 1];
+            sum += row[one] * row[other];
+        }
+        of_warps[warp_number()][lane_number()] = sum;
+    }
+    __syncthreads();
+    if (threadIdx.x < PRODUCTS) {
+        double sum = 0.0;
+        for (unsigned warp = 0; warp < WARPS; ++warp) sum += of_warps[warp][threadIdx.x];
+        products[PRODUCTS_STRIDE * blockIdx.x + threadIdx.x] = sum;
+    }
+}
+
+// One warp: the observation from the sums of all blocks.
+extern "C" __global__ void __launch_bounds__(WARP)
+conclude_observation(const Sums* sums, const double* products, unsigned chunks, Observation* observation) {
+    const Sums& mean = mean_contact(sums, chunks);
+    unsigned number = lane_number();
+    if (number >= PRODUCTS) return;
+    double sum = 0.0;
+    for (unsigned chunk = 0; chunk < chunks; ++chunk) sum += products[PRODUCTS_STRIDE * chunk + number];
+    if (number < 3) observation->centre[number] = mean.point[number];
+    if (number == 3) observation->count = mean.count;
+    if (number == SQUARES) observation->squares = sum;
+    if (number == SQUARED_ARMS) observation->radius = sqrt(sum / fmax(mean.count, 1.0));
+    if (number < TRIANGLE) {
+        unsigned row, column;
+        factors(number, row, column);
+        observation->normal_matrix[6 * row + column] = sum;
+        observation->normal_matrix[6 * column + row] = sum;
+    }
+}

@@ -1,0 +1,529 @@
+// Where a cloud was seen from, and how far it was seen. See src/stages/viewpoint/.
+// spills: allowed, at most 52 bytes of what the searching threads need once a step; their blocks are as large as can be.
+//
+// The search takes the position from which the cloud looks most even, and evenness jumps where points move from one cell
+// to the next. So all is computed as on the host, operation by operation, sums in the same order; then every step of the
+// search, and its end, is the same.
+#include "cube.cuh"
+#include "geometry.cuh"
+
+constexpr unsigned THREADS = 512;
+constexpr unsigned WARPS = THREADS / WARP;
+
+// Points that a thread has in the coarse search, in the pattern searches and in the last of them: with THREADS of them,
+// the numbers of points that the host has chosen.
+constexpr unsigned COARSE = 2, SEARCH = 5, FINE = 12;
+// What follows is as on the host, too.
+constexpr unsigned STEPS = 6;
+constexpr float MARGIN = 0.5f;
+constexpr unsigned SHELLS = 3, DIRECTIONS = 30;
+__constant__ const float AROUND[SHELLS] = {2.0f, 4.0f, 8.0f};
+constexpr unsigned OFFSETS = 4;
+__constant__ const float NEAR_OFFSETS[OFFSETS] = {0.02f, 0.06f, 0.15f, 0.35f};
+constexpr unsigned LATTICE_STARTS = STEPS * STEPS * STEPS, SHELL_STARTS = SHELLS * DIRECTIONS, NEAR_STARTS = 6 * OFFSETS;
+constexpr unsigned STARTS = LATTICE_STARTS + SHELL_STARTS + NEAR_STARTS + 1;
+// Starts of pattern searches.
+constexpr unsigned BEST = 4;
+constexpr unsigned HALVINGS = 4, ROUNDS = 3;
+constexpr float CELLS = 500.0f, FEWEST_FACE_CELLS = 4.0f, MOST_FACE_CELLS = 128.0f;
+constexpr float NARROW_VIEW = 0.3f;
+constexpr float SPHERE = 4.0f * 3.14159265f;
+
+// Where a search starts and how far it steps along each axis.
+struct Start {
+    Point position;
+    Point step;
+};
+
+// Where a search ended, as the host has it.
+struct Found {
+    Point position;
+    // Of its start.
+    Point step;
+    float unevenness;
+    float narrowness;
+};
+
+__device__ __forceinline__ Point scaled(Point p, float factor) { return {p.x * factor, p.y * factor, p.z * factor}; }
+
+__device__ __forceinline__ Point moved_along(Point p, unsigned axis, float by) {
+    if (axis == 0) p.x += by;
+    if (axis == 1) p.y += by;
+    if (axis == 2) p.z += by;
+    return p;
+}
+
+// chosen[i] = the point that a fixed hash of `i` picks, as on the host.
+extern "C" __global__ void select_points(const Point* points, unsigned length, unsigned count, Point* chosen) {
+    unsigned i = thread_number();
+    if (i >= count) return;
+    unsigned long long hash = i * 0x9E3779B97F4A7C15ull;
+    hash = (hash << 29 | hash >> 35) * 0xBF58476D1CE4E5B9ull;
+    chosen[i] = points[__umul64hi(hash, length)];
+}
+
+// Sums in lanes.
+
+// Lanes that are summed up side by side, as on the host, and all lanes of three sums.
+constexpr unsigned LANES = 16;
+constexpr unsigned CHAINS = 3 * LANES;
+// Off by half of the memory banks, so that chains of different values do not meet.
+constexpr unsigned TILE_STRIDE = THREADS + LANES;
+
+// Sums of three values per point in the host's order: in sixteen lanes, each in the order of the points, then over the
+// lanes. One thread follows each lane of each value through the tiles, at a few cycles per addition.
+struct LaneSums {
+    float tiles[2][3][TILE_STRIDE];
+    float lanes[3][LANES];
+    float totals[3];
+};
+
+// Adds the values of the next THREADS points, the first `count` of which exist, to the thread's lane. There are two
+// tiles, used in turn, so one barrier suffices: a tile is written again only after the barrier of the other one.
+__device__ __forceinline__ void add_tile(LaneSums& sums, unsigned round, Point value, unsigned count, float& sum) {
+    float (*tile)[TILE_STRIDE] = sums.tiles[round % 2];
+    tile[0][threadIdx.x] = value.x;
+    tile[1][threadIdx.x] = value.y;
+    tile[2][threadIdx.x] = value.z;
+    __syncthreads();
+    if (threadIdx.x >= CHAINS) return;
+    const float* values = tile[threadIdx.x / LANES] + threadIdx.x % LANES;
+#pragma unroll 8
+    for (unsigned i = 0; i < count; i += LANES) sum += values[i];
+}
+
+// The sums over all lanes, for the whole block.
+__device__ Point total(LaneSums& sums, float sum) {
+    if (threadIdx.x < CHAINS) sums.lanes[threadIdx.x / LANES][threadIdx.x % LANES] = sum;
+    __syncthreads();
+    if (threadIdx.x < 3) {
+        float all = 0.0f;
+        for (unsigned lane = 0; lane < LANES; ++lane) all += sums.lanes[threadIdx.x][lane];
+        sums.totals[threadIdx.x] = all;
+    }
+    __syncthreads();
+    return {sums.totals[0], sums.totals[1], sums.totals[2]};
+}
+
+// Of `count` points, those in the tile that begins with the `first`.
+__device__ __forceinline__ unsigned in_tile(unsigned first, unsigned count) {
+    return first < count ? min(count - first, THREADS) : 0;
+}
+
+__device__ __forceinline__ Point unit_direction(Point p, Point eye) {
+    Point d = p - eye;
+    return scaled(d, 1.0f / sqrtf(fmaxf(d.x * d.x + d.y * d.y + d.z * d.z, LEAST_POSITIVE)));
+}
+
+__device__ __forceinline__ Point mean_of(Point sum, unsigned count) {
+    float number = static_cast<float>(max(count, 1u));
+    return {sum.x / number, sum.y / number, sum.z / number};
+}
+
+// The view from a place.
+
+// Solid angle of a cap with this mean direction.
+__device__ __forceinline__ float solid_angle(Point mean) { return SPHERE * (1.0f - sqrtf(dot(mean, mean))); }
+
+// Cells along a cube face's edge so that `solid_angle` holds about `cells` of them.
+__device__ __forceinline__ float face_edge(float solid_angle, float cells, float fewest, float most) {
+    return floorf(fminf(fmaxf(sqrtf(SPHERE / fmaxf(solid_angle, 1e-6f) * cells / 6.0f), fewest), most));
+}
+
+// Of an image: across, up and ahead.
+struct Axes {
+    Point across, up, ahead;
+};
+
+// What the view from a place is like.
+struct Look {
+    // Without the logarithm.
+    float unevenness;
+    float narrowness;
+};
+
+// Axes of which one is `ahead`.
+__device__ Axes axes_along(Point ahead) {
+    float x = fabsf(ahead.x), y = fabsf(ahead.y), z = fabsf(ahead.z);
+    unsigned least = y < x ? 1 : 0;
+    if (z < (least == 1 ? y : x)) least = 2;
+    float component = least == 0 ? ahead.x : least == 1 ? ahead.y : ahead.z;
+    Point across = normalised({(least == 0 ? 1.0f : 0.0f) - component * ahead.x, (least == 1 ? 1.0f : 0.0f) - component * ahead.y,
+                               (least == 2 ? 1.0f : 0.0f) - component * ahead.z});
+    return {across, cross(ahead, across), ahead};
+}
+
+// Sine and cosine of half the angle of (x, y).
+__device__ void half_angle(float x, float y, float& sine, float& cosine) {
+    float length = sqrtf(x * x + y * y);
+    if (!(length > 0.0f)) {
+        sine = 0.0f;
+        cosine = 1.0f;
+    } else if (x >= 0.0f) {
+        cosine = sqrtf(0.5f + 0.5f * (x / length));
+        sine = 0.5f * (y / length) / cosine;
+    } else {
+        sine = copysignf(sqrtf(0.5f - 0.5f * (x / length)), y);
+        cosine = 0.5f * (y / length) / sine;
+    }
+}
+
+__device__ __forceinline__ Point combined(float a, Point p, float b, Point q) {
+    return {a * p.x + b * q.x, a * p.y + b * q.y, a * p.z + b * q.z};
+}
+
+// The axes turned so that the spread across is largest, where `moments` are the sums of x^2, x y and y^2.
+__device__ Axes turned(const Axes& axes, Point moments) {
+    float sine, cosine;
+    half_angle(moments.x - moments.z, 2.0f * moments.y, sine, cosine);
+    return {combined(cosine, axes.across, sine, axes.up), combined(-sine, axes.across, cosine, axes.up), axes.ahead};
+}
+
+// Cells with their counts, in a hash table with open addressing: most of a narrow view's cells are empty, and all of them
+// would not fit. An entry is one more than the cell and, in its lowest bits, the count, which no number of points exceeds.
+constexpr unsigned COUNT_BITS = 13;
+static_assert(FINE * THREADS < 1u << COUNT_BITS, "counts fit");
+
+// Counts a point in its cell; how many were there before. The table has more slots than there are points.
+template <unsigned SLOTS>
+__device__ unsigned count_in_cell(unsigned* table, unsigned cell) {
+    for (unsigned slot = (cell * 2654435761u >> 16) % SLOTS;; slot = (slot + 1) % SLOTS) {
+        unsigned entry = atomicCAS(&table[slot], 0u, (cell + 1) << COUNT_BITS | 1u);
+        if (entry == 0) return 0;
+        if (entry >> COUNT_BITS == cell + 1) return atomicAdd(&table[slot], 1u) & ((1u << COUNT_BITS) - 1);
+    }
+}
+
+constexpr unsigned slots_for(unsigned points) {
+    unsigned slots = 1;
+    while (slots * 3 < points * 4) slots *= 2;
+    return slots;
+}
+
+// A block that looks at up to POINTS * THREADS points from one place after another; every thread keeps the directions to
+// its points in registers. A look is bound by the sums in lanes and, with many points, by the arithmetic.
+template <unsigned POINTS>
+struct Observer {
+    static constexpr unsigned SLOTS = slots_for(POINTS * THREADS);
+
+    struct Shared {
+        LaneSums sums;
+        unsigned table[SLOTS];
+        unsigned occupied[WARPS];
+        unsigned pairs[WARPS];
+    };
+
+    Shared& shared;
+    const Point* points;
+    // A multiple of LANES.
+    unsigned count;
+    Point directions[POINTS];
+
+    __device__ Observer(Shared& shared, const Point* points, unsigned count) : shared(shared), points(points), count(count) {}
+
+    // The mean direction to the points; takes note of all directions.
+    __device__ Point mean_direction(Point eye) {
+        float sum = 0.0f;
+#pragma unroll
+        for (unsigned k = 0; k < POINTS; ++k) {
+            unsigned i = threadIdx.x + k * THREADS;
+            directions[k] = i < count ? unit_direction(points[i], eye) : Point{0.0f, 0.0f, 0.0f};
+            add_tile(shared.sums, k, directions[k], in_tile(k * THREADS, count), sum);
+        }
+        return mean_of(total(shared.sums, sum), count);
+    }
+
+    // Sums of x^2, x y and y^2 of the directions' coordinates across and up.
+    __device__ Point second_moments(const Axes& axes) {
+        float sum = 0.0f;
+#pragma unroll
+        for (unsigned k = 0; k < POINTS; ++k) {
+            float x = dot(axes.across, directions[k]), y = dot(axes.up, directions[k]);
+            add_tile(shared.sums, k, {x * x, x * y, y * y}, in_tile(k * THREADS, count), sum);
+        }
+        return total(shared.sums, sum);
+    }
+
+    __device__ Axes image_axes(Point mean) {
+        float length = sqrtf(dot(mean, mean));
+        if (length < NARROW_VIEW) return {{1.0f, 0.0f, 0.0f}, {0.0f, 1.0f, 0.0f}, {0.0f, 0.0f, 1.0f}};
+        Axes axes = axes_along({mean.x / length, mean.y / length, mean.z / length});
+        return turned(axes, second_moments(axes));
+    }
+
+    // How unevenly the directions from `eye` fill cells, and how narrow the view is, for the whole block.
+    __device__ Look look(Point eye) {
+        // The barriers of the sums lie between this and the counting.
+        for (unsigned slot = threadIdx.x; slot < SLOTS; slot += THREADS) shared.table[slot] = 0;
+        Point mean = mean_direction(eye);
+        float edge = face_edge(solid_angle(mean), CELLS, FEWEST_FACE_CELLS, MOST_FACE_CELLS);
+        Axes axes = image_axes(mean);
+        // The sum of c (c - 1) over the counts is twice the sum, over the points, of how many came before in the cell.
+        unsigned occupied = 0, pairs = 0;
+#pragma unroll
+        for (unsigned k = 0; k < POINTS; ++k) {
+            if (threadIdx.x + k * THREADS >= count) continue;
+            Point d = directions[k];
+            unsigned cell = cube_cell({dot(axes.across, d), dot(axes.up, d), dot(axes.ahead, d)}, edge);
+            unsigned before = count_in_cell<SLOTS>(shared.table, cell);
+            occupied += before == 0;
+            pairs += 2 * before;
+        }
+        sum_up(occupied, pairs);
+        float n = static_cast<float>(count);
+        float unevenness = static_cast<float>(occupied) * static_cast<float>(max(pairs, 1u)) / (n * fmaxf(n - 1.0f, 1.0f));
+        return {unevenness, sqrtf(dot(mean, mean))};
+    }
+
+    // Both numbers summed over the block.
+    __device__ void sum_up(unsigned& occupied, unsigned& pairs) {
+        occupied = __reduce_add_sync(ALL_LANES, occupied);
+        pairs = __reduce_add_sync(ALL_LANES, pairs);
+        if (lane_number() == 0) {
+            shared.occupied[warp_number()] = occupied;
+            shared.pairs[warp_number()] = pairs;
+        }
+        __syncthreads();
+        occupied = pairs = 0;
+        for (unsigned warp = 0; warp < WARPS; ++warp) {
+            occupied += shared.occupied[warp];
+            pairs += shared.pairs[warp];
+        }
+    }
+};
+
+// The search.
+
+// Points that the starts are found from, at most, and rows of terms that are summed up over them.
+constexpr unsigned START_POINTS = COARSE * THREADS;
+constexpr unsigned TERMS = 5;
+
+struct Terms {
+    // Rows in different memory banks.
+    float rows[TERMS][START_POINTS + 1];
+    float sums[TERMS];
+};
+
+// Sums every row in the order of the points, for the whole block.
+__device__ void sum_rows(Terms& terms, unsigned count) {
+    __syncthreads();
+    if (threadIdx.x < TERMS) {
+        float sum = 0.0f;
+#pragma unroll 8
+        for (unsigned i = 0; i < count; ++i) sum += terms.rows[threadIdx.x][i];
+        terms.sums[threadIdx.x] = sum;
+    }
+    __syncthreads();
+}
+
+// What the starts are made of.
+struct Shape {
+    Point low, high;
+    // Root mean square distance from the origin.
+    float radius;
+    // The geometric median, and the mean distance from it.
+    Point median;
+    float mean_distance;
+};
+
+__device__ void find_bounds(Terms& terms, const Point* points, unsigned count, Shape& shape) {
+    for (unsigned i = threadIdx.x; i < count; i += THREADS) {
+        terms.rows[0][i] = points[i].x;
+        terms.rows[1][i] = points[i].y;
+        terms.rows[2][i] = points[i].z;
+    }
+    __syncthreads();
+    if (threadIdx.x < 3) {
+        float low = INFINITY, high = -INFINITY;
+        for (unsigned i = 0; i < count; ++i) {
+            low = fminf(low, terms.rows[threadIdx.x][i]);
+            high = fmaxf(high, terms.rows[threadIdx.x][i]);
+        }
+        terms.sums[threadIdx.x] = low;
+        terms.rows[3][threadIdx.x] = high;
+    }
+    __syncthreads();
+    shape.low = {terms.sums[0], terms.sums[1], terms.sums[2]};
+    shape.high = {terms.rows[3][0], terms.rows[3][1], terms.rows[3][2]};
+    __syncthreads();
+}
+
+__device__ void find_radius(Terms& terms, const Point* points, unsigned count, Shape& shape) {
+    for (unsigned i = threadIdx.x; i < count; i += THREADS) terms.rows[0][i] = dot(points[i], points[i]);
+    sum_rows(terms, count);
+    shape.radius = sqrtf(terms.sums[0] / static_cast<float>(count));
+}
+
+// Weiszfeld's iteration.
+__device__ void find_median(Terms& terms, const Point* points, unsigned count, Shape& shape) {
+    Point centre = {0.0f, 0.0f, 0.0f};
+    for (unsigned round = 0; round < 10; ++round) {
+        for (unsigned i = threadIdx.x; i < count; i += THREADS) {
+            Point p = points[i], d = p - centre;
+            float distance = sqrtf(dot(d, d)), weight = 1.0f / fmaxf(distance, 1e-6f);
+            terms.rows[0][i] = weight * p.x;
+            terms.rows[1][i] = weight * p.y;
+            terms.rows[2][i] = weight * p.z;
+            terms.rows[3][i] = weight;
+            terms.rows[4][i] = distance;
+        }
+        sum_rows(terms, count);
+        const float* sums = terms.sums;
+        centre = {sums[0] / sums[3], sums[1] / sums[3], sums[2] / sums[3]};
+        shape.mean_distance = sums[4] / static_cast<float>(count);
+    }
+    shape.median = centre;
+}
+
+// The `i`-th start: on a lattice in and around the cloud, on shells around it, or near the densest place.
+__device__ Start start_of(unsigned i, const Shape& shape, const Point* directions) {
+    if (i < LATTICE_STARTS) {
+        Point extent = shape.high - shape.low;
+        Point step = {extent.x * (1.0f + 2.0f * MARGIN) / (STEPS - 1), extent.y * (1.0f + 2.0f * MARGIN) / (STEPS - 1),
+                      extent.z * (1.0f + 2.0f * MARGIN) / (STEPS - 1)};
+        Point first = shape.low - scaled(extent, MARGIN);
+        return {{first.x + step.x * (i % STEPS), first.y + step.y * (i / STEPS % STEPS), first.z + step.z * (i / STEPS / STEPS)}, step};
+    }
+    i -= LATTICE_STARTS;
+    if (i < SHELL_STARTS) {
+        float distance = AROUND[i / DIRECTIONS] * shape.radius, step = 0.4f * distance;
+        return {scaled(directions[i % DIRECTIONS], distance), {step, step, step}};
+    }
+    i -= SHELL_STARTS;
+    if (i < NEAR_STARTS) {
+        float share = NEAR_OFFSETS[i / 6], step = 0.5f * share * shape.mean_distance;
+        float offset = (i % 2 == 0 ? share : -share) * shape.mean_distance;
+        return {moved_along(shape.median, i % 6 / 2, offset), {step, step, step}};
+    }
+    float step = 0.02f * shape.mean_distance;
+    return {shape.median, {step, step, step}};
+}
+
+// One block: the starts of the search from at most START_POINTS points. `directions` point all around.
+extern "C" __global__ void __launch_bounds__(THREADS)
+find_starts(const Point* points, unsigned count, const Point* directions, Start* starts) {
+    __shared__ Terms terms;
+    Shape shape = {};
+    find_bounds(terms, points, count, shape);
+    find_radius(terms, points, count, shape);
+    find_median(terms, points, count, shape);
+    if (threadIdx.x < STARTS) starts[threadIdx.x] = start_of(threadIdx.x, shape, directions);
+}
+static_assert(STARTS <= THREADS, "every start has a thread");
+
+// ratings[i] = how uneven the view from the `i`-th start is; a block for each.
+extern "C" __global__ void __launch_bounds__(THREADS)
+rate_starts(const Point* points, unsigned count, const Start* starts, float* ratings) {
+    __shared__ Observer<COARSE>::Shared shared;
+    Observer<COARSE> observer(shared, points, count);
+    float rating = observer.look(starts[blockIdx.x].position).unevenness;
+    if (threadIdx.x == 0) ratings[blockIdx.x] = rating;
+}
+
+// Moves along the axes while that makes the view more even, with steps halved `first` to `last` times.
+template <unsigned POINTS>
+__device__ Found pattern_search(Observer<POINTS>& observer, const Start& start, unsigned first, unsigned last) {
+    Point position = start.position;
+    Look best = observer.look(position);
+    for (unsigned halving = first; halving <= last; ++halving) {
+        float scale = 1.0f / static_cast<float>(1u << halving);
+        for (unsigned round = 0; round < ROUNDS; ++round) {
+            float before = best.unevenness;
+            for (unsigned direction = 0; direction < 6; ++direction) {
+                unsigned axis = direction / 2;
+                float step = axis == 0 ? start.step.x : axis == 1 ? start.step.y : start.step.z;
+                Point moved = moved_along(position, axis, (direction % 2 == 0 ? scale : -scale) * step);
+                Look look = observer.look(moved);
+                if (look.unevenness < best.unevenness) {
+                    best = look;
+                    position = moved;
+                }
+            }
+            if (best.unevenness >= before) break;
+        }
+    }
+    return {position, start.step, best.unevenness, best.narrowness};
+}
+
+// The start whose rating is the `rank`-th lowest, the lower index first on ties, for the whole block. Ratings are not
+// negative, so their bits are in the order of their values.
+__device__ unsigned start_of_rank(const float* ratings, unsigned rank) {
+    __shared__ unsigned chosen;
+    if (threadIdx.x < STARTS) {
+        unsigned own = __float_as_uint(ratings[threadIdx.x]), before = 0;
+        for (unsigned i = 0; i < STARTS; ++i) {
+            unsigned other = __float_as_uint(ratings[i]);
+            before += other < own || (other == own && i < threadIdx.x);
+        }
+        if (before == rank) chosen = threadIdx.x;
+    }
+    __syncthreads();
+    return chosen;
+}
+
+// found[b] = the end of the search from the `b`-th best start. The steps of a search follow one another, so a block takes
+// as long as its some 90 looks at most; the blocks run side by side.
+extern "C" __global__ void __launch_bounds__(THREADS)
+search_from_best(const Point* points, unsigned count, const Start* starts, const float* ratings, Found* found) {
+    __shared__ Observer<SEARCH>::Shared shared;
+    Observer<SEARCH> observer(shared, points, count);
+    Start start = starts[start_of_rank(ratings, blockIdx.x)];
+    Found end = pattern_search(observer, start, 0, HALVINGS);
+    if (threadIdx.x == 0) found[blockIdx.x] = end;
+}
+
+// One block: searches on from the best of the BEST places that were found, with small steps on more points.
+extern "C" __global__ void __launch_bounds__(THREADS)
+search_on(const Point* points, unsigned count, const Found* found, Found* last) {
+    __shared__ Observer<FINE>::Shared shared;
+    Observer<FINE> observer(shared, points, count);
+    Found best = found[0];
+    for (unsigned i = 1; i < BEST; ++i)
+        if (found[i].unevenness < best.unevenness) best = found[i];
+    Found end = pattern_search(observer, {best.position, best.step}, HALVINGS - 1, HALVINGS + 1);
+    if (threadIdx.x == 0) *last = end;
+}
+
+// The range image.
+
+// One block: the number of cells along the edges of a range image so that about `cells` of them see `points`, of which
+// `count`, a multiple of LANES, are looked at.
+extern "C" __global__ void __launch_bounds__(THREADS)
+choose_edge(const Point* points, unsigned count, Point eye, float cells, float fewest, float most, unsigned* edge) {
+    __shared__ LaneSums sums;
+    float sum = 0.0f;
+    Point next = count > 0 ? points[min(threadIdx.x, count - 1)] : eye;
+    for (unsigned first = 0; first < count; first += THREADS) {
+        Point direction = unit_direction(next, eye);
+        // Fetched while the sums are made.
+        next = points[min(first + THREADS + threadIdx.x, count - 1)];
+        add_tile(sums, first / THREADS, direction, in_tile(first, count), sum);
+    }
+    Point mean = mean_of(total(sums, sum), count);
+    if (threadIdx.x == 0) *edge = static_cast<unsigned>(face_edge(solid_angle(mean), cells, fewest, most));
+}
+
+// Lowers `nearest[c]` to the range of every point in cell `c`, as bits; these are in the order of the values.
+extern "C" __global__ void see_ranges(const Point* points, unsigned count, Point eye, unsigned edge, unsigned* nearest) {
+    unsigned i = thread_number();
+    if (i >= count) return;
+    Point ray = points[i] - eye;
+    atomicMin(&nearest[cube_cell(ray, static_cast<float>(edge))], __float_as_uint(sqrtf(dot(ray, ray))));
+}
+
+// least[c] = the nearest range in cell `c` and its neighbours on the face; infinite where the cell saw nothing, which is
+// where its bits are those of no finite number.
+extern "C" __global__ void take_least_of_neighbours(const unsigned* nearest, unsigned edge, float* least) {
+    unsigned cell = thread_number();
+    if (cell >= 6 * edge * edge) return;
+    constexpr unsigned INFINITE = 0x7f800000u;
+    unsigned result = INFINITE;
+    if (nearest[cell] < INFINITE) {
+        unsigned u = cell / edge % edge, v = cell % edge;
+        unsigned corner = cell - u * edge - v;
+        for (unsigned row = u == 0 ? 0 : u - 1; row < min(u + 2, edge); ++row)
+            for (unsigned column = v == 0 ? 0 : v - 1; column < min(v + 2, edge); ++column)
+                result = min(result, nearest[corner + row * edge + column]);
+    }
+    least[cell] = __uint_as_float(result);
+}

@@ -1,0 +1,158 @@
+//! CUDA side: a thread for every sample under every pose. Kernels: `kernels/verify.cu`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
+use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
+use crate::error::Result;
+use crate::geometry::Pose;
+use crate::stages::surface::Surface;
+
+const TALLY: Kernel = Kernel::new("verify", "tally_agreement");
+const CONCLUDE_AGREEMENT: Kernel = Kernel::new("verify", "conclude_agreement");
+const FIND_CONTACTS: Kernel = Kernel::new("verify", "find_contacts");
+const SUM_PRODUCTS: Kernel = Kernel::new("verify", "sum_products");
+const CONCLUDE_OBSERVATION: Kernel = Kernel::new("verify", "conclude_observation");
+
+/// Threads of a block, each of which looks at one sample, as in the kernels.
+const THREADS: usize = 256;
+/// Sums of products that an observation is made of, padded, as in the kernels.
+const PRODUCTS: usize = 24;
+
+/// How a block's samples agree under one pose; as in the kernels.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Tally {
+    overlapping: u32,
+    in_front: u32,
+    viewed: u32,
+    squares: f32,
+}
+
+/// A sample on the other cloud's surface; as in the kernels.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Contact {
+    point: [f32; 3],
+    normal: [f32; 3],
+    distance: f32,
+    exists: u32,
+}
+
+impl<D: Driver> MeasureAgreement for Cuda<D> {
+    fn measure_agreement(
+        &self,
+        source: Scene<'_, Self>,
+        target: Scene<'_, Self>,
+        poses: &CudaBuffer<Pose, D>,
+        options: AgreementOptions,
+    ) -> Result<CudaBuffer<Agreement, D>> {
+        let of_source = self.tally(source, target, poses, false, options)?;
+        let of_target = self.tally(target, source, poses, true, options)?;
+        let agreements = self.allocate(poses.len())?;
+        let (source, target) = (Chunks::of(source.surface, options), Chunks::of(target.surface, options));
+        let arguments = arguments![
+            &of_source,
+            source.samples,
+            source.count,
+            &of_target,
+            target.samples,
+            target.count,
+            poses.len(),
+            &agreements
+        ];
+        let grid = Grid::over(poses.len(), THREADS as u32);
+        // SAFETY: there is a tally for every pose and chunk, and an agreement for every pose.
+        unsafe { self.launch(CONCLUDE_AGREEMENT, grid, arguments)? };
+        Ok(agreements)
+    }
+
+    fn observe(
+        &self,
+        source: &Surface<Self>,
+        target: &Surface<Self>,
+        pose: &Pose,
+        options: AgreementOptions,
+    ) -> Result<Observation> {
+        let Chunks { samples, count } = Chunks::of(source, options);
+        let (contacts, sums) = (self.allocate::<Contact>(samples)?, self.allocate::<[f64; 4]>(count)?);
+        let arguments = arguments![
+            &source.points,
+            &source.normals,
+            &source.place,
+            samples,
+            &target.points,
+            &target.normals,
+            &target.cell_start,
+            target.grid,
+            *pose,
+            options.reach,
+            &contacts,
+            &sums
+        ];
+        let grid = Grid::new(count, THREADS as u32);
+        // SAFETY: the buffers of a surface have the lengths that its type states, `samples` are at most the source's
+        // places; there is a contact for every sample and a sum for every block.
+        unsafe { self.launch(FIND_CONTACTS, grid, arguments)? };
+        let products = self.allocate::<f64>(PRODUCTS * count)?;
+        let arguments = arguments![&contacts, samples, &sums, count, &products];
+        // SAFETY: as above; every block writes less than `PRODUCTS` sums of its own.
+        unsafe { self.launch(SUM_PRODUCTS, grid, arguments)? };
+        let observation = self.allocate::<Observation>(1)?;
+        let arguments = arguments![&sums, &products, count, &observation];
+        // SAFETY: as above; there is one observation.
+        unsafe { self.launch(CONCLUDE_OBSERVATION, Grid::new(1, 32), arguments)? };
+        Ok(self.read(&observation, 0, 1)?[0])
+    }
+}
+
+/// The samples of a cloud, and the blocks that look at them.
+struct Chunks {
+    samples: usize,
+    count: usize,
+}
+
+impl Chunks {
+    fn of<D: Driver>(surface: &Surface<Cuda<D>>, options: AgreementOptions) -> Self {
+        let samples = surface.place.len().min(options.samples);
+        Self { samples, count: samples.div_ceil(THREADS) }
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    /// What every chunk of `moving`'s samples says about every pose, or about its inverse.
+    fn tally(
+        &self,
+        moving: Scene<'_, Self>,
+        fixed: Scene<'_, Self>,
+        poses: &CudaBuffer<Pose, D>,
+        back: bool,
+        options: AgreementOptions,
+    ) -> Result<CudaBuffer<Tally, D>> {
+        let Chunks { samples, count } = Chunks::of(moving.surface, options);
+        let tallies = self.allocate(poses.len() * count)?;
+        let arguments = arguments![
+            &moving.surface.points,
+            &moving.surface.normals,
+            &moving.surface.place,
+            samples,
+            count,
+            &fixed.surface.points,
+            &fixed.surface.normals,
+            &fixed.surface.cell_start,
+            fixed.surface.grid,
+            &fixed.view.nearest,
+            fixed.view.eye,
+            fixed.view.edge,
+            poses,
+            u32::from(back),
+            options.reach,
+            options.margin,
+            &tallies
+        ];
+        // SAFETY: the buffers of a surface and of a range image have the lengths that their types state, `samples` are at
+        // most the moving cloud's places, and there is a tally for every block: one for every chunk under every pose.
+        unsafe { self.launch(TALLY, Grid::new(tallies.len(), THREADS as u32), arguments)? };
+        Ok(tallies)
+    }
+}
