@@ -1,5 +1,6 @@
 //! CPU side: candidates in parallel, each fitted in f64.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::rotation::nearest_rotation;
@@ -8,7 +9,7 @@ use super::{EstimateOptions, EstimatePoses};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{Extent, apply, distance};
+use crate::geometry::Extent;
 use crate::stages::consensus::Support;
 use crate::stages::pose::{Hypotheses, Pose};
 
@@ -33,8 +34,9 @@ impl EstimatePoses for Cpu {
         let ranked = order.into_iter().map(|i| (hypotheses.poses[i], hypotheses.source[i]));
         let chosen = extent.distinct(ranked, options.distinct, options.candidates);
         let widths = options.widths();
+        let matches = Matches::new(&hypotheses.source, &hypotheses.target);
         let polished: Vec<Pose> = self.run(|| {
-            chosen.par_iter().map(|(pose, anchor)| polish(pose, anchor, hypotheses, &widths)).collect()
+            chosen.par_iter().map(|(pose, anchor)| polish(pose, anchor, &matches, &widths)).collect()
         });
         let again = polished.into_iter().map(|pose| (pose, [0.0; 3]));
         let apart = extent.distinct(again, options.distinct_polished(), options.candidates);
@@ -42,22 +44,57 @@ impl EstimatePoses for Cpu {
     }
 }
 
+/// One coordinate of all points after another, so that vector instructions take many points at once.
+fn columns(points: &[Point]) -> [Vec<f32>; 3] {
+    [0, 1, 2].map(|axis| points.iter().map(|p| p[axis]).collect())
+}
+
+/// Matches as points and as columns.
+struct Matches<'a> {
+    source: &'a [Point],
+    target: &'a [Point],
+    source_columns: [Vec<f32>; 3],
+    target_columns: [Vec<f32>; 3],
+}
+
+impl<'a> Matches<'a> {
+    fn new(source: &'a [Point], target: &'a [Point]) -> Self {
+        Self { source, target, source_columns: columns(source), target_columns: columns(target) }
+    }
+}
+
 /// Graduated robust fit of all matches, starting from `pose`.
-fn polish(pose: &Pose, anchor: &Point, matches: &Hypotheses<Cpu>, widths: &[Width]) -> Pose {
+fn polish(pose: &Pose, anchor: &Point, matches: &Matches, widths: &[Width]) -> Pose {
     let mut pose = *pose;
+    let mut weights = vec![0.0; matches.source.len()];
     for width in widths {
-        let weight = |s: &Point, t: &Point| {
-            let width = width.base + width.slope * distance(s, anchor);
-            let ratio = (distance(&apply(&pose, s), t) / width).powi(2);
-            // Geman-McClure: (1 + ratio)⁻².
-            if ratio < 9.0 { (1.0 + ratio).powi(-2) } else { 0.0 }
-        };
-        match kabsch(&matches.source, &matches.target, weight) {
+        weigh(&pose, anchor, matches, width, &mut weights);
+        match kabsch(matches.source, matches.target, &weights) {
             Some(better) => pose = better,
             None => break,
         }
     }
     pose
+}
+
+/// The weight of every match, by how well `pose` lays its source onto its target.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn weigh(pose: &Pose, anchor: &Point, matches: &Matches, width: &Width, weights: &mut [f32]) {
+    let count = weights.len();
+    let [x, y, z] = [0, 1, 2].map(|axis| &matches.source_columns[axis][..count]);
+    let [u, v, w] = [0, 1, 2].map(|axis| &matches.target_columns[axis][..count]);
+    for i in 0..count {
+        let (ax, ay, az) = (x[i] - anchor[0], y[i] - anchor[1], z[i] - anchor[2]);
+        let width = width.base + width.slope * (ax * ax + ay * ay + az * az).sqrt();
+        let dx = pose[0] * x[i] + pose[1] * y[i] + pose[2] * z[i] + pose[9] - u[i];
+        let dy = pose[3] * x[i] + pose[4] * y[i] + pose[5] * z[i] + pose[10] - v[i];
+        let dz = pose[6] * x[i] + pose[7] * y[i] + pose[8] * z[i] + pose[11] - w[i];
+        let in_widths = (dx * dx + dy * dy + dz * dz).sqrt() / width;
+        let ratio = in_widths * in_widths;
+        // Geman-McClure: (1 + ratio)⁻².
+        let weight = 1.0 / ((1.0 + ratio) * (1.0 + ratio));
+        weights[i] = if ratio < 9.0 { weight } else { 0.0 };
+    }
 }
 
 /// Weighted sums over matches.
@@ -97,11 +134,10 @@ impl Sums {
 
 /// The rigid transform that minimises `Σ w |R s + t − t'|²` (Kabsch 1976, Umeyama 1991 without scale).
 /// `None` when fewer than three matches carry weight or these leave the rotation open (one point, a line).
-fn kabsch(source: &[Point], target: &[Point], weight: impl Fn(&Point, &Point) -> f32) -> Option<Pose> {
+fn kabsch(source: &[Point], target: &[Point], weights: &[f32]) -> Option<Pose> {
     let mut parts = [Sums::default(); PARTS];
     let mut count = 0;
-    for (s, t) in source.iter().zip(target) {
-        let w = weight(s, t);
+    for ((s, t), &w) in source.iter().zip(target).zip(weights) {
         if w > 0.0 {
             parts[count % PARTS].add(s, t, f64::from(w));
             count += 1;

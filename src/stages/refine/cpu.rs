@@ -39,7 +39,7 @@ fn refine(mut pose: Pose, samples: &[(Point, Point)], target: &Surface<Cpu>, sch
             pairs
         };
         let blocks: Vec<Vec<Pair>> = samples.par_chunks(BLOCK).map(pairs_of).collect();
-        let Some(moved) = step(blocks.iter().flatten(), &mut pose) else { break };
+        let Some(moved) = step(&blocks, &mut pose) else { break };
         if moved < schedule.negligible && round >= schedule.settled {
             break;
         }

@@ -1,6 +1,8 @@
 //! One Gauss-Newton step. The kernels have the same, operation by operation, so that poses are equal to the bit:
 //! `kernels/refine.cu`.
 
+use multiversion::multiversion;
+
 use crate::cloud::Point;
 use crate::geometry::Pose;
 
@@ -23,20 +25,14 @@ pub(super) struct Pair {
 }
 
 /// Applies to `pose` the step that the pairs ask for; how far it moved them at most, or `None` where they ask for none:
-/// too few of them, or a step that is no small one.
-pub(super) fn step<'a>(pairs: impl Iterator<Item = &'a Pair> + Clone, pose: &mut Pose) -> Option<f64> {
-    let count = pairs.clone().count();
+/// too few of them, or a step that is no small one. The blocks follow one another.
+pub(super) fn step(blocks: &[Vec<Pair>], pose: &mut Pose) -> Option<f64> {
+    let count: usize = blocks.iter().map(Vec::len).sum();
     if count < LEAST_PAIRS {
         return None;
     }
-    let moved = in_parts(pairs.clone().map(|pair| pair.moved.map(f64::from)));
-    let centre = moved.map(|x| x / count as f64);
-    let mut radius = 0.0f64;
-    let sums = in_parts(pairs.map(|pair| {
-        let arm = subtract(&pair.moved.map(f64::from), &centre);
-        radius = radius.max(norm(&arm));
-        terms(pair, &arm)
-    }));
+    let centre = sum_of_moved(blocks).map(|x| x / count as f64);
+    let (sums, radius) = accumulate(blocks, &centre);
     let step = solve(&sums)?;
     let (turn, shift) = ([step[0], step[1], step[2]], [step[3], step[4], step[5]]);
     let small = step.iter().all(|x| x.is_finite()) && norm(&turn) <= 1.0;
@@ -46,17 +42,35 @@ pub(super) fn step<'a>(pairs: impl Iterator<Item = &'a Pair> + Clone, pose: &mut
     })
 }
 
-/// The sum of vectors: running sums, one after another.
-fn in_parts<const N: usize>(vectors: impl Iterator<Item = [f64; N]>) -> [f64; N] {
-    let mut parts = [[0.0; N]; PARTS];
-    for (i, vector) in vectors.enumerate() {
-        add(&mut parts[i % PARTS], &vector);
+fn sum_of_moved(blocks: &[Vec<Pair>]) -> Vector {
+    let mut parts = [[0.0; 3]; PARTS];
+    for (i, pair) in blocks.iter().flatten().enumerate() {
+        add(&mut parts[i % PARTS], &pair.moved.map(f64::from));
     }
+    total(&parts)
+}
+
+/// The terms of all pairs, summed up, and the length of the longest arm.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
+fn accumulate(blocks: &[Vec<Pair>], centre: &Vector) -> ([f64; TERMS], f64) {
+    let mut parts = [[0.0; TERMS]; PARTS];
+    let mut radius = 0.0f64;
+    for (i, pair) in blocks.iter().flatten().enumerate() {
+        let arm = subtract(&pair.moved.map(f64::from), centre);
+        radius = radius.max(norm(&arm));
+        add(&mut parts[i % PARTS], &terms(pair, &arm));
+    }
+    (total(&parts), radius)
+}
+
+/// The sum of the running sums, one after another.
+fn total<const N: usize>(parts: &[[f64; N]; PARTS]) -> [f64; N] {
     let mut sum = [0.0; N];
     parts.iter().for_each(|part| add(&mut sum, part));
     sum
 }
 
+#[inline(always)]
 fn add<const N: usize>(sum: &mut [f64; N], vector: &[f64; N]) {
     for (sum, x) in sum.iter_mut().zip(vector) {
         *sum += x;
@@ -83,6 +97,7 @@ const fn lower(row: usize, column: usize) -> usize {
     row * (row + 1) / 2 + column
 }
 
+#[inline(always)]
 fn terms(pair: &Pair, arm: &Vector) -> [f64; TERMS] {
     let (offset, normal) = (pair.offset.map(f64::from), pair.normal.map(f64::from));
     let w = f64::from(pair.weight);
@@ -199,18 +214,22 @@ fn rotation(turn: &Vector) -> [Vector; 3] {
     ]
 }
 
+#[inline(always)]
 fn subtract(a: &Vector, b: &Vector) -> Vector {
     [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
 }
 
+#[inline(always)]
 fn dot(a: &Vector, b: &Vector) -> f64 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
+#[inline(always)]
 fn cross(a: &Vector, b: &Vector) -> Vector {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
+#[inline(always)]
 fn norm(a: &Vector) -> f64 {
     dot(a, a).sqrt()
 }
@@ -260,7 +279,7 @@ mod tests {
                 w * (row.transpose() * normal.dot(&offset) + POINT_SHARE * jacobian.transpose() * offset);
         }
         let expected: Vector6<f64> = matrix.lu().solve(&vector).unwrap();
-        let sums = in_parts(pairs.iter().map(|pair| terms(pair, &arm(pair).into())));
+        let (sums, _) = accumulate(&[pairs], &[0.0; 3]);
         let found = Vector6::from(solve(&sums).unwrap());
         assert!((found - expected).norm() < 1e-12 * expected.norm(), "{found} {expected}");
     }
