@@ -53,7 +53,10 @@ impl Engine {
         check(&config)?;
         let cuda = choose_cuda(&config)?;
         let backend = Cpu::new(config.threads)?;
-        info!(threads = backend.run(rayon::current_num_threads), cuda = cuda.is_some(), "ready to compute");
+        match &cuda {
+            Some(_) => info!("computing on {}", device_name(config.device)),
+            None => info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU"),
+        }
         let network = load_network(&backend, &config)?;
         Ok(Self { cpu: Pipeline { backend, config, network }, cuda })
     }

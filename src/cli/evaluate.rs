@@ -33,13 +33,13 @@ pub struct Arguments {
 impl Arguments {
     /// Registers all pairs, then prints.
     pub fn run(&self) -> anyhow::Result<Outcome> {
-        let config = self.method.config()?;
+        let engine = Engine::new(self.method.config())?;
         let pairs = evaluate::read_pairs(&self.pairs)?;
         if let Some(destination) = &self.json {
             destination.check()?;
         }
         let bar = output::progress_bar(pairs.len());
-        let report = evaluate::evaluate(&Engine::new(config)?, &pairs, |row| {
+        let report = evaluate::evaluate(&engine, &pairs, |row| {
             bar.set_message(row.set.clone());
             bar.inc(1);
         });

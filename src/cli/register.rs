@@ -43,7 +43,7 @@ impl Arguments {
     /// Reads, registers, writes.
     pub fn run(&self) -> anyhow::Result<Outcome> {
         let start = Instant::now();
-        let engine = Engine::new(self.method.config()?)?;
+        let engine = Engine::new(self.method.config())?;
         let (source, target) = (read_cloud(&self.source)?, read_cloud(&self.target)?);
         let read = start.elapsed();
         let registration = engine.register(&source, &target)?;
