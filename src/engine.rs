@@ -138,7 +138,7 @@ fn has_cuda() -> bool {
 
 #[cfg(feature = "cuda")]
 fn open_cuda(number: usize, config: &Config) -> Result<Box<dyn Method>> {
-    let backend = Cuda::new(Nvidia::open(number, None)?);
+    let backend = Cuda::new(Nvidia::open(number, config.max_gpu_memory)?);
     let network = load_network(&backend, config)?;
     Ok(Box::new(Pipeline { backend, config: config.clone(), network }))
 }
@@ -182,7 +182,11 @@ fn no_cost_volume(weights: Option<&Path>) -> String {
     )
 }
 
-fn check(config: &Config) -> Result<()> {
+/// Whether the settings are in range and go together, as [`Engine::new`] asks.
+///
+/// # Errors
+/// [`Error::Config`] for the first setting that is not or does not.
+pub fn check(config: &Config) -> Result<()> {
     if let Voxel::Size(size) = config.voxel
         && !(size.is_finite() && size > 0.0)
     {
