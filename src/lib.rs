@@ -13,12 +13,13 @@ pub mod geometry;
 pub mod io;
 pub mod pipeline;
 pub mod registration;
+pub mod scan;
 pub mod simulate;
 pub mod stages;
 pub mod training_data;
 pub mod transform;
 
-pub use cloud::Cloud;
+pub use cloud::{Cloud, CloudView};
 pub use config::Config;
 pub use engine::Engine;
 pub use error::{Error, Result};

@@ -1,11 +1,14 @@
 """The extension module, written in Rust. Use what the package exports instead."""
 
+from collections.abc import Callable
 from typing import Literal, TypedDict, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._config import Config
+from ._errors import Error
+from ._points import Points
 
 VERSION: str
 
@@ -32,16 +35,26 @@ class Engine:
     """A device that is ready to register pairs; any number of threads may use it at once."""
 
     def __new__(cls, config: Config) -> Engine: ...
-    @property
-    def device(self) -> str: ...
     def register(
         self,
-        source: NDArray[np.float32] | NDArray[np.float64],
-        target: NDArray[np.float32] | NDArray[np.float64],
+        source: Points,
+        target: Points,
     ) -> RegistrationFields: ...
-    def prepare(self, cloud: NDArray[np.float32] | NDArray[np.float64], role: str) -> PreparedCloud: ...
+    def prepare(self, cloud: Points, role: str) -> PreparedCloud: ...
     def register_prepared(self, source: PreparedCloud, target: PreparedCloud) -> RegistrationFields: ...
 
 @final
 class PreparedCloud:
     """A cloud and what an engine has computed of it."""
+
+@final
+class Batch:
+    """Devices that are ready to share out pairs."""
+
+    def __new__(cls, config: Config) -> Batch: ...
+    def run(
+        self,
+        clouds: list[Points],
+        pairs: list[tuple[int, int]],
+        take: Callable[[int, RegistrationFields | Error], object],
+    ) -> None: ...

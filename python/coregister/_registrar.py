@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 Cloud: TypeAlias = "ArrayLike | PreparedCloud"
-
-PAIRS_AT_ONCE = 2
-"""So many pairs of a batch are worked on side by side: what one computes on a single thread leaves others idle."""
 
 
 def register(*, source: Cloud, target: Cloud, **settings: Unpack[Settings]) -> Registration:
@@ -94,8 +89,8 @@ class Registrar:
         **settings: The fields of :class:`Config`: ``device="auto"``, ``descriptor``, ``max_gpu_memory``, ``seed``,
             ``threads`` and so on.
 
-    Nothing is started before the first use: no threads, no CUDA. Pickled, it is its settings. After a fork a
-    Registrar on the CPU starts anew in the child; one on a CUDA device raises :class:`DeviceError` there.
+    Nothing is started before the first use: no threads, no CUDA. Pickled, it is its settings. After a fork it starts
+    anew in the child, unless the parent has used CUDA, which raises :class:`DeviceError` there.
 
     Raises:
         ConfigError: A setting is out of its range.
@@ -105,6 +100,7 @@ class Registrar:
         self.config = Config(**settings)
         """The settings."""
         self._engine: _core.Engine | None = None
+        self._batch: _core.Batch | None = None
         self._lock = threading.Lock()
         self._closed = False
         _registrars.add(self)
@@ -136,6 +132,7 @@ class Registrar:
         with self._lock:
             self._closed = True
             self._engine = None
+            self._batch = None
 
     def prepare(self, cloud: ArrayLike) -> PreparedCloud:
         """Make a cloud ready to take part in many pairs of this Registrar. Answers stay the same.
@@ -158,73 +155,62 @@ class Registrar:
 
     @overload
     def register_batch(
-        self, pairs: Iterable[tuple[Cloud, Cloud]], on_error: Literal["return"] = "return"
+        self,
+        pairs: Iterable[tuple[Cloud, Cloud]],
+        on_error: Literal["return"] = "return",
+        on_result: Callable[[int, Registration | Error], object] | None = None,
     ) -> list[Registration | Error]: ...
 
     @overload
     def register_batch(
-        self, pairs: Iterable[tuple[Cloud, Cloud]], on_error: Literal["raise"]
+        self,
+        pairs: Iterable[tuple[Cloud, Cloud]],
+        on_error: Literal["raise"],
+        on_result: Callable[[int, Registration | Error], object] | None = None,
     ) -> list[Registration]: ...
 
     def register_batch(
-        self, pairs: Iterable[tuple[Cloud, Cloud]], on_error: Literal["return", "raise"] = "return"
+        self,
+        pairs: Iterable[tuple[Cloud, Cloud]],
+        on_error: Literal["return", "raise"] = "return",
+        on_result: Callable[[int, Registration | Error], object] | None = None,
     ) -> list[Registration | Error] | list[Registration]:
-        """Register many pairs.
+        """Register many pairs, several at a time; of device "auto" on all CUDA devices.
 
         Args:
-            pairs: (source, target) each, arrays or prepared clouds. Drawn when there is room for the next; an
-                iterator may fill the same array again for every pair. In a list, arrays that occur in several pairs
-                are prepared once.
+            pairs: (source, target) each, as for :func:`coregister.register`. An array that occurs in several pairs is
+                prepared once, as long as there is memory. None may be written to before this returns.
             on_error: "return" puts the :class:`Error` of a pair that cannot be registered in its place and goes on;
                 "raise" stops at the first.
+            on_result: Called with the number of a pair and its answer or error, as soon as that is there. What it
+                raises ends the batch.
 
         Returns:
             One answer or error per pair, in their order. No answer depends on the other pairs.
 
-        Can be interrupted (Ctrl-C) at any time: it ends when the pairs at work are done.
+        Can be interrupted (Ctrl-C): it ends when the pairs at work are done.
         """
         if on_error not in ("return", "raise"):
             raise ValueError(f'on_error must be "return" or "raise", not {on_error!r}')
-        rows = []
-        for row in self._rows(pairs):
+        batch = self._open_batch()
+        work = _Work(list(pairs))
+        rows: dict[int, Registration | Error] = {}
+
+        def take(number: int, row: Registration | Error) -> None:
             if on_error == "raise" and isinstance(row, Error):
                 raise row
-            rows.append(row)
-        return rows
+            rows[number] = row
+            if on_result is not None:
+                on_result(number, row)
 
-    def _rows(self, pairs: Iterable[tuple[Cloud, Cloud]]) -> Iterator[Registration | Error]:
-        """The answers, one at a time; as many pairs are at work or waiting as keep the threads busy."""
-        shared = _SharedClouds(self, pairs)
-        self._open()
-        executor = ThreadPoolExecutor(PAIRS_AT_ONCE, thread_name_prefix="coregister")
-        waiting: deque[Future[Registration | Error]] = deque()
-        try:
-            for source, target in pairs:
-                waiting.append(self._submit(executor, shared, source, target))
-                if len(waiting) > PAIRS_AT_ONCE:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-    def _submit(
-        self, executor: ThreadPoolExecutor, shared: _SharedClouds, source: Cloud, target: Cloud
-    ) -> Future[Registration | Error]:
-        try:
-            # Here and not on the other thread: the array may hold other points when that comes to it.
-            prepared = shared.take(source, "source"), shared.take(target, "target")
-        except Error as error:
-            failed: Future[Registration | Error] = Future()
-            failed.set_result(error)
-            return failed
-        return executor.submit(self._row, *prepared)
-
-    def _row(self, source: PreparedCloud, target: PreparedCloud) -> Registration | Error:
-        try:
-            return self._register_prepared(source, target)
-        except Error as error:
-            return error
+        for number, error in work.refused:
+            take(number, error)
+        batch.run(
+            work.clouds,
+            [numbers for _, numbers in work.pairs],
+            lambda place, row: take(work.pairs[place][0], row if isinstance(row, Error) else Registration(**row)),
+        )
+        return [rows[number] for number in range(len(rows))]
 
     def _register_prepared(self, source: PreparedCloud, target: PreparedCloud) -> Registration:
         engine = self._open()
@@ -239,39 +225,55 @@ class Registrar:
     def _open(self) -> _core.Engine:
         """The engine, which the first use starts."""
         with self._lock:
-            if self._closed:
-                raise Error("this Registrar is closed; make another one")
+            self._check_open()
             if self._engine is None:
                 self._engine = _core.Engine(self.config)
             return self._engine
 
+    def _open_batch(self) -> _core.Batch:
+        """The lanes, which the first batch starts."""
+        with self._lock:
+            self._check_open()
+            if self._batch is None:
+                self._batch = _core.Batch(self.config)
+            return self._batch
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Error("this Registrar is closed; make another one")
+
     def _after_fork(self) -> None:
         # Another thread of the parent may have held the lock, and nobody is left to open it.
         self._lock = threading.Lock()
-        if self._engine is not None and self._engine.device == "cpu":
-            self._engine = None
+        self._engine = None
+        self._batch = None
 
 
-class _SharedClouds:
-    """The clouds of a batch: one that occurs in several pairs of a list is prepared once and dropped after the last."""
+class _Work:
+    """The pairs of a batch, by the numbers of their clouds."""
 
-    def __init__(self, registrar: Registrar, pairs: Iterable[tuple[Cloud, Cloud]]) -> None:
-        self._registrar = registrar
-        self._prepared: dict[int, PreparedCloud] = {}
-        # Only a list keeps all its arrays: an iterator may make the next array where the last one was.
-        listed = pairs if isinstance(pairs, list | tuple) else ()
-        self._uses = Counter(id(cloud) for pair in listed for cloud in pair)
+    def __init__(self, pairs: list[tuple[Cloud, Cloud]]) -> None:
+        self.clouds: list[Points] = []
+        """All arrays, each once."""
+        self.pairs: list[tuple[int, tuple[int, int]]] = []
+        """The number of a pair, and those of its source and target."""
+        self.refused: list[tuple[int, Error]] = []
+        """The number of a pair, and what is wrong with its arrays."""
+        self._numbers: dict[int, int] = {}
+        for number, (source, target) in enumerate(pairs):
+            try:
+                self.pairs.append((number, (self._number(source, "source"), self._number(target, "target"))))
+            except Error as error:
+                self.refused.append((number, error))
 
-    def take(self, cloud: Cloud, role: str) -> PreparedCloud:
-        """The cloud, prepared."""
-        key = id(cloud)
-        if key not in self._uses:
-            return self._registrar._prepared(cloud, role)
-        prepared = self._prepared.pop(key, None) or self._registrar._prepared(cloud, role)
-        self._uses[key] -= 1
-        if self._uses[key] > 0:
-            self._prepared[key] = prepared
-        return prepared
+    def _number(self, cloud: Cloud, role: str) -> int:
+        # The list of pairs keeps all clouds, so that no two have the same identity.
+        number = self._numbers.get(id(cloud))
+        if number is None:
+            points = cloud.points if isinstance(cloud, PreparedCloud) else as_points(cloud, role)
+            number = self._numbers[id(cloud)] = len(self.clouds)
+            self.clouds.append(points)
+        return number
 
 
 _registrars: weakref.WeakSet[Registrar] = weakref.WeakSet()

@@ -1,6 +1,5 @@
 //! The engine, for one process.
 
-use coregister::Cloud;
 use coregister::config::DeviceChoice;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -15,9 +14,12 @@ use crate::process::{OfOneProcess, check_cuda, remember_cuda};
 #[pyclass(frozen, module = "coregister._core")]
 pub struct Engine {
     engine: OfOneProcess<coregister::Engine>,
-    /// What it computes on: "cpu", "cuda:0".
-    #[pyo3(get)]
-    device: String,
+}
+
+/// A cloud and what an engine has computed of it.
+#[pyclass(frozen, module = "coregister._core")]
+pub struct PreparedCloud {
+    cloud: OfOneProcess<coregister::engine::PreparedCloud>,
 }
 
 #[pymethods]
@@ -29,11 +31,10 @@ impl Engine {
             check_cuda()?;
         }
         let engine = py.detach(|| coregister::Engine::new(config)).map_err(exception)?;
-        let device = engine.device().to_owned();
-        if device != "cpu" {
+        if engine.device() != "cpu" {
             remember_cuda();
         }
-        Ok(Self { engine: OfOneProcess::new(engine), device })
+        Ok(Self { engine: OfOneProcess::new(engine) })
     }
 
     /// Registers two arrays; the fields of a Registration.
@@ -45,18 +46,24 @@ impl Engine {
     ) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.engine.get()?;
         let (source, target) = (source.view(), target.view());
-        let answer = py.detach(|| engine.register(&source.to_cloud(), &target.to_cloud()));
+        let answer = py.detach(|| engine.register(&source.cloud(), &target.cloud()));
         to_dict(py, &answer.map_err(exception)?)
     }
 
     /// Makes an array ready for many pairs; `role` is what errors call the cloud.
     fn prepare(&self, py: Python<'_>, cloud: PointArray<'_>, role: &str) -> PyResult<PreparedCloud> {
-        let _ = (self.engine.get()?, role);
+        let engine = self.engine.get()?;
         let points = cloud.view();
-        Ok(PreparedCloud { cloud: OfOneProcess::new(py.detach(|| points.to_cloud())) })
+        let role = match role {
+            "source" => "source",
+            "target" => "target",
+            _ => "given",
+        };
+        let cloud = py.detach(|| engine.prepare_as(&points.cloud(), role)).map_err(exception)?;
+        Ok(PreparedCloud { cloud: OfOneProcess::new(cloud) })
     }
 
-    /// Registers two clouds that this engine has prepared; the fields of a Registration.
+    /// Registers two clouds that this engine or one with the same settings has prepared; the fields of a Registration.
     fn register_prepared<'py>(
         &self,
         py: Python<'py>,
@@ -65,13 +72,7 @@ impl Engine {
     ) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.engine.get()?;
         let (source, target) = (source.get().cloud.get()?, target.get().cloud.get()?);
-        let answer = py.detach(|| engine.register(source, target));
+        let answer = py.detach(|| engine.register_prepared(source, target));
         to_dict(py, &answer.map_err(exception)?)
     }
-}
-
-/// A cloud and what an engine has computed of it.
-#[pyclass(frozen, module = "coregister._core")]
-pub struct PreparedCloud {
-    cloud: OfOneProcess<Cloud>,
 }

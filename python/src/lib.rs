@@ -4,6 +4,7 @@
 //! keeps the interpreter while it computes.
 
 mod answer;
+mod batch;
 mod config;
 mod engine;
 mod error;
@@ -14,6 +15,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::batch::Batch;
     #[pymodule_export]
     use super::config::check_config;
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use coregister::Cloud;
+use coregister::cloud::{Cloud, CloudView, Point};
 use numpy::PyReadonlyArray2;
 use numpy::ndarray::ArrayView2;
 use pyo3::FromPyObject;
@@ -31,12 +31,27 @@ pub enum PointView<'a> {
 }
 
 impl PointView<'_> {
-    /// The cloud of these points.
-    pub fn to_cloud(&self) -> Cloud {
+    /// The cloud of these points: single precision that lies N×3 in memory is not copied.
+    pub fn cloud(&self) -> ArrayCloud<'_> {
         match self {
-            Self::Single(view) => Cloud::from_f32(rows(view).into_owned()),
-            Self::Double(view) => Cloud::from_f64(&rows(view)),
+            Self::Single(view) => ArrayCloud { origin: [0.0; 3], points: rows(view) },
+            Self::Double(view) => {
+                let Cloud { origin, points } = Cloud::from_f64(&rows(view));
+                ArrayCloud { origin, points: Cow::Owned(points) }
+            }
         }
+    }
+}
+
+/// A cloud that borrows its points where it can.
+pub struct ArrayCloud<'a> {
+    origin: [f64; 3],
+    points: Cow<'a, [Point]>,
+}
+
+impl<'c> From<&'c ArrayCloud<'_>> for CloudView<'c> {
+    fn from(cloud: &'c ArrayCloud<'_>) -> Self {
+        Self { origin: cloud.origin, points: &cloud.points }
     }
 }
 

@@ -46,6 +46,18 @@ def test_or_stops_the_batch(registrar, source, target):
         registrar.register_batch([], on_error="ignore")
 
 
+def test_results_are_told_as_they_come(registrar, source, target):
+    told = {}
+    rows = registrar.register_batch([(source, target), (source[:9], target)], on_result=told.__setitem__)
+    assert [told[0], told[1]] == rows
+
+    def refuse(number, row):
+        raise KeyError(number)
+
+    with pytest.raises(KeyError):
+        registrar.register_batch([(source, target)] * 1000, on_result=refuse)
+
+
 def test_an_error_of_the_iterator_ends_the_batch(registrar, source, target):
     def pairs():
         yield source, target

@@ -6,15 +6,17 @@
 //!   the points) are dropped: one wild return must not decide where the cloud's centre and axes lie;
 //! * each cloud is centred on its mean in f64, so that UTM-sized coordinates keep their detail in f32;
 //! * each cloud is turned to its principal axes, with signs fixed by its skewness along them;
-//! * both clouds are divided by one power of two near their size, which is exact in floating point and keeps
-//!   squares of very small or very large coordinates in range.
+//! * each cloud is divided by a power of two near its size, and a pair by that of the larger cloud, which is exact in
+//!   floating point and keeps squares of very small or very large coordinates in range.
 //!
 //! This is host work in f64 before anything is uploaded, so it is a function and no backend's trait.
+
+use std::borrow::Cow;
 
 use nalgebra::{Matrix3, SymmetricEigen, Vector3};
 use rayon::prelude::*;
 
-use crate::cloud::{Cloud, Point, median};
+use crate::cloud::{CloudView, Point, median};
 use crate::error::{Error, Result};
 use crate::geometry::to_vector;
 use crate::transform::RigidTransform;
@@ -30,47 +32,59 @@ const CHUNK: usize = 1 << 14;
 /// A cloud in its canonical frame.
 #[derive(Debug, Clone)]
 pub struct CanonicalCloud {
-    /// The usable points, in the canonical frame, divided by the pair's unit.
+    /// The usable points, in the canonical frame, divided by the unit.
     pub points: Vec<Point>,
+    /// Length of the canonical unit in the cloud's own; a power of two near the cloud's size.
+    pub unit: f64,
     /// `p_cloud = unit · rotation · p_canonical + translation`: where the frame lies in the file's frame.
     pub cloud_from_canonical: RigidTransform,
     /// Number of input points that were NaN, infinite or strays.
     pub dropped: usize,
 }
 
-/// Two clouds ready for the stages.
-#[derive(Debug, Clone)]
-pub struct CanonicalPair {
-    /// The source.
-    pub source: CanonicalCloud,
-    /// The target.
-    pub target: CanonicalCloud,
-    /// Length of the canonical unit in the clouds' unit; a power of two.
-    pub unit: f64,
+impl CanonicalCloud {
+    /// The points divided by another unit, a power of two: exact.
+    pub fn points_in(&self, unit: f64) -> Cow<'_, [Point]> {
+        if unit == self.unit {
+            return Cow::Borrowed(&self.points);
+        }
+        let factor = (self.unit / unit) as f32;
+        Cow::Owned(self.points.par_iter().map(|p| p.map(|x| x * factor)).collect())
+    }
 }
 
-impl CanonicalPair {
-    /// `T_target_source` in the files' frames, of the transform between the canonical frames.
+/// Two clouds, seen in one unit.
+#[derive(Debug, Clone, Copy)]
+pub struct CanonicalPair<'a> {
+    /// The source.
+    pub source: &'a CanonicalCloud,
+    /// The target.
+    pub target: &'a CanonicalCloud,
+}
+
+impl CanonicalPair<'_> {
+    /// The unit of the pair: that of the larger cloud.
+    pub fn unit(&self) -> f64 {
+        self.source.unit.max(self.target.unit)
+    }
+
+    /// `T_target_source` in the files' frames, of the transform between the canonical frames in the pair's unit.
     pub fn to_file_frames(&self, canonical: &RigidTransform) -> RigidTransform {
-        let scaled = RigidTransform::new(canonical.rotation, canonical.translation * self.unit);
+        let scaled = RigidTransform::new(canonical.rotation, canonical.translation * self.unit());
         let back = self.source.cloud_from_canonical.inverse();
         self.target.cloud_from_canonical.compose(&scaled).compose(&back)
     }
 }
 
-/// Brings both clouds to their canonical frames.
+/// Brings a cloud to its canonical frame. `role` is what errors call it.
 ///
 /// # Errors
-/// [`Error::Cloud`] when a cloud has fewer than [`MINIMUM_POINTS`] finite points or no extent.
-pub fn canonical_pair(source: &Cloud, target: &Cloud) -> Result<CanonicalPair> {
-    let (source_moments, target_moments) = rayon::join(|| Moments::of(source), || Moments::of(target));
-    source_moments.check("source", source.len())?;
-    target_moments.check("target", target.len())?;
-    let size = source_moments.size().max(target_moments.size());
-    let unit = 2f64.powi(size.log2().round() as i32);
-    let (source, target) =
-        rayon::join(|| source_moments.canonical(source, unit), || target_moments.canonical(target, unit));
-    Ok(CanonicalPair { source, target, unit })
+/// [`Error::Cloud`] when the cloud has fewer than [`MINIMUM_POINTS`] finite points or no extent.
+pub fn canonical_cloud<'a>(cloud: impl Into<CloudView<'a>>, role: &'static str) -> Result<CanonicalCloud> {
+    let cloud = cloud.into();
+    let moments = Moments::of(cloud);
+    moments.check(role, cloud.points.len())?;
+    Ok(moments.canonical(cloud, 2f64.powi(moments.size().log2().round() as i32)))
 }
 
 /// Which points take part: finite ones, in a ball that holds all but strays.
@@ -81,8 +95,8 @@ struct Usable {
 }
 
 impl Usable {
-    fn of(cloud: &Cloud) -> Self {
-        let points: Vec<[f64; 3]> = spread(&cloud.points).map(|p| p.map(f64::from)).collect();
+    fn of(cloud: CloudView<'_>) -> Self {
+        let points: Vec<[f64; 3]> = spread(cloud.points).map(|p| p.map(f64::from)).collect();
         let centre = Vector3::from(median(&points).unwrap_or_default());
         let mut distances: Vec<f64> =
             points.iter().map(|p| (Vector3::from(*p) - centre).norm()).filter(|d| d.is_finite()).collect();
@@ -115,7 +129,7 @@ struct Moments {
 }
 
 impl Moments {
-    fn of(cloud: &Cloud) -> Self {
+    fn of(cloud: CloudView<'_>) -> Self {
         let usable = Usable::of(cloud);
         let sums = |points: &[Point]| {
             points
@@ -123,7 +137,7 @@ impl Moments {
                 .filter(|p| usable.contains(p))
                 .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + to_vector(p)))
         };
-        let (count, sum) = fold_chunks(&cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
+        let (count, sum) = fold_chunks(cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
         let mean = sum / count.max(1) as f64;
         let products = |points: &[Point]| {
             points.iter().filter(|p| usable.contains(p)).fold(Matrix3::zeros(), |sum, p| {
@@ -131,7 +145,7 @@ impl Moments {
                 sum + d * d.transpose()
             })
         };
-        let covariance = fold_chunks(&cloud.points, products, |a, b| a + b) / count.max(1) as f64;
+        let covariance = fold_chunks(cloud.points, products, |a, b| a + b) / count.max(1) as f64;
         Self { usable, count, mean, covariance }
     }
 
@@ -161,7 +175,7 @@ impl Moments {
         Ok(())
     }
 
-    fn canonical(&self, cloud: &Cloud, unit: f64) -> CanonicalCloud {
+    fn canonical(&self, cloud: CloudView<'_>, unit: f64) -> CanonicalCloud {
         let axes = self.principal_axes(cloud);
         let canonical_from_cloud = axes.transpose() / unit;
         let points: Vec<Point> = cloud
@@ -175,13 +189,13 @@ impl Moments {
             })
             .collect();
         let centre = self.mean + Vector3::from(cloud.origin);
-        let dropped = cloud.len() - points.len();
-        CanonicalCloud { points, cloud_from_canonical: RigidTransform::new(axes, centre), dropped }
+        let dropped = cloud.points.len() - points.len();
+        CanonicalCloud { points, unit, cloud_from_canonical: RigidTransform::new(axes, centre), dropped }
     }
 
     /// Columns: the principal axes, largest spread first, right-handed; each of the first two points to
     /// where the cloud's tail is longer (positive third moment).
-    fn principal_axes(&self, cloud: &Cloud) -> Matrix3<f64> {
+    fn principal_axes(&self, cloud: CloudView<'_>) -> Matrix3<f64> {
         let scale = self.covariance.trace();
         let eigen = SymmetricEigen::new(self.covariance / scale);
         let mut order = [0, 1, 2];
@@ -194,7 +208,7 @@ impl Moments {
                 [sum[0] + first.dot(&d).powi(3), sum[1] + second.dot(&d).powi(3)]
             })
         };
-        let [a, b] = fold_chunks(&cloud.points, skewness, |a, b| [a[0] + b[0], a[1] + b[1]]);
+        let [a, b] = fold_chunks(cloud.points, skewness, |a, b| [a[0] + b[0], a[1] + b[1]]);
         let first = if a < 0.0 { -first } else { first };
         let second = if b < 0.0 { -second } else { second };
         Matrix3::from_columns(&[first, second, first.cross(&second)])
