@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use coregister::batch::{Batch, BatchOptions, BatchPair, Devices};
 use coregister::config::{Config, Descriptor};
-use coregister::io::{read_cloud, write_cloud};
+use coregister::io::write_cloud;
 use coregister::simulate::{Kind, Motion, PairOptions, simulate_pair};
 use coregister::{Cloud, Engine, Registration};
 use tempfile::TempDir;
