@@ -18,6 +18,7 @@ For many pairs, make a :class:`Registrar` once; for many machines or devices, se
 from ._config import Config, Settings
 from ._core import VERSION as __version__
 from ._errors import CloudError, ConfigError, DeviceError, Error, FileError
+from ._files import read_cloud
 from ._registrar import PreparedCloud, Registrar, register
 from ._registration import Registration
 
@@ -33,5 +34,6 @@ __all__ = [
     "Registration",
     "Settings",
     "__version__",
+    "read_cloud",
     "register",
 ]

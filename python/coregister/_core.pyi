@@ -1,5 +1,6 @@
 """The extension module, written in Rust. Use what the package exports instead."""
 
+import os
 from collections.abc import Callable
 from typing import Literal, TypedDict, final
 
@@ -29,6 +30,7 @@ class RegistrationFields(TypedDict):
     seed: int
 
 def check_config(config: Config) -> None: ...
+def read_cloud(path: str | os.PathLike[str]) -> Points: ...
 
 @final
 class Engine:

@@ -18,4 +18,4 @@ class DeviceError(Error, RuntimeError):
 
 
 class FileError(Error, OSError):
-    """A file of weights cannot be read or is not what it should be."""
+    """A file cannot be read or is not what its name promises."""

@@ -26,7 +26,7 @@ from ._errors import Error
 from ._registrar import Registrar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ._points import Points
     from ._registration import Registration
@@ -97,48 +97,106 @@ def iterate_pairs(
     num_gpus: float = 0,
 ) -> Iterator[Registration | Exception]:
     """As :func:`register_pairs`, row by row: each as soon as it and those before it are there."""
+    remote = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus)(RegistrationActor)
     count = actors if actors is not None else _room(num_cpus, num_gpus)
-    # A pair that takes its actor down, by too large a cloud for instance, is tried once, and the next have a new actor.
-    remote = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus, max_restarts=-1)(RegistrationActor)
-    pool: list[Any] = [remote.remote(config) for _ in range(count)]
+    workers = [_Worker(lambda: remote.remote(config)) for _ in range(count)]
     try:
-        yield from _spread(pairs, pool)
+        yield from _spread(pairs, workers)
     finally:
-        for actor in pool:
-            ray.kill(actor)
+        for worker in workers:
+            worker.end()
 
 
-def _spread(pairs: Iterable[PairOfReferences], pool: list[Any]) -> Iterator[Registration | Exception]:
-    """The rows, in order. No more pairs are under way than keep the actors busy."""
-    free = deque(pool * PAIRS_PER_ACTOR)
-    at_work: dict[ray.ObjectRef[Any], Any] = {}
-    in_order: deque[ray.ObjectRef[Any]] = deque()
+@dataclasses.dataclass
+class _Task:
+    source: ray.ObjectRef[Points]
+    target: ray.ObjectRef[Points]
+    losses: int = 0
+    """How many actors were lost while they worked on it."""
+    row: Registration | Exception | None = None
+
+
+class _Worker:
+    """An actor and the tasks that it has, oldest first."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+        self._actor = start()
+        self.tasks: dict[ray.ObjectRef[Any], _Task] = {}
+
+    def submit(self, task: _Task) -> None:
+        self.tasks[self._actor.register.remote(task.source, task.target)] = task
+
+    def collect(self) -> None:
+        """Take the rows that are there. Where the actor was lost, go on with a new one."""
+        lost = []
+        for reference in self._done():
+            task = self.tasks.pop(reference)
+            try:
+                task.row = ray.get(reference)
+            except ray.exceptions.RayActorError as error:
+                task.row = error
+                lost.append(task)
+            except ray.exceptions.RayError as error:
+                task.row = error
+        if lost:
+            self._start_again([*lost, *self.tasks.values()])
+
+    def _done(self) -> list[ray.ObjectRef[Any]]:
+        if not self.tasks:
+            return []
+        done, _ = ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=0)
+        return done
+
+    def _start_again(self, lost: list[_Task]) -> None:
+        self.end()
+        self._actor = self._start()
+        self.tasks.clear()
+        # The oldest was at work. Once may be the machine's fault; after the second time it is a row with the error.
+        lost[0].losses += 1
+        for task in lost:
+            if task.losses < 2:
+                task.row = None
+                self.submit(task)
+
+    def end(self) -> None:
+        ray.kill(self._actor)
+
+
+def _spread(pairs: Iterable[PairOfReferences], workers: list[_Worker]) -> Iterator[Registration | Exception]:
+    """The rows, in order. No more pairs are under way than keep the workers busy."""
+    tasks: deque[_Task] = deque()
     for source, target in pairs:
-        if not free:
-            free.extend(_finished(at_work))
-        actor = free.popleft()
-        row = actor.register.remote(source, target)
-        at_work[row] = actor
-        in_order.append(row)
-        while in_order and in_order[0] not in at_work:
-            yield _row(in_order.popleft())
-    while in_order:
-        yield _row(in_order.popleft())
+        task = _Task(source, target)
+        _free(workers).submit(task)
+        tasks.append(task)
+        yield from _finished(tasks)
+    while tasks:
+        _collect(workers)
+        yield from _finished(tasks)
 
 
-def _finished(at_work: dict[ray.ObjectRef[Any], Any]) -> Iterator[Any]:
-    """The actors that are done with a pair, one at least; waits for it."""
-    done, _ = ray.wait(list(at_work))
-    for row in done:
-        yield at_work.pop(row)
+def _free(workers: list[_Worker]) -> _Worker:
+    """A worker with room for a task; waits for one."""
+    while True:
+        worker = min(workers, key=lambda worker: len(worker.tasks))
+        if len(worker.tasks) < PAIRS_PER_ACTOR:
+            return worker
+        _collect(workers)
 
 
-def _row(reference: ray.ObjectRef[Any]) -> Registration | Exception:
-    try:
-        row: Registration | Error = ray.get(reference)
-    except ray.exceptions.RayError as error:
-        return error
-    return row
+def _collect(workers: list[_Worker]) -> None:
+    """Wait until a task is done somewhere."""
+    ray.wait([reference for worker in workers for reference in worker.tasks])
+    for worker in workers:
+        worker.collect()
+
+
+def _finished(tasks: deque[_Task]) -> Iterator[Registration | Exception]:
+    """The rows at the head of the line that are there."""
+    while tasks and (row := tasks[0].row) is not None:
+        tasks.popleft()
+        yield row
 
 
 def _room(num_cpus: float, num_gpus: float) -> int:

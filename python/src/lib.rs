@@ -8,6 +8,7 @@ mod batch;
 mod config;
 mod engine;
 mod error;
+mod files;
 mod points;
 mod process;
 
@@ -23,6 +24,8 @@ mod _core {
     use super::engine::Engine;
     #[pymodule_export]
     use super::engine::PreparedCloud;
+    #[pymodule_export]
+    use super::files::read_cloud;
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 }

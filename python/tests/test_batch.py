@@ -70,9 +70,9 @@ def test_an_error_of_the_iterator_ends_the_batch(registrar, source, target):
 LONG_BATCH = """
 import sys
 import coregister
-from conftest import DATA, read_ply
+from conftest import DATA
 
-source, target = read_ply(DATA / "demo_source.ply"), read_ply(DATA / "demo_target.ply")
+source, target = (coregister.read_cloud(DATA / name) for name in ("demo_source.ply", "demo_target.ply"))
 registrar = coregister.Registrar(device="cpu", descriptor="classic")
 registrar.register(source=source, target=target)
 print("at work", flush=True)

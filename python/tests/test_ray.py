@@ -30,10 +30,10 @@ def stored(source, target):
 
 def test_rows_are_those_of_one_registrar_whatever_the_sharding(stored, registrar, answer, source, target):
     there, back = stored, stored[::-1]
-    expected = [answer, registrar.register(source=target, target=source)] * 3
+    expected = [answer, registrar.register(source=target, target=source)] * 2
     for actors, num_cpus in [(1, 1), (2, 1), (1, 2)]:
-        rows = register_pairs([there, back] * 3, CONFIG, actors=actors, num_cpus=num_cpus)
-        assert [same(row, other) for row, other in zip(rows, expected, strict=True)] == [True] * 6
+        rows = register_pairs([there, back] * 2, CONFIG, actors=actors, num_cpus=num_cpus)
+        assert [same(row, other) for row, other in zip(rows, expected, strict=True)] == [True] * 4
 
 
 def test_a_pair_that_fails_is_a_row_and_the_others_go_on(stored, source, answer):
@@ -55,7 +55,7 @@ def test_pairs_are_drawn_no_faster_than_they_are_done(stored):
     drawn = itertools.count()
 
     def pairs():
-        for _ in range(12):
+        for _ in range(9):
             next(drawn)
             yield stored
 
@@ -63,7 +63,7 @@ def test_pairs_are_drawn_no_faster_than_they_are_done(stored):
     next(rows)
     # Two actors with two pairs each, one that is done and handed out, and one that waits for a place.
     assert next(drawn) <= 6
-    assert len(list(rows)) == 11
+    assert len(list(rows)) == 8
 
 
 def test_an_actor_computes_with_what_ray_gives_it():
@@ -101,7 +101,7 @@ def test_without_room_there_is_an_error_and_no_waiting(stored):
         register_pairs([stored], CONFIG, num_gpus=8)
 
 
-def test_an_actor_that_dies_takes_its_pair_only(stored, answer, monkeypatch):
+def test_a_pair_that_takes_its_actor_down_is_a_row_and_the_others_go_on(stored, answer, monkeypatch):
     class Mortal(RegistrationActor):
         def register(self, source, target):
             if len(source) == 0:
@@ -109,7 +109,6 @@ def test_an_actor_that_dies_takes_its_pair_only(stored, answer, monkeypatch):
             return super().register(source, target)
 
     monkeypatch.setattr(coregister.ray, "RegistrationActor", Mortal)
-    monkeypatch.setattr(coregister.ray, "PAIRS_PER_ACTOR", 1)
     deadly = ray.put(ray.get(stored[0])[:0]), stored[1]
     rows = register_pairs([stored, deadly, stored, stored], CONFIG, actors=1)
     assert isinstance(rows[1], ray.exceptions.RayActorError)

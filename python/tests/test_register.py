@@ -167,6 +167,18 @@ def test_files_and_devices_that_are_not_there(tmp_path, source, target):
         coregister.register(source=source, target=target, device="cuda:99")
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_files_are_read_as_precisely_as_they_are_written(dtype, tmp_path, source):
+    path = tmp_path / "cloud.npy"
+    np.save(path, source.astype(dtype) + (5.4e6 if dtype is np.float64 else 0))
+    points = coregister.read_cloud(path)
+    assert points.dtype == dtype
+    assert np.allclose(points, np.load(path), rtol=0, atol=0 if dtype is np.float32 else 1e-6)
+    with pytest.raises(coregister.FileError, match=r"cannot read .*none\.ply") as caught:
+        coregister.read_cloud(tmp_path / "none.ply")
+    assert isinstance(caught.value, OSError)
+
+
 def test_a_closed_registrar_says_so(source, target):
     with coregister.Registrar(device="cpu") as registrar:
         pass
