@@ -16,7 +16,9 @@ Needs Ray: ``pip install coregister[ray]``.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import deque
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ray
@@ -32,10 +34,16 @@ if TYPE_CHECKING:
     from ._registration import Registration
 
 PairOfReferences: TypeAlias = "tuple[ray.ObjectRef[Points], ray.ObjectRef[Points]]"
-"""Source and target, as ``ray.put`` or a task gives them; arrays themselves do as well, but travel with every pair."""
+"""Source and target, as ``ray.put`` or a task gives them."""
 
-PAIRS_PER_ACTOR = 2
+Row: TypeAlias = "Registration | Exception"
+"""What a pair gives."""
+
+TASKS_PER_ACTOR = 2
 """One is worked on, and the clouds of the next one are fetched meanwhile."""
+
+MOST_PAIRS_PER_TASK = 8
+"""Enough to keep several streams of a GPU busy, and few enough to spread evenly and to be kept in memory."""
 
 
 class RegistrationActor:
@@ -56,10 +64,12 @@ class RegistrationActor:
 
     def register(self, source: Points, target: Points) -> Registration | Error:
         """The answer; the error itself where the pair cannot be registered."""
-        try:
-            return self._registrar.register(source=source, target=target)
-        except Error as error:
-            return error
+        (row,) = self.register_batch([(0, 1)], source, target)
+        return row
+
+    def register_batch(self, pairs: list[tuple[int, int]], *clouds: Points) -> list[Registration | Error]:
+        """One answer or error per pair, which is given by the numbers of its source and target among the clouds."""
+        return self._registrar.register_batch([(clouds[source], clouds[target]) for source, target in pairs])
 
 
 def register_pairs(
@@ -69,7 +79,8 @@ def register_pairs(
     actors: int | None = None,
     num_cpus: float = 1,
     num_gpus: float = 0,
-) -> list[Registration | Exception]:
+    pairs_per_task: int | None = None,
+) -> list[Row]:
     """Register pairs on actors that this starts and ends.
 
     Args:
@@ -79,13 +90,17 @@ def register_pairs(
         actors: How many; as many as the cluster has room for if None.
         num_cpus: CPUs of each actor, which are its threads.
         num_gpus: GPUs of each actor: 0 for the CPU, 1 for one, 0.5 for two actors on each.
+        pairs_per_task: How many pairs go to an actor at once; up to 8 if None. Clouds that occur in several of them
+            are prepared once.
 
     Returns:
         One row per pair, in their order: a :class:`coregister.Registration`, or the exception of a pair that could
         not be registered (:class:`coregister.Error`) or fetched (``ray.exceptions.RayError``). No row depends on how
         many actors there are or which of them computed it.
     """
-    return list(iterate_pairs(pairs, config, actors=actors, num_cpus=num_cpus, num_gpus=num_gpus))
+    return list(
+        iterate_pairs(pairs, config, actors=actors, num_cpus=num_cpus, num_gpus=num_gpus, pairs_per_task=pairs_per_task)
+    )
 
 
 def iterate_pairs(
@@ -95,25 +110,53 @@ def iterate_pairs(
     actors: int | None = None,
     num_cpus: float = 1,
     num_gpus: float = 0,
-) -> Iterator[Registration | Exception]:
+    pairs_per_task: int | None = None,
+) -> Iterator[Row]:
     """As :func:`register_pairs`, row by row: each as soon as it and those before it are there."""
     remote = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus)(RegistrationActor)
     count = actors if actors is not None else _room(num_cpus, num_gpus)
     workers = [_Worker(lambda: remote.remote(config)) for _ in range(count)]
     try:
-        yield from _spread(pairs, workers)
+        yield from _spread(_tasks(pairs, pairs_per_task or _pairs_per_task(pairs, count)), workers)
     finally:
         for worker in workers:
             worker.end()
 
 
-@dataclasses.dataclass
 class _Task:
-    source: ray.ObjectRef[Points]
-    target: ray.ObjectRef[Points]
-    losses: int = 0
-    """How many actors were lost while they worked on it."""
-    row: Registration | Exception | None = None
+    """Pairs that go to an actor together."""
+
+    def __init__(self, pairs: list[PairOfReferences]) -> None:
+        self.pairs = pairs
+        self.losses = 0
+        """How many actors were lost while they worked on it."""
+        self._rows: list[Row] = []
+        self._parts: list[_Task] = []
+
+    def submit(self, actor: Any) -> ray.ObjectRef[list[Row]]:
+        clouds = list(dict.fromkeys(cloud for pair in self.pairs for cloud in pair))
+        numbers = {cloud: number for number, cloud in enumerate(clouds)}
+        pairs = [(numbers[source], numbers[target]) for source, target in self.pairs]
+        reference: ray.ObjectRef[list[Row]] = actor.register_batch.remote(pairs, *clouds)
+        return reference
+
+    def succeed(self, rows: list[Row]) -> None:
+        self._rows = rows
+
+    def fail(self, error: Exception) -> list[_Task]:
+        """What is to be tried again: of several pairs each on its own, since one of them is to blame."""
+        if len(self.pairs) == 1:
+            self._rows = [error]
+        else:
+            self._parts = [_Task([pair]) for pair in self.pairs]
+        return self._parts
+
+    def rows(self) -> list[Row] | None:
+        """One row per pair, once all are there."""
+        if not self._parts:
+            return self._rows or None
+        parts = [part.rows() for part in self._parts]
+        return None if None in parts else [row for rows in parts for row in rows or []]
 
 
 class _Worker:
@@ -122,65 +165,80 @@ class _Worker:
     def __init__(self, start: Callable[[], Any]) -> None:
         self._start = start
         self._actor = start()
-        self.tasks: dict[ray.ObjectRef[Any], _Task] = {}
+        self.tasks: dict[ray.ObjectRef[list[Row]], _Task] = {}
 
     def submit(self, task: _Task) -> None:
-        self.tasks[self._actor.register.remote(task.source, task.target)] = task
+        self.tasks[task.submit(self._actor)] = task
 
     def collect(self) -> None:
-        """Take the rows that are there. Where the actor was lost, go on with a new one."""
-        lost = []
+        """Take the rows that are there, and try again what failed together with others."""
+        lost: list[tuple[_Task, Exception]] = []
+        again: list[_Task] = []
         for reference in self._done():
             task = self.tasks.pop(reference)
             try:
-                task.row = ray.get(reference)
+                task.succeed(ray.get(reference))
             except ray.exceptions.RayActorError as error:
-                task.row = error
-                lost.append(task)
+                lost.append((task, error))
             except ray.exceptions.RayError as error:
-                task.row = error
+                again.extend(task.fail(error))
         if lost:
-            self._start_again([*lost, *self.tasks.values()])
+            again.extend(self._start_again(lost))
+        for task in again:
+            self.submit(task)
 
-    def _done(self) -> list[ray.ObjectRef[Any]]:
+    def _done(self) -> list[ray.ObjectRef[list[Row]]]:
         if not self.tasks:
             return []
         done, _ = ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=0)
         return done
 
-    def _start_again(self, lost: list[_Task]) -> None:
+    def _start_again(self, lost: list[tuple[_Task, Exception]]) -> list[_Task]:
+        """Go on with a new actor; the tasks that it has to do."""
         self.end()
         self._actor = self._start()
+        (oldest, error), *others = lost
+        innocent = [task for task, _ in others] + list(self.tasks.values())
         self.tasks.clear()
-        # The oldest was at work. Once may be the machine's fault; after the second time it is a row with the error.
-        lost[0].losses += 1
-        for task in lost:
-            if task.losses < 2:
-                task.row = None
-                self.submit(task)
+        # The oldest was at work. Losing it once may be the machine's fault, twice is its own.
+        oldest.losses += 1
+        blamed = oldest.fail(error) if len(oldest.pairs) > 1 or oldest.losses > 1 else [oldest]
+        return blamed + innocent
 
     def end(self) -> None:
         ray.kill(self._actor)
 
 
-def _spread(pairs: Iterable[PairOfReferences], workers: list[_Worker]) -> Iterator[Registration | Exception]:
-    """The rows, in order. No more pairs are under way than keep the workers busy."""
-    tasks: deque[_Task] = deque()
-    for source, target in pairs:
-        task = _Task(source, target)
+def _pairs_per_task(pairs: Iterable[PairOfReferences], actors: int) -> int:
+    """Some tasks for every actor, so that they end together."""
+    if not isinstance(pairs, Sized):
+        return MOST_PAIRS_PER_TASK
+    return min(max(len(pairs) // (2 * TASKS_PER_ACTOR * actors), 1), MOST_PAIRS_PER_TASK)
+
+
+def _tasks(pairs: Iterable[PairOfReferences], pairs_per_task: int) -> Iterator[_Task]:
+    pairs = iter(pairs)
+    while some := list(itertools.islice(pairs, pairs_per_task)):
+        yield _Task(some)
+
+
+def _spread(tasks: Iterator[_Task], workers: list[_Worker]) -> Iterator[Row]:
+    """The rows, in order. No more tasks are under way than keep the workers busy."""
+    under_way: deque[_Task] = deque()
+    for task in tasks:
         _free(workers).submit(task)
-        tasks.append(task)
-        yield from _finished(tasks)
-    while tasks:
+        under_way.append(task)
+        yield from _finished(under_way)
+    while under_way:
         _collect(workers)
-        yield from _finished(tasks)
+        yield from _finished(under_way)
 
 
 def _free(workers: list[_Worker]) -> _Worker:
     """A worker with room for a task; waits for one."""
     while True:
         worker = min(workers, key=lambda worker: len(worker.tasks))
-        if len(worker.tasks) < PAIRS_PER_ACTOR:
+        if len(worker.tasks) < TASKS_PER_ACTOR:
             return worker
         _collect(workers)
 
@@ -192,11 +250,11 @@ def _collect(workers: list[_Worker]) -> None:
         worker.collect()
 
 
-def _finished(tasks: deque[_Task]) -> Iterator[Registration | Exception]:
+def _finished(under_way: deque[_Task]) -> Iterator[Row]:
     """The rows at the head of the line that are there."""
-    while tasks and (row := tasks[0].row) is not None:
-        tasks.popleft()
-        yield row
+    while under_way and (rows := under_way[0].rows()) is not None:
+        under_way.popleft()
+        yield from rows
 
 
 def _room(num_cpus: float, num_gpus: float) -> int:

@@ -32,8 +32,14 @@ def test_rows_are_those_of_one_registrar_whatever_the_sharding(stored, registrar
     there, back = stored, stored[::-1]
     expected = [answer, registrar.register(source=target, target=source)] * 2
     for actors, num_cpus in [(1, 1), (2, 1), (1, 2)]:
-        rows = register_pairs([there, back] * 2, CONFIG, actors=actors, num_cpus=num_cpus)
+        rows = register_pairs([there, back] * 2, CONFIG, actors=actors, num_cpus=num_cpus, pairs_per_task=3)
         assert [same(row, other) for row, other in zip(rows, expected, strict=True)] == [True] * 4
+
+
+def test_one_pair_by_hand(stored, answer):
+    actor = ray.remote(RegistrationActor).remote(CONFIG)
+    assert same(ray.get(actor.register.remote(*stored)), answer)
+    ray.kill(actor)
 
 
 def test_a_pair_that_fails_is_a_row_and_the_others_go_on(stored, source, answer):
@@ -42,7 +48,9 @@ def test_a_pair_that_fails_is_a_row_and_the_others_go_on(stored, source, answer)
         raise FileNotFoundError("scan 7 is gone")
 
     few = ray.put(source[:9])
-    rows = register_pairs([(few, stored[1]), stored, (no_cloud.remote(), stored[1]), stored], CONFIG, actors=2)
+    rows = register_pairs(
+        [(few, stored[1]), stored, (no_cloud.remote(), stored[1]), stored], CONFIG, actors=2, pairs_per_task=3
+    )
     assert isinstance(rows[0], coregister.CloudError)
     assert "source cloud has 9 usable points" in str(rows[0])
     assert isinstance(rows[2], ray.exceptions.RayTaskError)
@@ -59,7 +67,7 @@ def test_pairs_are_drawn_no_faster_than_they_are_done(stored):
             next(drawn)
             yield stored
 
-    rows = iterate_pairs(pairs(), CONFIG, actors=2)
+    rows = iterate_pairs(pairs(), CONFIG, actors=2, pairs_per_task=1)
     next(rows)
     # Two actors with two pairs each, one that is done and handed out, and one that waits for a place.
     assert next(drawn) <= 6
@@ -87,12 +95,13 @@ def test_an_actor_computes_with_what_ray_gives_it():
 
 def test_clouds_come_without_a_copy_and_cannot_be_written_to(stored):
     class Spy(RegistrationActor):
-        def register(self, source, target):
+        def register_batch(self, pairs, *clouds):
             # Memory that belongs to the array would have been copied on the way.
-            return source.flags.owndata, source.flags.writeable, super().register(source, target).accepted
+            (row,) = super().register_batch(pairs, *clouds)
+            return clouds[0].flags.owndata, clouds[0].flags.writeable, row.accepted
 
     actor = ray.remote(Spy).options(num_cpus=1).remote(CONFIG)
-    assert ray.get(actor.register.remote(*stored)) == (False, False, True)
+    assert ray.get(actor.register_batch.remote([(0, 1)], *stored)) == (False, False, True)
     ray.kill(actor)
 
 
@@ -103,13 +112,13 @@ def test_without_room_there_is_an_error_and_no_waiting(stored):
 
 def test_a_pair_that_takes_its_actor_down_is_a_row_and_the_others_go_on(stored, answer, monkeypatch):
     class Mortal(RegistrationActor):
-        def register(self, source, target):
-            if len(source) == 0:
+        def register_batch(self, pairs, *clouds):
+            if any(len(cloud) == 0 for cloud in clouds):
                 os._exit(1)
-            return super().register(source, target)
+            return super().register_batch(pairs, *clouds)
 
     monkeypatch.setattr(coregister.ray, "RegistrationActor", Mortal)
     deadly = ray.put(ray.get(stored[0])[:0]), stored[1]
-    rows = register_pairs([stored, deadly, stored, stored], CONFIG, actors=1)
+    rows = register_pairs([stored, deadly, stored, stored], CONFIG, actors=1, pairs_per_task=2)
     assert isinstance(rows[1], ray.exceptions.RayActorError)
     assert all(same(rows[number], answer) for number in (0, 2, 3))
