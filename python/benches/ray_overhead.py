@@ -8,7 +8,7 @@ The same pairs are registered, with as many CPUs,
   stored:  the same, with arrays by ray.put;
   actors:  by coregister.ray.register_pairs, with arrays by ray.put;
   batch:   by Registrar.register_batch, without Ray.
-The ways take turns, so that other work on the machine meets all of them; the table has medians over the rounds.
+The ways take turns, so that other work on the machine meets all of them; the table has medians over the rounds, of the ratios as well.
 """
 
 import argparse
@@ -83,10 +83,9 @@ def main():
     assert all(answer == answers[0] for answer in answers), "all ways give the same answers"
 
     print("way      s a pair  ratio to batch")
-    fastest = statistics.median(times["batch"])
     for way, seconds in times.items():
-        median = statistics.median(seconds)
-        print(f"{way:8} {median / len(clouds):8.3f} {median / fastest:15.2f}")
+        ratio = statistics.median(ours / batch for ours, batch in zip(seconds, times["batch"], strict=True))
+        print(f"{way:8} {statistics.median(seconds) / len(clouds):8.3f} {ratio:15.2f}")
 
 
 if __name__ == "__main__":
