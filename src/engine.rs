@@ -8,14 +8,16 @@ use tracing::{debug, info, warn};
 use crate::backend::Cpu;
 #[cfg(feature = "cuda")]
 use crate::backend::cuda::{self, Cuda, DeviceDescription, Installation, Nvidia};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Point};
 use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
-use crate::pipeline::{Answer, Network, Pipeline, to_rigid};
-use crate::registration::{Registration, Status, Timings};
+use crate::geometry::to_vector;
+use crate::pipeline::{self, Answer, Candidate, Matches, Network, Pipeline, to_rigid};
+use crate::registration::{Details, Evidence, KeypointMatch, Registration, Status, Timings};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
 use crate::stages::describe::weights::Weights;
+use crate::stages::verify::Agreement;
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
@@ -35,11 +37,22 @@ pub struct Engine {
 trait Method: Send + Sync {
     /// See [`Pipeline::register`].
     fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer>;
+    /// See [`Pipeline::register_with_matches`].
+    fn register_with_matches(&self, pair: &CanonicalPair, timings: &mut Timings)
+    -> Result<(Answer, Matches)>;
 }
 
 impl<B: Backend> Method for Pipeline<B> {
     fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
         self.register(pair, timings)
+    }
+
+    fn register_with_matches(
+        &self,
+        pair: &CanonicalPair,
+        timings: &mut Timings,
+    ) -> Result<(Answer, Matches)> {
+        self.register_with_matches(pair, timings)
     }
 }
 
@@ -68,12 +81,41 @@ impl Engine {
     /// [`Error::Cloud`] when a cloud has too few usable points or no extent.
     pub fn register(&self, source: &Cloud, target: &Cloud) -> Result<Registration> {
         let mut timings = Timings::default();
+        let pair = self.clean(source, target, &mut timings)?;
+        let (answer, device) = self.answer(&mut timings, |method, t| method.register(&pair, t))?;
+        Ok(self.registration(&pair, &answer, timings, device))
+    }
+
+    /// The same answer, with what it rests on: for those who want to see why.
+    ///
+    /// # Errors
+    /// As [`Self::register`].
+    pub fn register_with_details(&self, source: &Cloud, target: &Cloud) -> Result<(Registration, Details)> {
+        let mut timings = Timings::default();
+        let pair = self.clean(source, target, &mut timings)?;
+        let ((answer, matches), device) =
+            self.answer(&mut timings, |method, t| method.register_with_matches(&pair, t))?;
+        let details = details(&pair, &answer, &matches);
+        Ok((self.registration(&pair, &answer, timings, device), details))
+    }
+
+    fn clean(&self, source: &Cloud, target: &Cloud, timings: &mut Timings) -> Result<CanonicalPair> {
         let cpu = &self.cpu.backend;
         let pair = timings.measure("clean", || cpu.run(|| canonical_pair(source, target)))?;
         warn_of_dropped("source", &pair.source);
         warn_of_dropped("target", &pair.target);
-        let (answer, device) = self.answer(&pair, &mut timings)?;
-        let registration = report(&pair, &answer, &self.cpu.config, timings, device);
+        Ok(pair)
+    }
+
+    /// The answer in the files' frames.
+    fn registration(
+        &self,
+        pair: &CanonicalPair,
+        answer: &Answer,
+        timings: Timings,
+        device: String,
+    ) -> Registration {
+        let registration = report(pair, answer, &self.cpu.config, timings, device);
         let Registration { status, reason, confidence, overlap, inliers, .. } = &registration;
         debug!(
             confidence,
@@ -84,13 +126,17 @@ impl Engine {
             "{}",
             status.as_str()
         );
-        Ok(registration)
+        registration
     }
 
-    /// The answer and the device that it was computed on.
-    fn answer(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<(Answer, String)> {
+    /// What `register` answers, and the device that it was computed on.
+    fn answer<R>(
+        &self,
+        timings: &mut Timings,
+        register: impl Fn(&dyn Method, &mut Timings) -> Result<R>,
+    ) -> Result<(R, String)> {
         if let Some(cuda) = &self.cuda {
-            match (cuda.register(pair, timings), self.cpu.config.device) {
+            match (register(cuda.as_ref(), timings), self.cpu.config.device) {
                 (Err(Error::Device(reason)), DeviceChoice::Auto) => {
                     warn!("{reason}; going on with the CPU");
                     *timings = Timings::default();
@@ -98,7 +144,7 @@ impl Engine {
                 (answer, choice) => return Ok((answer?, device_name(choice))),
             }
         }
-        Ok((self.cpu.register(pair, timings)?, device_name(DeviceChoice::Cpu)))
+        Ok((register(&self.cpu, timings)?, device_name(DeviceChoice::Cpu)))
     }
 }
 
@@ -234,6 +280,39 @@ fn report(
         timings,
         device,
         seed: config.seed,
+    }
+}
+
+/// What the answer rests on, in the files' frames and units.
+fn details(pair: &CanonicalPair, answer: &Answer, matches: &Matches) -> Details {
+    let place = |cloud: &CanonicalCloud, p: &Point| {
+        cloud.cloud_from_canonical.apply(&(to_vector(p) * pair.unit)).into()
+    };
+    let keypoints = matches.source.iter().zip(&matches.target).zip(&matches.inlier);
+    let keypoint_match = |((s, t), inlier): ((&Point, &Point), &bool)| KeypointMatch {
+        source: place(&pair.source, s),
+        target: place(&pair.target, t),
+        inlier: *inlier,
+    };
+    let voxel = f64::from(answer.spacing) * pair.unit;
+    Details {
+        matches: keypoints.map(keypoint_match).collect(),
+        voxel,
+        tolerance: f64::from(pipeline::TOLERANCE) * voxel,
+        evidence: answer.distinct.iter().map(evidence).collect(),
+    }
+}
+
+fn evidence(candidate: &Candidate) -> Evidence {
+    let Agreement { source_overlap, target_overlap, source_in_front, target_in_front, .. } =
+        candidate.agreement;
+    Evidence {
+        source_overlap: source_overlap.into(),
+        target_overlap: target_overlap.into(),
+        source_in_front: source_in_front.into(),
+        target_in_front: target_in_front.into(),
+        inliers: candidate.support.count as usize,
+        log_odds: candidate.log_odds.into(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use common::random;
 use coregister::evaluate::{Truth, read_pairs};
 use coregister::io::read_cloud;
+use coregister::registration::KeypointMatch;
 use coregister::simulate::{Kind, Motion, PairOptions, simulate_pair};
 use coregister::{Cloud, Config, Engine, Registration, RigidTransform, Status};
 use nalgebra::{Rotation3, Unit, Vector3};
@@ -282,5 +283,27 @@ fn scans_that_do_not_overlap_are_rejected() {
         println!("{kind} {seed}: confidence {:.3}", registration.confidence);
         assert_eq!(registration.status, Status::Rejected, "{kind} {seed}");
         assert!(!registration.reason.is_empty() && (0.0..=1.0).contains(&registration.confidence));
+    }
+}
+
+// Details
+
+#[test]
+fn details_change_no_answer_and_count_the_same_inliers() {
+    let engine = engine();
+    for pair in pairs() {
+        let (source, target) = (Cloud::from_f64(&pair.source), Cloud::from_f64(&pair.target));
+        let plain = engine.register(&source, &target).unwrap();
+        let (answer, details) = engine.register_with_details(&source, &target).unwrap();
+        assert_eq!(bits(&answer), bits(&plain), "{}", pair.name);
+        let inliers = details.matches.iter().filter(|m| m.inlier);
+        assert_eq!(inliers.clone().count(), answer.inliers, "{}", pair.name);
+        assert!(details.matches.len() > answer.inliers, "{}: no match is wrong", pair.name);
+        assert!((details.evidence[0].source_overlap - answer.overlap).abs() < 1e-9, "{}", pair.name);
+        // The answer was refined once more after they were counted, so a few may be a little further apart.
+        let apart = |m: &KeypointMatch| {
+            (answer.target_from_source.apply(&m.source.into()) - Vector3::from(m.target)).norm()
+        };
+        assert!(inliers.clone().all(|m| apart(m) < 1.1 * details.tolerance), "{}", pair.name);
     }
 }
