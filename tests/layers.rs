@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 9] = [
     &["pipeline"],
     &["batch"],
     &["engine"],
-    &["evaluate", "simulate"],
+    &["evaluate", "report", "simulate"],
     &["training_data"],
     &["cli", "main"],
 ];
