@@ -115,7 +115,7 @@ fn a_batch_page_of_many_rows() {
     }
     rows[470] = BatchRow {
         name: "<img src=x onerror=alert(1)>".into(),
-        error: "cannot read <b>scan.ply</b>: no such file".into(),
+        reason: "cannot read <b>scan.ply</b>: no such file".into(),
         ..common(470)
     };
     rows[0].report = "accepted.html".into();

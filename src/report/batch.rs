@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::template::{escape, fill, json};
+use crate::batch::table::Row;
 
 const TEMPLATE: &str = include_str!("page/batch.html");
 const COMMON_STYLE: &str = include_str!("page/common.css");
@@ -27,10 +28,8 @@ pub struct BatchRow {
     pub inliers: Option<usize>,
     /// Root mean square distance of the overlapping surfaces, in the clouds' unit.
     pub inlier_rmse: Option<f64>,
-    /// Why it was rejected.
+    /// Why it was rejected or failed.
     pub reason: String,
-    /// The message, where the pair ended with an error.
-    pub error: String,
     /// Time spent on the pair.
     pub seconds: Option<f64>,
     /// Whether the transform is right, where the right one is known.
@@ -49,15 +48,37 @@ pub struct BatchRow {
 pub enum BatchStatus {
     /// Without an answer, for example because a file could not be read.
     #[default]
-    Error,
+    Failed,
     /// With a best guess that is not to be relied on.
     Rejected,
     /// With an answer.
     Accepted,
 }
 
+impl From<&Row> for BatchRow {
+    /// What a row of results says.
+    fn from(row: &Row) -> Self {
+        let status = match row.status.as_str() {
+            "accepted" => BatchStatus::Accepted,
+            "rejected" => BatchStatus::Rejected,
+            _ => BatchStatus::Failed,
+        };
+        Self {
+            name: row.name.clone(),
+            set: row.set.clone(),
+            status,
+            confidence: row.confidence,
+            overlap: row.overlap,
+            inliers: row.inliers,
+            inlier_rmse: row.inlier_rmse,
+            reason: row.reason.clone(),
+            ..Self::default()
+        }
+    }
+}
+
 /// One self-contained HTML file with a table of all rows that can be sorted and filtered. First come answers that were
-/// accepted and are known to be wrong, then errors, rejected and accepted pairs; of equals the least confident first,
+/// accepted and are known to be wrong, then failed, rejected and accepted pairs; of equals the least confident first,
 /// then in the order of `rows`.
 pub fn batch_page(title: &str, rows: &[BatchRow]) -> String {
     let mut rows: Vec<&BatchRow> = rows.iter().collect();
@@ -97,9 +118,9 @@ mod tests {
 
     #[test]
     fn failures_come_first_and_the_least_confident_of_each_kind() {
-        use BatchStatus::{Accepted, Error, Rejected};
+        use BatchStatus::{Accepted, Failed, Rejected};
         let wrong = BatchRow { correct: Some(false), ..row("false accept", Accepted, 0.99) };
-        let broken = BatchRow { confidence: None, ..row("broken", Error, 0.0) };
+        let broken = BatchRow { confidence: None, ..row("broken", Failed, 0.0) };
         let rows = [
             row("sure", Accepted, 1.0),
             row("doubtful", Rejected, 0.5),
@@ -114,8 +135,8 @@ mod tests {
 
     #[test]
     fn hostile_text_stays_text() {
-        let mut hostile = row("</script><script>alert(1)</script>", BatchStatus::Error, f64::NAN);
-        hostile.error = "<img src=x onerror=alert(2)>".into();
+        let mut hostile = row("</script><script>alert(1)</script>", BatchStatus::Failed, f64::NAN);
+        hostile.reason = "<img src=x onerror=alert(2)>".into();
         let page = batch_page("<b>{{DATA}}</b>", &[hostile.clone()]);
         assert!(page.contains("<title>&lt;b&gt;{{DATA}}&lt;/b&gt;"));
         assert!(!page.contains("<img") && !page.contains("alert(1)</script>"));
@@ -129,6 +150,6 @@ mod tests {
             BatchRow { correct: Some(true), seconds: Some(0.25), ..row("a", BatchStatus::Accepted, 0.5) };
         let text = serde_json::to_string(&full).unwrap();
         assert_eq!(serde_json::from_str::<BatchRow>(&text).unwrap(), full);
-        assert_eq!(serde_json::from_str::<BatchRow>("{\"name\":\"b\"}").unwrap().status, BatchStatus::Error);
+        assert_eq!(serde_json::from_str::<BatchRow>("{\"name\":\"b\"}").unwrap().status, BatchStatus::Failed);
     }
 }

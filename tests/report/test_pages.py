@@ -223,7 +223,7 @@ def test_the_batch_page_lists_failures_first(open_page):
     page = open_page("batch")
     states = page.page.locator("#rows tbody .pill").all_inner_texts()
     assert len(states) == 200
-    order = ["accepted, wrong", "error", "rejected", "accepted"]
+    order = ["accepted, wrong", "failed", "rejected", "accepted"]
     assert [order.index(state) for state in states] == sorted(order.index(state) for state in states)
     assert set(states) == set(order)
     assert names(page)[:2] == ["pair 400", "<img src=x onerror=alert(1)>"]

@@ -9,11 +9,11 @@ const STEP = 200;
 
 const KINDS = [
   ["wrong", "accepted, but wrong"],
-  ["error", "errors"],
+  ["failed", "failed"],
   ["rejected", "rejected"],
   ["accepted", "accepted"],
 ];
-const PILLS = { wrong: "accepted, wrong", error: "error", rejected: "rejected", accepted: "accepted" };
+const PILLS = { wrong: "accepted, wrong", failed: "failed", rejected: "rejected", accepted: "accepted" };
 
 function kindOf(row) {
   return row.status === "accepted" && row.correct === false ? "wrong" : row.status;
@@ -40,7 +40,7 @@ const COLUMNS = [
   { title: "error °", value: (row) => row.rotation_error, show: significant },
   { title: "error shift", value: (row) => row.translation_error, show: significant },
   { title: "seconds", value: (row) => row.seconds, show: fixed(2) },
-  { title: "why", value: (row) => row.error || row.reason, className: "why" },
+  { title: "why", value: (row) => row.reason, className: "why" },
 ].filter((column) => rows.length === 0 || rows.some((row) => ![null, ""].includes(column.value(row))));
 
 // A link only where it leads to a file beside the page: no other scheme is followed.
@@ -57,7 +57,7 @@ function selected() {
   const text = state.search.toLowerCase();
   const found = rows.filter((row) =>
     (state.kind === "all" || kindOf(row) === state.kind) &&
-    [row.name, row.set, row.error, row.reason].some((part) => part.toLowerCase().includes(text)));
+    [row.name, row.set, row.reason].some((part) => part.toLowerCase().includes(text)));
   if (state.column) found.sort((a, b) => compare(state.column.value(a), state.column.value(b)));
   return found;
 }
