@@ -190,7 +190,7 @@ fn axes(points: &[Point], up: Option<Vector3<f64>>, sensor: &Vector3<f64>) -> Ma
 }
 
 impl Ball {
-    /// Around the middle 96 % of all points along each axis; 97 % of them are in it.
+    /// Around the middle 96 % of all points along each axis; 94 % of them are in it.
     fn around(clouds: &[&[Point]]) -> Self {
         let all: Vec<Point> = clouds.iter().flat_map(|points| spread(points, SAMPLE)).collect();
         let middle = [0, 1, 2].map(|axis| {
@@ -198,7 +198,7 @@ impl Ball {
             0.5 * (quantile(values.clone(), 0.02) + quantile(values, 0.98))
         });
         let distances = all.iter().map(|p| crate::geometry::distance(p, &middle)).collect();
-        let radius = quantile(distances, 0.97);
+        let radius = quantile(distances, 0.94);
         Self { centre: middle, radius: if radius.is_normal() { radius } else { 1.0 } }
     }
 }

@@ -8,8 +8,8 @@ use crate::cloud::{Cloud, Point};
 
 /// Points that quantiles are taken of.
 const SAMPLE: usize = 20_000;
-/// A point that is further outside the middle 98 % of the points than this many times their range is no part of the
-/// scene, and would shrink it to a dot.
+/// A point that is further outside the middle 98 % of the points than this many times their greatest range is no part of
+/// the scene, and would shrink it to a dot.
 const STRAY: f64 = 3.0;
 /// Steps in which the cells of the thinned cloud are found: their edge is then right to some percent.
 const STEPS: usize = 6;
@@ -29,7 +29,8 @@ impl Usable {
             cloud.points.iter().filter(|p| p.iter().all(|x| x.is_finite())).copied().collect();
         let range = [0, 1, 2].map(|axis| Range::of(&finite, axis));
         let middle = range.map(|range| range.middle());
-        let inside = |p: &&Point| (0..3).all(|k| range[k].contains(f64::from(p[k])));
+        let margin = STRAY * range.iter().map(|range| range.high - range.low).fold(0.0, f64::max);
+        let inside = |p: &&Point| (0..3).all(|k| range[k].contains(f64::from(p[k]), margin));
         let relative = |p: &Point| [0, 1, 2].map(|k| (f64::from(p[k]) - middle[k]) as f32);
         Self {
             centre: Vector3::from(middle) + Vector3::from(cloud.origin),
@@ -60,8 +61,7 @@ impl Range {
         0.5 * (self.low + self.high)
     }
 
-    fn contains(&self, value: f64) -> bool {
-        let margin = STRAY * (self.high - self.low);
+    fn contains(&self, value: f64, margin: f64) -> bool {
         // Where most points coincide, nothing tells what is far.
         margin == 0.0 || (self.low - margin..=self.high + margin).contains(&value)
     }
