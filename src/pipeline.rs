@@ -1,6 +1,5 @@
 //! The method, top to bottom, once, generic over the backend.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
@@ -12,7 +11,7 @@ use crate::config::{self, Config, Gravity};
 use crate::error::Result;
 use crate::geometry::{IDENTITY, Pose, apply, squared_distance, to_vector};
 use crate::registration::Timings;
-use crate::scan::{Look, Prepared, Recorded, Scan, rung};
+use crate::scan::{Look, Prepared, PreparedPair, Recorded, Scan, rung};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};
@@ -167,7 +166,7 @@ impl<B: Backend> Pipeline<B> {
         source: &Scan<B>,
         target: &Scan<B>,
         timings: &mut Timings,
-    ) -> Result<(Arc<Prepared<B>>, Arc<Prepared<B>>)> {
+    ) -> Result<PreparedPair<B>> {
         let unit = CanonicalPair { source: &source.cloud, target: &target.cloud }.unit();
         let record = |scan, timings: &mut _| self.record(scan, unit, timings);
         let (s, t) = self.both(&record, source, target, timings)?;
