@@ -50,7 +50,9 @@ fn a_report_shows_the_numbers_of_the_json_answer() {
     assert!(still.starts_with(b"\x89PNG") && still.len() > 100_000, "{} bytes", still.len());
 }
 
-/// A plate slides on any other plate, so nothing can be accepted; its name is as bad as a file system allows.
+/// A plate slides on any other plate, so nothing can be accepted; its name is as bad as a file system allows. (Windows
+/// allows no such name.)
+#[cfg(unix)]
 #[test]
 fn a_rejected_pair_of_hostile_name_gets_a_report_that_says_why() {
     let name = "<script>alert(1)<\u{2044}script>&\"'.xyz";

@@ -93,8 +93,8 @@ def open_page(browser):
 
 def share_of(picture, wanted):
     """The share of pixels for whose colour `wanted` holds."""
-    pixels = list(picture.getdata())
-    return sum(map(wanted, pixels)) / len(pixels)
+    pixels = picture.width * picture.height
+    return sum(count for count, pixel in picture.getcolors(pixels) if wanted(pixel)) / pixels
 
 
 def is_orange(pixel):
