@@ -145,9 +145,19 @@ fn footer(sheet: &mut Picture, subject: &Subject, scene: &Scene) {
     let scale = scene.residuals.scale;
     left = write(sheet, left, base, &FONT_8X13, INK, "0");
     left = bar(sheet, left + 6, base) + 6;
-    left = write(sheet, left, base, &FONT_8X13, INK, &format!("{scale}")) + 24;
+    left = write(sheet, left, base, &FONT_8X13, INK, &short(scale.into())) + 24;
     left = label(sheet, left, base, "target", BACKDROP);
-    label(sheet, left, base, &format!("none within {:.4}", subject.details.tolerance), ALONE);
+    label(sheet, left, base, &format!("none within {}", short(subject.details.tolerance)), ALONE);
+}
+
+/// Three significant digits, as far as they are not zero.
+fn short(length: f64) -> String {
+    if !length.is_normal() {
+        return "0".into();
+    }
+    let digits = (2.0 - length.abs().log10().floor()).clamp(0.0, 12.0) as usize;
+    let text = format!("{length:.digits$}");
+    if digits == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').into() }
 }
 
 /// A square and its name; gives where the next one may begin.
@@ -258,6 +268,12 @@ mod tests {
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut pixels).unwrap();
         assert_eq!(pixels, picture(&example.subject(), &scene).pixels.as_flattened());
+    }
+
+    #[test]
+    fn lengths_are_short() {
+        let lengths = [0.5, 3.567_621, 0.000_603_4, 1234.5, 100.0, 0.0, f64::NAN];
+        assert_eq!(lengths.map(short), ["0.5", "3.57", "0.000603", "1234", "100", "0", "0"]);
     }
 
     #[test]

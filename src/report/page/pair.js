@@ -49,7 +49,10 @@ function showVerdict() {
   byId("confidence").textContent = fixed(answer.confidence, 3);
   byId("confidence-bar").style.width = `${100 * (answer.confidence ?? 0)}%`;
   byId("confidence-mark").style.left = `${100 * data.least_confidence}%`;
-  byId("confidence-needed").textContent = `accepted from ${data.least_confidence}`;
+  const enough = answer.confidence >= data.least_confidence;
+  byId("confidence-needed").textContent = answer.status === "rejected" && enough
+    ? "enough, but rejected for another reason"
+    : `accepted from ${data.least_confidence}`;
 }
 
 function showNumbers() {
