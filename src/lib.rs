@@ -14,7 +14,6 @@ pub mod io;
 pub mod pipeline;
 pub mod registration;
 pub mod report;
-pub mod scan;
 pub mod simulate;
 pub mod stages;
 pub mod training_data;

@@ -1,8 +1,11 @@
 //! The method, top to bottom, once, generic over the backend.
 
+pub mod scan;
+
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
+use scan::{Look, Prepared, PreparedPair, Recorded, Scan, rung};
 use tracing::debug;
 
 use crate::backend::Device;
@@ -11,7 +14,6 @@ use crate::config::{self, Config, Gravity};
 use crate::error::Result;
 use crate::geometry::{IDENTITY, Pose, apply, squared_distance, to_vector};
 use crate::registration::Timings;
-use crate::scan::{Look, Prepared, PreparedPair, Recorded, Scan, rung};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};

@@ -10,10 +10,10 @@ const LAYERS: [&[&str]; 9] = [
     &["backend"],
     &["stages"],
     &["pipeline"],
-    &["batch"],
     &["engine"],
-    &["evaluate", "report", "simulate"],
-    &["training_data"],
+    &["evaluate", "simulate"],
+    &["batch"],
+    &["report", "training_data"],
     &["cli", "main"],
 ];
 

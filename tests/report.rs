@@ -86,6 +86,27 @@ fn a_report_that_cannot_be_written_is_an_error_that_names_it() {
     assert!(String::from_utf8(output.stdout).unwrap().starts_with("accepted"), "the answer comes first");
 }
 
+#[test]
+fn a_batch_writes_a_table_with_the_failures_first() {
+    let list = folder().join("list.csv");
+    let (source, target) = (demo("demo_source.ply"), demo("demo_target.ply"));
+    let (source, target) = (source.display(), target.display());
+    fs::write(&list, format!("name,set,src,tgt\ngood,a,{source},{target}\nbad,b,missing.ply,{target}\n"))
+        .unwrap();
+    let page = folder().join("list.html");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coregister"));
+    command.args(["batch", "--devices", "cpu"]).arg(&list).arg("-o").arg(folder().join("list-results.csv"));
+    let output = command.arg("--report").arg(&page).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "one pair cannot be read: {message}");
+    let data = data(&fs::read_to_string(page).unwrap());
+    let of = |i: usize, key: &str| data["rows"][i][key].clone();
+    assert_eq!([of(0, "name"), of(0, "status")], ["bad", "failed"]);
+    assert_eq!([of(1, "name"), of(1, "status")], ["good", "accepted"]);
+    assert!(of(0, "reason").as_str().unwrap().contains("missing.ply"));
+    assert!(of(0, "seconds").is_null() && of(1, "seconds").as_f64() > Some(0.0));
+}
+
 /// Rows of every kind, more of them than the page draws at once.
 #[test]
 fn a_batch_page_of_many_rows() {
