@@ -24,6 +24,8 @@ pub struct Config {
     pub threads: usize,
     /// Whether the estimate is refined on the clouds at the end.
     pub refine: bool,
+    /// Whether the answer holds the matches that it was chosen from.
+    pub keep_matches: bool,
 }
 
 impl Default for Config {
@@ -38,6 +40,7 @@ impl Default for Config {
             seed: 0,
             threads: 0,
             refine: true,
+            keep_matches: false,
         }
     }
 }

@@ -8,11 +8,12 @@ use tracing::{debug, info, warn};
 use crate::backend::Cpu;
 #[cfg(feature = "cuda")]
 use crate::backend::cuda::{self, Cuda, DeviceDescription, Installation, Nvidia};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Point};
 use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
+use crate::geometry::to_vector;
 use crate::pipeline::{Answer, Network, Pipeline, to_rigid};
-use crate::registration::{Registration, Status, Timings};
+use crate::registration::{Match, Registration, Status, Timings};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
 use crate::stages::describe::weights::Weights;
@@ -228,6 +229,7 @@ fn report(
         confidence: answer.confidence,
         overlap: f64::from(overlap),
         inliers: answer.candidates.first().map_or(0, |c| c.support.count as usize),
+        matches: matches(pair, answer),
         inlier_rmse: rmse,
         information: information(answer, &target_from_canonical, pair.unit, rmse),
         unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
@@ -235,6 +237,18 @@ fn report(
         device,
         seed: config.seed,
     }
+}
+
+/// The matches in the files' frames and units.
+fn matches(pair: &CanonicalPair, answer: &Answer) -> Vec<Match> {
+    let in_file = |cloud: &CanonicalCloud, point: &Point| {
+        cloud.cloud_from_canonical.apply(&(to_vector(point) * pair.unit))
+    };
+    let matched = |[source, target]: &[Point; 2]| Match {
+        source: in_file(&pair.source, source),
+        target: in_file(&pair.target, target),
+    };
+    answer.matches.iter().map(matched).collect()
 }
 
 fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {

@@ -412,6 +412,7 @@ mod tests {
             confidence,
             overlap: 0.5,
             inliers: 10,
+            matches: Vec::new(),
             inlier_rmse: 0.01,
             information: [[0.0; 6]; 6],
             unobserved: Vec::new(),

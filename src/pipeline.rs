@@ -127,6 +127,8 @@ pub struct Answer {
     pub candidates: Vec<Candidate>,
     /// What the overlap says about the pose.
     pub observation: Observation,
+    /// Source and target of all matches, where the settings ask for them.
+    pub matches: Vec<[Point; 2]>,
 }
 
 impl<B: Backend> Pipeline<B> {
@@ -157,7 +159,8 @@ impl<B: Backend> Pipeline<B> {
                 break;
             }
         }
-        self.conclude(&source, &target, candidates, timings)
+        let matches = if self.config.keep_matches { self.matches(&proposals)? } else { Vec::new() };
+        Ok(Answer { matches, ..self.conclude(&source, &target, candidates, timings)? })
     }
 
     /// The same work on source and target, side by side where the device can.
@@ -346,6 +349,13 @@ impl<B: Backend> Pipeline<B> {
         })
     }
 
+    /// Source and target of every match.
+    fn matches(&self, proposals: &[Hypotheses<B>]) -> Result<Vec<[Point; 2]>> {
+        let all = self.concatenate(proposals)?;
+        let (source, target) = (self.backend.download(&all.source)?, self.backend.download(&all.target)?);
+        Ok(source.into_iter().zip(target).map(<[Point; 2]>::from).collect())
+    }
+
     /// The best few poses by the matches' own vote.
     fn agree(&self, all: &Hypotheses<B>, spacing: f32, timings: &mut Timings) -> Result<B::Buffer<Pose>> {
         let b = &self.backend;
@@ -454,7 +464,8 @@ impl<B: Backend> Pipeline<B> {
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
-        Ok(Answer { pose, confidence: self.confidence(source, &candidates), candidates, observation })
+        let confidence = self.confidence(source, &candidates);
+        Ok(Answer { pose, confidence, candidates, observation, matches: Vec::new() })
     }
 
     /// What came of one view.
@@ -536,7 +547,8 @@ impl Answer {
     /// No candidate at all.
     fn nothing() -> Self {
         let observation = bytemuck::Zeroable::zeroed();
-        Self { pose: crate::geometry::IDENTITY, confidence: 0.0, candidates: Vec::new(), observation }
+        let pose = crate::geometry::IDENTITY;
+        Self { pose, confidence: 0.0, candidates: Vec::new(), observation, matches: Vec::new() }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nalgebra::Vector3;
+
 use crate::transform::RigidTransform;
 
 /// What registering a pair gives.
@@ -19,6 +21,9 @@ pub struct Registration {
     pub overlap: f64,
     /// Matches that agree with the transform.
     pub inliers: usize,
+    /// All matches that the answer was chosen from, right or wrong, in the order in which they were found; empty unless
+    /// [`crate::Config::keep_matches`] asks for them. Where the pair was looked at in several ways, those of all of them.
+    pub matches: Vec<Match>,
     /// Root mean square distance of overlapping surfaces along the target's normal, in the clouds' unit.
     pub inlier_rmse: f64,
     /// Fisher information of (rotation about x, y, z in radians; translation along x, y, z), target
@@ -32,6 +37,15 @@ pub struct Registration {
     pub device: String,
     /// The seed of the settings. No stage makes a random choice, so it has no part in the answer.
     pub seed: u64,
+}
+
+/// Two points that look alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    /// In the source's frame and unit.
+    pub source: Vector3<f64>,
+    /// In the target's frame and unit.
+    pub target: Vector3<f64>,
 }
 
 /// Whether a registration can be relied on.

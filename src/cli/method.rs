@@ -66,6 +66,7 @@ impl MethodFlags {
             seed: self.seed,
             threads: self.threads.map_or(0, usize::from),
             refine: !self.no_refine,
+            keep_matches: false,
         }
     }
 }

@@ -207,6 +207,7 @@ mod tests {
             confidence: 0.5,
             overlap: 0.25,
             inliers: 7,
+            matches: Vec::new(),
             inlier_rmse: 0.01,
             information: [[0.0; 6]; 6],
             unobserved: vec!["translation along (0.00, 1.00, 0.00)".into()],
