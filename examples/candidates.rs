@@ -37,7 +37,7 @@ fn main() -> coregister::Result<()> {
 
 fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result<()> {
     let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);
-    let thresholds = Thresholds::of_set(&pair.set).unwrap_or_else(|| Thresholds::of_extent(extent(&target)));
+    let thresholds = pair.thresholds.unwrap_or_else(|| Thresholds::of_extent(extent(&target)));
     let canonical = pipeline.backend.run(|| canonical_pair(&source, &target))?;
     let candidates = pipeline.register(&canonical, &mut Timings::default())?.candidates;
     let (source, target) = pipeline.upload(&canonical)?;
@@ -72,8 +72,7 @@ fn which_are_distinct(candidates: &[Candidate], pair: &CanonicalPair, limit: f32
 fn is_right(pose: &RigidTransform, truth: &Truth, thresholds: &Thresholds) -> bool {
     match truth {
         Truth::Transform(truth) => {
-            truth.angle_to(pose).to_degrees() < thresholds.angle
-                && truth.distance_to(pose) < thresholds.distance
+            thresholds.right.hold(truth.angle_to(pose).to_degrees(), truth.distance_to(pose))
         }
         Truth::NoAnswer | Truth::Unknown => false,
     }
