@@ -214,6 +214,30 @@ fn an_eth_folder_is_known_by_its_clouds_and_judged_by_its_thresholds() {
     assert_eq!((&set["strict_recall"], &set["rmse_recall"]), (&Value::Null, &Value::Null));
 }
 
+#[test]
+fn a_run_that_is_killed_leaves_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let demo = format!("{0}/demo_source.ply,{0}/demo_target.ply\n", data.display());
+    // The first pair fails at once, so that it is saved long before the run ends.
+    let list = folder.path().join("pairs.csv");
+    fs::write(&list, format!("src,tgt\nmissing.ply,missing.ply\n{}", demo.repeat(500))).unwrap();
+    let json = folder.path().join("report.json");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_coregister"))
+        .args(["evaluate", list.to_str().unwrap(), "--json", json.to_str().unwrap()])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while fs::metadata(&json).map_or(0, |metadata| metadata.len()) == 0 {
+        assert!(run.try_wait().unwrap().is_none(), "the run has ended without a report");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    assert_eq!((&report["pairs"], &report["rows"][0]["status"]), (&501.into(), &"error".into()));
+}
+
 /// The scanner to the camera, about as in KITTI.
 const CALIBRATION: &str = "0 -1 0 0.1 0 0 -1 -0.2 1 0 0 -0.3";
 

@@ -41,7 +41,9 @@ impl Destination {
     pub fn write(&self, text: String) -> anyhow::Result<()> {
         let Self::File(path) = self else { return print(text) };
         let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-        let written = if is_special { fs::write(path, text) } else { replace(path, &text) };
+        let replaced = if is_special { None } else { replace(path, &text).ok() };
+        // Where nothing may be put beside it, the file itself is written.
+        let written = replaced.map_or_else(|| fs::write(path, text), Ok);
         Ok(written.map_err(|source| Error::file("write", path, source))?)
     }
 }

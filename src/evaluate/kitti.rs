@@ -194,7 +194,7 @@ fn list_scans(folder: &Path) -> Result<BTreeSet<usize>> {
 /// `T_world_camera`, one a line.
 fn read_poses(path: &Path) -> Result<Vec<RigidTransform>> {
     let text = fs::read_to_string(path).map_err(|source| Error::file("read", path, source))?;
-    let poses = text.lines().enumerate().map(|(index, line)| {
+    let poses = text.trim_end().lines().enumerate().map(|(index, line)| {
         let wrong = |reason| Error::format(path, format!("line {}: {reason}", index + 1));
         parse_pose(line).map_err(wrong)
     });

@@ -58,7 +58,7 @@ pub fn read_scenes(root: &Path, clouds: Option<&Path>, layout: &Layout) -> Resul
 /// of its own, the first is taken.
 fn scene_folders(root: &Path) -> Result<Vec<PathBuf>> {
     if root.join(LOG).is_file() {
-        return Ok(vec![root.to_owned()]);
+        return Ok(vec![resolved(root)]);
     }
     let failed = |source| Error::file("read", root, source);
     let entries = fs::read_dir(root).map_err(failed)?;
@@ -70,10 +70,16 @@ fn scene_folders(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The folder's own name, also where the path ends in dots.
+/// The folder without dots in its path, where those would hide its name or what lies beside it.
+fn resolved(folder: &Path) -> PathBuf {
+    let ends_in_name =
+        folder.file_name().is_some() && folder.parent().is_some_and(|beside| beside != Path::new(""));
+    let resolved = if ends_in_name { None } else { fs::canonicalize(folder).ok() };
+    resolved.unwrap_or_else(|| folder.to_owned())
+}
+
 fn scene_name(folder: &Path) -> String {
-    let resolved = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    let name = resolved.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     name.strip_suffix(EVALUATION).map(str::to_owned).unwrap_or(name)
 }
 
@@ -142,4 +148,68 @@ fn holds_clouds(folder: &Path, prefix: &str) -> bool {
     let is_cloud = |name: &str| name.starts_with(prefix) && name.ends_with(".ply");
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_cloud))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout = Layout { cloud_prefix: "c", thresholds: Thresholds::INDOOR };
+    const ENTRY: &str = "0 1 2  1 0 0 0  0 1 0 0  0 0 1 0  0 0 0 1";
+
+    fn files(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, ENTRY).unwrap();
+        }
+        folder
+    }
+
+    /// Where the source of the only pair of the scene in `scene` is looked for, relative to the folder of `files`.
+    fn source(given: &[&str], scene: &str, clouds: Option<&str>) -> PathBuf {
+        let folder = files(given);
+        let clouds = clouds.map(|clouds| folder.path().join(clouds));
+        let pairs = read_scenes(&folder.path().join(scene), clouds.as_deref(), &LAYOUT).unwrap();
+        assert_eq!((pairs.len(), pairs[0].set.as_str()), (1, "a"), "{given:?}");
+        let root = fs::canonicalize(folder.path()).unwrap();
+        let found = fs::canonicalize(pairs[0].source.parent().unwrap()).unwrap();
+        found.strip_prefix(root).unwrap().join(pairs[0].source.file_name().unwrap())
+    }
+
+    #[test]
+    fn clouds_are_found_where_people_have_them() {
+        let found = |given, scene, clouds| source(given, scene, clouds).to_str().unwrap().to_owned();
+        assert_eq!(found(&["a/gt.log", "a/c0.ply"], "", None), "a/c1.ply");
+        assert_eq!(found(&["a/gt.log", "a/c0.ply"], "a", None), "a/c1.ply");
+        assert_eq!(found(&["a/gt.log", "a/fragments/c0.ply"], "a/../a/.", None), "a/fragments/c1.ply");
+        assert_eq!(found(&["a-evaluation/gt.log", "a/c0.ply"], "", None), "a/c1.ply");
+        assert_eq!(
+            found(&["a-evaluation/gt.log", "a/fragments/c0.ply"], "a-evaluation", None),
+            "a/fragments/c1.ply"
+        );
+        assert_eq!(found(&["truth/a/gt.log", "clouds/a/c0.ply"], "truth", Some("clouds")), "clouds/a/c1.ply");
+        assert_eq!(found(&["truth/a/gt.log", "clouds/c0.ply"], "truth", Some("clouds")), "clouds/c1.ply");
+    }
+
+    #[test]
+    fn a_scene_with_two_logs_counts_once() {
+        let given = ["a/gt.log", "a/c0.ply", "a-evaluation/gt.log"];
+        assert_eq!(source(&given, "", None), Path::new("a/c1.ply"));
+    }
+
+    #[test]
+    fn scenes_come_by_name() {
+        let folder = files(&["b/gt.log", "b/c0.ply", "a-evaluation/gt.log", "a/c0.ply", "c/c0.ply"]);
+        let pairs = read_scenes(folder.path(), None, &LAYOUT).unwrap();
+        assert_eq!(pairs.iter().map(|pair| pair.set.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn clouds_elsewhere_have_to_be_named() {
+        let folder = files(&["a/gt.log", "a/other.ply", "a/c0.pcd"]);
+        let message = read_scenes(folder.path(), None, &LAYOUT).err().unwrap().to_string();
+        assert!(message.contains("no cN.ply") && message.contains("--clouds"), "{message}");
+    }
 }

@@ -40,7 +40,7 @@ impl Thresholds {
     }
 
     /// Indoor scans in metres: 15° and 0.3 m, as 3DMatch is judged since Deep Global Registration (Choy et al., CVPR
-    /// 2020); strictly 5° and 0.1 m.
+    /// 2020); strictly, by this project's own choice, 5° and 0.1 m.
     pub const INDOOR: Self = Self::new(Bounds::new(15.0, 0.30), Bounds::new(5.0, 0.10));
     /// KITTI odometry: 5° and 2 m (Yew and Lee, 3DFeat-Net, ECCV 2018), strictly 5° and 0.6 m (Bai et al., PointDSC,
     /// CVPR 2021).
