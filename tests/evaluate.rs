@@ -289,6 +289,8 @@ fn a_kitti_folder_gives_its_pairs_and_their_truth() {
     let row = &report["rows"][0];
     assert_eq!((&row["set"], &row["name"]), (&"sequence 08".into(), &"0_1".into()));
     assert_eq!((&row["success"], &row["strict_success"]), (&true.into(), &true.into()), "{row}");
+    let share = row["inlier_ratio"].as_f64().unwrap();
+    assert!(share > 0.2 && share < 1.0, "of the matches of two scans that overlap well {share} are right");
     let output = coregister(&["evaluate", root]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("09"), "sequence 9 is not there: {}", text(&output.stderr));

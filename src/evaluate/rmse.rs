@@ -9,11 +9,13 @@ use crate::transform::RigidTransform;
 /// An answer is right when the error is at most this, in metres.
 pub const LIMIT: f64 = 0.2;
 
-/// `√(eᵀ Λ e / Λ₀₀)`, where `e` is the translation of `T_gt⁻¹ T_est` and the imaginary part of its unit quaternion.
+/// `√(eᵀ Λ e / Λ₀₀)`, where `e` is the translation of `T_gt⁻¹ T_est` and the imaginary part of its unit quaternion, and
+/// `Λ` the information matrix.
 ///
-/// With `q` for that imaginary part, a small motion moves the point `p` by `t + 2 q × p`, so that `Λ`, the sum of
-/// `GᵀG` with `G = [I, −2 [p]×]` over the corresponding points, gives the sum of the squared distances; `Λ₀₀` is the
-/// number of points. For large motions it is an approximation, and the same one that everybody uses.
+/// With `q` for that imaginary part, a small motion moves the point `p` by `t + 2 q × p`. So if `Λ` is the sum of `GᵀG`
+/// with `G = [I, −2 [p]×]` over the corresponding points, this is how far they lie apart, as a root mean square; `Λ₀₀` is
+/// their number. The files of 3DMatch were made without the factor 2, and of points in the target's frame, so that
+/// theirs is rather a number by agreement; it is the official one, and what is published is measured by it.
 pub fn rmse(truth: &RigidTransform, answer: &RigidTransform, information: &Matrix6<f64>) -> f64 {
     let motion = truth.inverse().compose(answer);
     let turn = imaginary_part(&motion);
