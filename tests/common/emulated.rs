@@ -106,6 +106,10 @@ impl Driver for Emulated {
         Ok(())
     }
 
+    fn wait(&self) -> Result<()> {
+        Ok(())
+    }
+
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         let launch_of = Launch {
             blocks: grid.blocks,
