@@ -193,6 +193,11 @@ typedef struct coregister_config coregister_config;
 typedef struct coregister_engine coregister_engine;
 
 /**
+ * A cloud that is ready to take part in many pairs: what is computed of it is computed once, and kept.
+ */
+typedef struct coregister_prepared coregister_prepared;
+
+/**
  * Points in the caller's memory. They are read during the call and not kept.
  *
  * The x of point i lies at `data + i * stride + x_offset`, its y and z likewise; no address needs to be aligned.
@@ -353,6 +358,31 @@ coregister_status coregister_register_points(const coregister_engine *engine,
                                              const coregister_points *source,
                                              const coregister_points *target,
                                              coregister_result **result);
+
+/**
+ * Makes a cloud ready to take part in many pairs of engines with these settings. It may be freed afterwards.
+ */
+coregister_status coregister_prepare(const coregister_engine *engine,
+                                     const coregister_cloud *cloud,
+                                     coregister_prepared **prepared);
+
+/**
+ * As coregister_register(), of clouds that this engine, or one with the same settings, has prepared.
+ */
+coregister_status coregister_register_prepared(const coregister_engine *engine,
+                                               const coregister_prepared *source,
+                                               const coregister_prepared *target,
+                                               coregister_result **result);
+
+/**
+ * Number of usable points: without those that are not finite or far from all others.
+ */
+size_t coregister_prepared_count(const coregister_prepared *prepared);
+
+/**
+ * Frees a prepared cloud.
+ */
+void coregister_prepared_destroy(coregister_prepared *prepared);
 
 /**
  * Frees an engine and closes its device.

@@ -289,6 +289,22 @@ private:
     detail::Handle<coregister_config, coregister_config_destroy> handle_;
 };
 
+/// A cloud that is ready to take part in many pairs: what is computed of it is computed once, and kept.
+class PreparedCloud {
+public:
+    /// Number of usable points.
+    std::size_t size() const noexcept { return coregister_prepared_count(handle_.get()); }
+
+    const coregister_prepared *get() const noexcept { return handle_.get(); }
+
+private:
+    friend class Engine;
+
+    explicit PreparedCloud(coregister_prepared *handle) noexcept : handle_(handle) {}
+
+    detail::Handle<coregister_prepared, coregister_prepared_destroy> handle_;
+};
+
 /// What registering a pair gave.
 struct Registration {
     /// Whether it can be relied on.
@@ -360,6 +376,19 @@ public:
     Registration register_pair(const Cloud &source, const Cloud &target) const {
         coregister_result *result = nullptr;
         detail::check(coregister_register(handle_.get(), source.get(), target.get(), &result));
+        return read(result);
+    }
+
+    /// Makes a cloud ready to take part in many pairs of engines with these settings.
+    PreparedCloud prepare(const Cloud &cloud) const {
+        coregister_prepared *prepared = nullptr;
+        detail::check(coregister_prepare(handle_.get(), cloud.get(), &prepared));
+        return PreparedCloud(prepared);
+    }
+
+    Registration register_pair(const PreparedCloud &source, const PreparedCloud &target) const {
+        coregister_result *result = nullptr;
+        detail::check(coregister_register_prepared(handle_.get(), source.get(), target.get(), &result));
         return read(result);
     }
 

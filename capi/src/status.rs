@@ -105,8 +105,8 @@ pub(crate) fn guard_value<T>(otherwise: T, work: impl FnOnce() -> T) -> T {
     caught(work).unwrap_or(otherwise)
 }
 
-/// What a panic leaves half done is not seen again: handles are only read after they are made, but for configurations,
-/// whose setters assign a whole value.
+/// What a panic leaves half done is not seen again: setters assign whole values, and the other handles only read, or keep
+/// what is finished.
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let failure = Failure::of_panic(payload.as_ref());

@@ -158,6 +158,66 @@ fn points_are_registered_and_everything_is_in_the_result() {
     }
 }
 
+/// A prepared cloud of some points.
+fn prepared(engine: *const Engine, points: &[Point<f32>]) -> *mut Prepared {
+    let (mut cloud, mut prepared) = (null_mut(), null_mut());
+    // SAFETY: an engine, and memory that is there.
+    unsafe {
+        assert_eq!(coregister_cloud_create(&view(points), &mut cloud), OK);
+        assert_eq!(coregister_prepare(engine, cloud, &mut prepared), OK);
+        coregister_cloud_destroy(cloud);
+    }
+    prepared
+}
+
+#[test]
+fn prepared_clouds_give_the_same_answer() {
+    let [source, target] = pair();
+    let engine = engine();
+    let [prepared_source, prepared_target] = [&source, &target].map(|points| prepared(engine, points));
+    let mut results = [null_mut(); 3];
+    let [direct, first, second] = &mut results;
+    let mut matrices = [[f64::NAN; 16]; 3];
+    // SAFETY: handles of this test, memory that is there.
+    unsafe {
+        assert_eq!(coregister_prepared_count(prepared_source), source.len());
+        assert_eq!(coregister_register_points(engine, &view(&source), &view(&target), direct), OK);
+        for result in [first, second] {
+            assert_eq!(coregister_register_prepared(engine, prepared_source, prepared_target, result), OK);
+        }
+        coregister_prepared_destroy(prepared_source);
+        coregister_prepared_destroy(prepared_target);
+        coregister_engine_destroy(engine);
+        for (result, matrix) in results.into_iter().zip(&mut matrices) {
+            assert_right(result);
+            assert_eq!(coregister_result_transform(result, matrix.as_mut_ptr()), OK);
+            coregister_result_destroy(result);
+        }
+    }
+    assert_eq!(matrices[0], matrices[1]);
+    assert_eq!(matrices[1], matrices[2]);
+}
+
+#[test]
+fn clouds_prepared_with_other_settings_are_refused() {
+    let [first, mut second] = [engine(), null_mut()];
+    let (mut config, mut result) = (null_mut(), null_mut());
+    // SAFETY: handles of this test.
+    unsafe {
+        assert_eq!(coregister_config_create(&mut config), OK);
+        assert_eq!(coregister_config_set_device(config, COREGISTER_DEVICE_CPU), OK);
+        assert_eq!(coregister_config_set_voxel(config, 0.5), OK);
+        assert_eq!(coregister_engine_create(config, &mut second), OK);
+        let cloud = prepared(first, &room(1000, 1));
+        let status = coregister_register_prepared(second, cloud, cloud, &mut result);
+        assert_fails(status, CoregisterStatus::Config, "prepared");
+        coregister_prepared_destroy(cloud);
+        coregister_config_destroy(config);
+        coregister_engine_destroy(first);
+        coregister_engine_destroy(second);
+    }
+}
+
 #[test]
 fn one_engine_serves_several_threads() {
     struct Shared(*mut Engine);
@@ -397,8 +457,9 @@ fn settings_reach_the_engine() {
 #[test]
 fn null_is_an_error_in_every_place() {
     let points = room(200, 1);
-    let points = view(&points);
     let engine = engine();
+    let ready = prepared(engine, &points);
+    let points = view(&points);
     let mut room_for_numbers = [0.0; 36];
     let numbers = room_for_numbers.as_mut_ptr();
     let (mut result, mut cloud, mut config) = (null_mut::<Answer>(), null_mut(), null_mut());
@@ -435,6 +496,13 @@ fn null_is_an_error_in_every_place() {
             (with_message(coregister_register_points(engine, null(), &points, &mut result)), "`source`"),
             (with_message(coregister_register_points(engine, &points, null(), &mut result)), "`target`"),
             (with_message(coregister_register_points(engine, &points, &points, null_mut())), "`result`"),
+            (with_message(coregister_prepare(null(), cloud, &mut null_mut())), "`engine`"),
+            (with_message(coregister_prepare(engine, null(), &mut null_mut())), "`cloud`"),
+            (with_message(coregister_prepare(engine, cloud, null_mut())), "`prepared`"),
+            (with_message(coregister_register_prepared(null(), ready, ready, &mut result)), "`engine`"),
+            (with_message(coregister_register_prepared(engine, null(), ready, &mut result)), "`source`"),
+            (with_message(coregister_register_prepared(engine, ready, null(), &mut result)), "`target`"),
+            (with_message(coregister_register_prepared(engine, ready, ready, null_mut())), "`result`"),
             (with_message(coregister_result_transform(null(), numbers)), "`result`"),
             (with_message(coregister_result_information(null(), numbers)), "`result`"),
         ];
@@ -444,6 +512,7 @@ fn null_is_an_error_in_every_place() {
         }
         assert!(result.is_null());
         assert_eq!(coregister_cloud_copy(cloud, null_mut(), 0), OK, "nothing asked for, nothing written");
+        coregister_prepared_destroy(ready);
         coregister_cloud_destroy(cloud);
         coregister_config_destroy(config);
         coregister_engine_destroy(engine);
@@ -456,6 +525,7 @@ fn reading_and_destroying_null_does_nothing() {
     // SAFETY: null is allowed.
     unsafe {
         assert_eq!(coregister_cloud_count(null()), 0);
+        assert_eq!(coregister_prepared_count(null()), 0);
         assert_eq!(coregister_result_verdict(nothing), CoregisterVerdict::Rejected);
         let numbers = [
             coregister_result_confidence(nothing),
@@ -480,6 +550,7 @@ fn reading_and_destroying_null_does_nothing() {
         assert_eq!(texts.map(text), [const { String::new() }; 4]);
         coregister_config_destroy(null_mut());
         coregister_cloud_destroy(null_mut());
+        coregister_prepared_destroy(null_mut());
         coregister_engine_destroy(null_mut());
         coregister_result_destroy(null_mut());
     }

@@ -245,9 +245,13 @@ static void registrations() {
     check_right(engine.register_pair(source, target));
     const coregister::Cloud source_cloud(source);
     const coregister::Cloud target_cloud(target);
+    check_right(engine.register_pair(source_cloud, target_cloud));
+    const coregister::PreparedCloud prepared_source = engine.prepare(source_cloud);
+    const coregister::PreparedCloud prepared_target = engine.prepare(target_cloud);
+    CHECK(source_cloud.size() == source.size() && prepared_source.size() == source.size() - 1);
     std::vector<std::thread> threads;
     for (int i = 0; i < 2; ++i) {
-        threads.emplace_back([&] { check_right(engine.register_pair(source_cloud, target_cloud)); });
+        threads.emplace_back([&] { check_right(engine.register_pair(prepared_source, prepared_target)); });
     }
     for (auto &thread : threads) {
         thread.join();
