@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::on_every_backend;
 use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
 use coregister::stages::sample::SampleFarthest;
@@ -68,8 +68,7 @@ fn check<B: SampleFarthest>(backend: &B) {
 
 #[test]
 fn equals_brute_force() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    on_every_backend!(check);
 }
 
 #[test]
@@ -89,8 +88,7 @@ fn check_gather<B: SampleFarthest>(backend: &B) {
 
 #[test]
 fn gathers_in_the_order_of_the_indices() {
-    one_and_two_threads().iter().for_each(check_gather);
-    emulated().iter().for_each(check_gather);
+    on_every_backend!(check_gather);
 }
 
 /// The reference never picks a point with x² + y² + z² ≤ 10⁻³, except as the start, nor does such a point change

@@ -1,5 +1,7 @@
 //! CUDA backends without a GPU: the kernels run on the CPU, in several orders of their threads.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coregister::backend::cuda::{Argument, Cuda, Driver, Grid, Kernel};
@@ -14,6 +16,8 @@ pub struct Emulated {
     pub uploads: Traffic,
     /// Back to the host; a device is waited for each time.
     pub downloads: Traffic,
+    launched: Mutex<BTreeSet<&'static str>>,
+    most_blocks: BTreeMap<&'static str, u32>,
 }
 
 /// How often something was copied, and how much.
@@ -44,7 +48,26 @@ impl Emulated {
     /// A device whose threads run in this order.
     pub fn new(schedule: Schedule) -> Self {
         let name = format!("emulated, {schedule:?}");
-        Self { name, schedule, uploads: Traffic::default(), downloads: Traffic::default() }
+        Self {
+            name,
+            schedule,
+            uploads: Traffic::default(),
+            downloads: Traffic::default(),
+            launched: Mutex::default(),
+            most_blocks: BTreeMap::new(),
+        }
+    }
+
+    /// Runs only the first blocks of a kernel, for a look at what blocks do to each other; what the others would have
+    /// written stays undefined.
+    pub fn with_most_blocks(mut self, kernel: &'static str, blocks: u32) -> Self {
+        self.most_blocks.insert(kernel, blocks);
+        self
+    }
+
+    /// Names of all kernels that have run.
+    pub fn launched(&self) -> BTreeSet<&'static str> {
+        self.launched.lock().expect("nothing panics with it").clone()
     }
 }
 
@@ -107,12 +130,15 @@ impl Driver for Emulated {
     }
 
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
+        let [x, y, z] = grid.blocks;
+        let most = self.most_blocks.get(kernel.name).copied().unwrap_or(u32::MAX);
         let launch_of = Launch {
-            blocks: grid.blocks,
+            blocks: [x.min(most), y, z],
             threads: [grid.threads, 1, 1],
             shared_bytes: grid.shared_bytes as usize,
             schedule: self.schedule,
         };
+        self.launched.lock().expect("nothing panics with it").insert(kernel.name);
         let pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
         // SAFETY: the caller's word that these are the kernel's arguments.
         unsafe { launch(kernel.name, &launch_of, &pointers) }
