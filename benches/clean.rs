@@ -1,10 +1,10 @@
-//! Canonical frames of a pair of raw scans.
+//! The canonical frame of a raw scan.
 
 mod room;
 
 use coregister::Cloud;
 use coregister::backend::Cpu;
-use coregister::stages::clean::canonical_pair;
+use coregister::stages::clean::canonical_cloud;
 use criterion::{Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -13,8 +13,8 @@ fn clean(criterion: &mut Criterion) {
     group.sample_size(20);
     let cpu = Cpu::new(0).expect("worker threads start");
     let cloud = Cloud::from_f32(room::scan(250_000));
-    group.bench_function("two clouds of 250 000 points", |bencher| {
-        bencher.iter(|| cpu.run(|| canonical_pair(black_box(&cloud), &cloud)));
+    group.bench_function("250 000 points", |bencher| {
+        bencher.iter(|| cpu.run(|| canonical_cloud(black_box(&cloud), "source")));
     });
 }
 

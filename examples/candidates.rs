@@ -4,6 +4,7 @@
 //! `cargo run --release --example candidates -- PAIRS.csv [learned|classic] > CANDIDATES.csv`
 
 use std::path::Path;
+use std::sync::Arc;
 
 use coregister::backend::Cpu;
 use coregister::config::Descriptor;
@@ -13,7 +14,8 @@ use coregister::geometry::Extent;
 use coregister::io::read_cloud;
 use coregister::pipeline::{Candidate, DISTINCT, Pipeline, to_rigid};
 use coregister::registration::Timings;
-use coregister::stages::clean::{CanonicalPair, canonical_pair};
+use coregister::scan::Scan;
+use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::{Config, RigidTransform};
 
 const HEADER: &str = "set,name,overlap,rank,distinct,right,source_overlap,target_overlap,source_in_front,\
@@ -38,11 +40,13 @@ fn main() -> coregister::Result<()> {
 fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result<()> {
     let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);
     let thresholds = Thresholds::of_set(&pair.set).unwrap_or_else(|| Thresholds::of_extent(extent(&target)));
-    let canonical = pipeline.backend.run(|| canonical_pair(&source, &target))?;
-    let candidates = pipeline.register(&canonical, &mut Timings::default())?.candidates;
-    let (source, target) = pipeline.upload(&canonical)?;
-    let spacing = pipeline.spacing(&canonical, &source, &target)?;
-    let distinct = which_are_distinct(&candidates, &canonical, DISTINCT * spacing);
+    let scan = |cloud, role| canonical_cloud(cloud, role).map(|cloud| Scan::new(Arc::new(cloud)));
+    let (source, target) = (scan(&source, "source")?, scan(&target, "target")?);
+    let canonical = CanonicalPair { source: &source.cloud, target: &target.cloud };
+    let mut timings = Timings::default();
+    let candidates = pipeline.register(&source, &target, &mut timings)?.candidates;
+    let (prepared, _) = pipeline.prepare_both(&source, &target, &mut timings)?;
+    let distinct = which_are_distinct(&candidates, &prepared.extent, DISTINCT * prepared.surface.spacing);
     for (rank, (candidate, distinct)) in candidates.iter().zip(distinct).enumerate() {
         let pose = canonical.to_file_frames(&to_rigid(&candidate.pose));
         let right = is_right(&pose, &pair.truth, &thresholds);
@@ -56,8 +60,7 @@ fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result
 }
 
 /// For each candidate whether it differs from all better ones that do.
-fn which_are_distinct(candidates: &[Candidate], pair: &CanonicalPair, limit: f32) -> Vec<bool> {
-    let spread = Extent::of(&pair.source.points);
+fn which_are_distinct(candidates: &[Candidate], spread: &Extent, limit: f32) -> Vec<bool> {
     let mut kept = Vec::new();
     let is_distinct = |candidate: &Candidate| {
         let distinct = kept.iter().all(|other| spread.apart(other, &candidate.pose) >= limit);

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coregister::backend::Cpu;
@@ -20,7 +21,8 @@ use coregister::geometry::to_vector;
 use coregister::io::read_cloud;
 use coregister::pipeline::{Pipeline, to_rigid};
 use coregister::registration::Timings;
-use coregister::stages::clean::{CanonicalPair, canonical_pair};
+use coregister::scan::Scan;
+use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::stages::pose::Hypotheses;
 use coregister::{Config, RigidTransform};
 
@@ -35,12 +37,14 @@ fn main() -> coregister::Result<()> {
     let mut sums = BTreeMap::<String, Sums>::new();
     for pair in read_pairs(Path::new(list))?.iter().filter(|pair| pair.set.starts_with(&wanted)) {
         let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);
-        let canonical = pipeline.backend.run(|| canonical_pair(&source, &target))?;
+        let scan = |cloud, role| canonical_cloud(cloud, role).map(|cloud| Scan::new(Arc::new(cloud)));
+        let (source, target) = (scan(&source, "source")?, scan(&target, "target")?);
+        let canonical = CanonicalPair { source: &source.cloud, target: &target.cloud };
         let (Truth::Transform(truth), Some(thresholds)) = (pair.truth, Thresholds::of_set(&pair.set)) else {
             continue;
         };
         print!("{:12} {:24}", pair.set, pair.name);
-        let (looks, describing) = looks(&pipeline, &canonical)?;
+        let (looks, describing) = looks(&pipeline, &source, &target)?;
         let sums = sums.entry(pair.set.clone()).or_default();
         sums.describing += describing;
         for matches in looks {
@@ -100,18 +104,16 @@ impl Sums {
 /// The matches of every way of looking at the pair, and the time spent on describing.
 fn looks(
     pipeline: &Pipeline<Cpu>,
-    pair: &CanonicalPair,
+    source: &Scan<Cpu>,
+    target: &Scan<Cpu>,
 ) -> coregister::Result<(Vec<Hypotheses<Cpu>>, Duration)> {
     let mut timings = Timings::default();
-    let (source, target) = pipeline.upload(pair)?;
-    let spacing = pipeline.spacing(pair, &source, &target)?;
-    let source = pipeline.prepare(&pair.source, source, spacing, &mut timings)?;
-    let target = pipeline.prepare(&pair.target, target, spacing, &mut timings)?;
-    let looks = pipeline.views(&source, &target)?;
+    let (s, t) = pipeline.prepare_both(source, target, &mut timings)?;
+    let looks = pipeline.views(&s, &t)?;
     let mut look = |view: &coregister::pipeline::View| {
-        let s = pipeline.describe(&source, view.radius, view.source, view.descriptor, &mut timings)?;
-        let t = pipeline.describe(&target, view.radius, view.target, view.descriptor, &mut timings)?;
-        pipeline.propose(&source, &s, &target, &t, &mut timings)
+        let of_source = pipeline.describe(source, &s, view.source, &mut timings)?;
+        let of_target = pipeline.describe(target, &t, view.target, &mut timings)?;
+        pipeline.propose(&s, &of_source, &t, &of_target, &mut timings)
     };
     let matches = looks.iter().map(&mut look).collect::<Result<_, _>>()?;
     let describing = timings.stages.iter().filter(|(stage, _)| *stage == "describe");
@@ -125,8 +127,8 @@ fn right_angles(
     truth: &RigidTransform,
     reach: f64,
 ) -> Vec<f64> {
-    let in_source = |p| pair.source.cloud_from_canonical.apply(&(to_vector(p) * pair.unit));
-    let in_target = |p| pair.target.cloud_from_canonical.apply(&(to_vector(p) * pair.unit));
+    let in_source = |p| pair.source.cloud_from_canonical.apply(&(to_vector(p) * pair.unit()));
+    let in_target = |p| pair.target.cloud_from_canonical.apply(&(to_vector(p) * pair.unit()));
     let mut errors: Vec<f64> = (0..matches.source.len())
         .filter(|&i| {
             let moved = truth.apply(&in_source(&matches.source[i]));

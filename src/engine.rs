@@ -1,20 +1,23 @@
 //! The run-time choice of a device: the only place where backends are matched on.
 
+use std::any::Any;
 use std::path::Path;
+use std::sync::Arc;
 
 use nalgebra::{Matrix3, Matrix6, Vector3};
 use tracing::{debug, info, warn};
 
-use crate::backend::Cpu;
 #[cfg(feature = "cuda")]
-use crate::backend::cuda::{self, Cuda, DeviceDescription, Installation, Nvidia};
+use crate::backend::cuda::{self, Cuda, Installation, Nvidia};
+use crate::backend::{Cpu, Device as _};
 use crate::cloud::Cloud;
 use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
 use crate::pipeline::{Answer, Network, Pipeline, to_rigid};
 use crate::registration::{Registration, Status, Timings};
+use crate::scan::Scan;
 use crate::stages::Backend;
-use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_pair};
+use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_cloud};
 use crate::stages::describe::weights::Weights;
 use crate::stages::verify::judge::{self, FreeMotion};
 
@@ -26,20 +29,80 @@ const LEAST_CONTACTS: f64 = 20.0;
 
 /// A device that is ready to register pairs. Make one, use it for many pairs.
 pub struct Engine {
-    /// Always there: it cleans the clouds, and it finishes what a CUDA device that was not asked for by name cannot.
+    /// Always there: it cleans the clouds, and it finishes what an accelerator that was not asked for by name cannot.
     cpu: Pipeline<Cpu>,
-    cuda: Option<Box<dyn Method>>,
+    accelerator: Option<Accelerator>,
+}
+
+/// A device that computes in place of the CPU.
+struct Accelerator {
+    method: Box<dyn Method>,
+    /// What results call it.
+    name: String,
+    /// Whether the CPU does what it cannot.
+    falls_back: bool,
 }
 
 /// The method on some device.
 trait Method: Send + Sync {
-    /// See [`Pipeline::register`].
-    fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer>;
+    /// The cloud, for this device.
+    fn scan(&self, cloud: Arc<CanonicalCloud>) -> AnyScan;
+
+    /// Bytes that the device keeps for a cloud.
+    fn bytes(&self, scan: &AnyScan) -> usize;
+
+    /// See [`Pipeline::register`]. Nothing is at work on the clouds any more when this returns.
+    fn register(&self, source: &AnyScan, target: &AnyScan, timings: &mut Timings) -> Result<Answer>;
 }
 
-impl<B: Backend> Method for Pipeline<B> {
-    fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
-        self.register(pair, timings)
+/// A [`Scan`] on the device of the [`Method`] that made it.
+type AnyScan = Box<dyn Any + Send + Sync>;
+
+impl<B: Backend + 'static> Method for Pipeline<B> {
+    fn scan(&self, cloud: Arc<CanonicalCloud>) -> AnyScan {
+        Box::new(Scan::<B>::new(cloud))
+    }
+
+    fn bytes(&self, scan: &AnyScan) -> usize {
+        scan.downcast_ref::<Scan<B>>().map_or(0, |scan| scan.bytes(&self.backend))
+    }
+
+    fn register(&self, source: &AnyScan, target: &AnyScan, timings: &mut Timings) -> Result<Answer> {
+        let (Some(source), Some(target)) = (source.downcast_ref(), target.downcast_ref()) else {
+            return Err(Error::Config(PREPARED_ELSEWHERE.into()));
+        };
+        let answer = self.register(source, target, timings);
+        if answer.is_err() {
+            // The error that counts is the first one.
+            let _ = self.backend.wait();
+        }
+        answer
+    }
+}
+
+const PREPARED_ELSEWHERE: &str = "a cloud was prepared by an engine with other settings or on another device; prepare it with \
+     the engine that registers it";
+
+/// A cloud that is ready to take part in many pairs: what is computed of it for one is kept for the next, on the device
+/// of the engine that prepared it, until this is dropped. Answers are the same as those for the clouds themselves.
+pub struct PreparedCloud {
+    cloud: Arc<CanonicalCloud>,
+    cpu: Scan<Cpu>,
+    accelerated: Option<AnyScan>,
+    /// Of the engine that prepared it.
+    config: Config,
+    device: String,
+}
+
+impl PreparedCloud {
+    /// Number of usable points.
+    pub fn len(&self) -> usize {
+        self.cloud.points.len()
+    }
+
+    /// Never: a cloud without points cannot be prepared.
+    pub fn is_empty(&self) -> bool {
+        self.cloud.points.is_empty()
     }
 }
 
@@ -50,15 +113,52 @@ impl Engine {
     /// [`Error::Config`] for settings out of range, [`Error::Device`] for a device that cannot compute,
     /// [`Error::File`] and [`Error::Format`] for weights that cannot be used.
     pub fn new(config: Config) -> Result<Self> {
+        let falls_back = config.device == DeviceChoice::Auto;
+        Self::with_fallback(config, falls_back)
+    }
+
+    /// As [`Engine::new`]; where it `falls_back`, the CPU does what a CUDA device fails to do, named or not.
+    pub(crate) fn with_fallback(config: Config, falls_back: bool) -> Result<Self> {
         check(&config)?;
-        let cuda = choose_cuda(&config)?;
+        let accelerator = choose_cuda(&config, falls_back)?;
+        Self::assemble(config, accelerator)
+    }
+
+    /// An engine on a backend of one's own, which results call `name`. Where it `falls_back`, the CPU does what the
+    /// backend fails to do.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn on<B: Backend + 'static>(
+        backend: B,
+        name: &str,
+        falls_back: bool,
+        config: Config,
+    ) -> Result<Self> {
+        check(&config)?;
+        let network = load_network(&backend, &config)?;
+        let method = Box::new(Pipeline { backend, config: config.clone(), network });
+        Self::assemble(config, Some(Accelerator { method, name: name.to_owned(), falls_back }))
+    }
+
+    fn assemble(config: Config, accelerator: Option<Accelerator>) -> Result<Self> {
         let backend = Cpu::new(config.threads)?;
-        match &cuda {
-            Some(_) => info!("computing on {}", device_name(config.device)),
+        match &accelerator {
+            Some(device) => info!("computing on {}", device.name),
             None => info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU"),
         }
         let network = load_network(&backend, &config)?;
-        Ok(Self { cpu: Pipeline { backend, config, network }, cuda })
+        Ok(Self { cpu: Pipeline { backend, config, network }, accelerator })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.cpu.config
+    }
+
+    /// What results call the device.
+    pub fn device(&self) -> &str {
+        self.accelerator.as_ref().map_or(CPU, |device| &device.name)
     }
 
     /// Finds the transform that lays `source` onto `target`; see [`Registration`]. A pair without a confident
@@ -68,12 +168,66 @@ impl Engine {
     /// [`Error::Cloud`] when a cloud has too few usable points or no extent.
     pub fn register(&self, source: &Cloud, target: &Cloud) -> Result<Registration> {
         let mut timings = Timings::default();
-        let cpu = &self.cpu.backend;
-        let pair = timings.measure("clean", || cpu.run(|| canonical_pair(source, target)))?;
-        warn_of_dropped("source", &pair.source);
-        warn_of_dropped("target", &pair.target);
-        let (answer, device) = self.answer(&pair, &mut timings)?;
-        let registration = report(&pair, &answer, &self.cpu.config, timings, device);
+        let prepare = |cloud, role| move || self.prepare_as(cloud, role);
+        let (source, target) = timings
+            .measure("clean", || self.cpu.backend.both(prepare(source, "source"), prepare(target, "target")));
+        self.answer(&source?, &target?, timings)
+    }
+
+    /// Makes a cloud ready to take part in many pairs. What is computed of it is computed when the first of them asks
+    /// for it.
+    ///
+    /// # Errors
+    /// [`Error::Cloud`] when the cloud has too few usable points or no extent.
+    pub fn prepare(&self, cloud: &Cloud) -> Result<PreparedCloud> {
+        self.cpu.backend.run(|| self.prepare_as(cloud, "given"))
+    }
+
+    /// As [`Engine::register`], with clouds that this engine or one with the same settings and device has prepared.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for clouds that were prepared otherwise.
+    pub fn register_prepared(&self, source: &PreparedCloud, target: &PreparedCloud) -> Result<Registration> {
+        self.answer(source, target, Timings::default())
+    }
+
+    /// A prepared cloud, which errors call the `role` cloud.
+    pub(crate) fn prepare_as(&self, cloud: &Cloud, role: &'static str) -> Result<PreparedCloud> {
+        let cloud = Arc::new(self.cpu.backend.run(|| canonical_cloud(cloud, role))?);
+        if cloud.dropped > 0 {
+            let (dropped, points) = (cloud.dropped, cloud.dropped + cloud.points.len());
+            warn!(
+                "ignoring {dropped} of {points} points of the {role} cloud: not finite, or far from all others"
+            );
+        }
+        Ok(PreparedCloud {
+            cpu: Scan::new(cloud.clone()),
+            accelerated: self.accelerator.as_ref().map(|device| device.method.scan(cloud.clone())),
+            cloud,
+            config: self.config().clone(),
+            device: self.device().to_owned(),
+        })
+    }
+
+    /// Bytes that are kept for a cloud on the host and on the device.
+    pub(crate) fn bytes(&self, cloud: &PreparedCloud) -> usize {
+        let on_device = self.accelerator.as_ref().zip(cloud.accelerated.as_ref());
+        size_of_val(&*cloud.cloud.points)
+            + cloud.cpu.bytes(&self.cpu.backend)
+            + on_device.map_or(0, |(device, scan)| device.method.bytes(scan))
+    }
+
+    fn answer(
+        &self,
+        source: &PreparedCloud,
+        target: &PreparedCloud,
+        mut timings: Timings,
+    ) -> Result<Registration> {
+        self.check_prepared(source)?;
+        self.check_prepared(target)?;
+        let pair = CanonicalPair { source: &source.cloud, target: &target.cloud };
+        let (answer, device) = self.compute(source, target, &mut timings)?;
+        let registration = report(&pair, &answer, self.config(), timings, device.to_owned());
         let Registration { status, reason, confidence, overlap, inliers, .. } = &registration;
         debug!(
             confidence,
@@ -87,79 +241,87 @@ impl Engine {
         Ok(registration)
     }
 
+    /// Whether the cloud was prepared for this engine. The number of threads is nothing that matters.
+    fn check_prepared(&self, cloud: &PreparedCloud) -> Result<()> {
+        let same_settings = Config { threads: cloud.config.threads, ..self.config().clone() } == cloud.config;
+        if same_settings && cloud.device == self.device() {
+            return Ok(());
+        }
+        Err(Error::Config(PREPARED_ELSEWHERE.into()))
+    }
+
     /// The answer and the device that it was computed on.
-    fn answer(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<(Answer, String)> {
-        if let Some(cuda) = &self.cuda {
-            match (cuda.register(pair, timings), self.cpu.config.device) {
-                (Err(Error::Device(reason)), DeviceChoice::Auto) => {
+    fn compute(
+        &self,
+        source: &PreparedCloud,
+        target: &PreparedCloud,
+        timings: &mut Timings,
+    ) -> Result<(Answer, &str)> {
+        if let (Some(device), Some(s), Some(t)) =
+            (&self.accelerator, &source.accelerated, &target.accelerated)
+        {
+            let before = timings.clone();
+            match device.method.register(s, t, timings) {
+                Err(Error::Device(reason)) if device.falls_back => {
                     warn!("{reason}; going on with the CPU");
-                    *timings = Timings::default();
+                    *timings = before;
                 }
-                (answer, choice) => return Ok((answer?, device_name(choice))),
+                answer => return Ok((answer?, &device.name)),
             }
         }
-        Ok((self.cpu.register(pair, timings)?, device_name(DeviceChoice::Cpu)))
+        Ok((self.cpu.register(&source.cpu, &target.cpu, timings)?, CPU))
     }
 }
 
-/// What results call a device.
-fn device_name(choice: DeviceChoice) -> String {
-    match choice {
-        DeviceChoice::Cpu => "cpu".into(),
-        DeviceChoice::Auto => device_name(DeviceChoice::Cuda(0)),
-        DeviceChoice::Cuda(number) => format!("cuda:{number}"),
+/// What results call the CPU.
+const CPU: &str = "cpu";
+
+/// The CUDA device that the settings ask for; none where they leave it open and there is none that works, or where it
+/// does not work and the CPU takes its place.
+fn choose_cuda(config: &Config, falls_back: bool) -> Result<Option<Accelerator>> {
+    let number = match config.device {
+        DeviceChoice::Cuda(number) => number,
+        DeviceChoice::Auto if cuda_devices() > 0 => 0,
+        DeviceChoice::Auto | DeviceChoice::Cpu => return Ok(None),
+    };
+    match open_cuda(number, falls_back, config) {
+        Err(Error::Device(reason)) if falls_back => {
+            warn!("{reason}; going on with the CPU");
+            Ok(None)
+        }
+        opened => opened.map(Some),
     }
 }
 
-/// The CUDA device that the settings ask for; none where they leave it open and there is none that works.
-fn choose_cuda(config: &Config) -> Result<Option<Box<dyn Method>>> {
-    match config.device {
-        DeviceChoice::Cpu => Ok(None),
-        DeviceChoice::Cuda(number) => open_cuda(number, config).map(Some),
-        DeviceChoice::Auto if !has_cuda() => Ok(None),
-        DeviceChoice::Auto => match open_cuda(0, config) {
-            Err(Error::Device(reason)) => {
-                warn!("{reason}; going on with the CPU");
-                Ok(None)
-            }
-            opened => opened.map(Some),
-        },
-    }
-}
-
-/// Whether there is a CUDA device that the kernels fit.
+/// How many of the first CUDA devices the kernels fit.
 #[cfg(feature = "cuda")]
-fn has_cuda() -> bool {
+pub(crate) fn cuda_devices() -> usize {
     match cuda::installation() {
-        Installation::Ready { devices, .. } => devices.first().is_some_and(DeviceDescription::is_supported),
-        _ => false,
+        Installation::Ready { devices, .. } => {
+            devices.iter().take_while(|device| device.is_supported()).count()
+        }
+        _ => 0,
     }
 }
 
 #[cfg(feature = "cuda")]
-fn open_cuda(number: usize, config: &Config) -> Result<Box<dyn Method>> {
+fn open_cuda(number: usize, falls_back: bool, config: &Config) -> Result<Accelerator> {
     let backend = Cuda::new(Nvidia::open(number, None)?);
     let network = load_network(&backend, config)?;
-    Ok(Box::new(Pipeline { backend, config: config.clone(), network }))
+    let method = Box::new(Pipeline { backend, config: config.clone(), network });
+    Ok(Accelerator { method, name: format!("cuda:{number}"), falls_back })
 }
 
 #[cfg(not(feature = "cuda"))]
-fn has_cuda() -> bool {
-    false
+pub(crate) fn cuda_devices() -> usize {
+    0
 }
 
 #[cfg(not(feature = "cuda"))]
-fn open_cuda(_: usize, _: &Config) -> Result<Box<dyn Method>> {
+fn open_cuda(_: usize, _: bool, _: &Config) -> Result<Accelerator> {
     let reason =
         "this program was built without CUDA support; use --device cpu, or build it with the feature `cuda`";
     Err(Error::Device(reason.into()))
-}
-
-fn warn_of_dropped(name: &str, cloud: &CanonicalCloud) {
-    if cloud.dropped > 0 {
-        let (dropped, points) = (cloud.dropped, cloud.dropped + cloud.points.len());
-        warn!("ignoring {dropped} of {points} points of the {name}: not finite, or far from all others");
-    }
 }
 
 /// The network of the learned descriptor on the device, where the settings ask for that descriptor.
@@ -220,7 +382,7 @@ fn report(
     let (status, reason) = verdict(answer, &free);
     let overlap = answer.candidates.first().map_or(0.0, |c| c.agreement.source_overlap);
     let count = answer.observation.count.max(1.0);
-    let rmse = (answer.observation.squares / count).sqrt() * pair.unit;
+    let rmse = (answer.observation.squares / count).sqrt() * pair.unit();
     Registration {
         target_from_source: pair.to_file_frames(&to_rigid(&answer.pose)),
         status,
@@ -229,7 +391,7 @@ fn report(
         overlap: f64::from(overlap),
         inliers: answer.candidates.first().map_or(0, |c| c.support.count as usize),
         inlier_rmse: rmse,
-        information: information(answer, &target_from_canonical, pair.unit, rmse),
+        information: information(answer, &target_from_canonical, pair.unit(), rmse),
         unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
         timings,
         device,

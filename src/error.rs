@@ -30,7 +30,7 @@ pub enum Error {
     /// A cloud cannot be registered: too few points, all points equal, and the like.
     #[error("the {role} cloud {reason}")]
     Cloud {
-        /// "source" or "target".
+        /// "source", "target" or, where its role is not known yet, "given".
         role: &'static str,
         /// What is wrong and what to do.
         reason: String,
@@ -41,6 +41,9 @@ pub enum Error {
     /// The asked-for device is missing or failed.
     #[error("{0}")]
     Device(String),
+    /// The library has failed in a way that it should not.
+    #[error("this is a bug in coregister, please report it with the clouds: {0}")]
+    Bug(String),
     /// The operating system refused to start the worker threads.
     #[error("cannot start {threads} worker threads: {source}; ask for fewer with --threads")]
     Threads {

@@ -1,5 +1,6 @@
 //! The method, top to bottom, once, generic over the backend.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
@@ -7,10 +8,11 @@ use tracing::debug;
 
 use crate::backend::Device;
 use crate::cloud::Point;
-use crate::config::{self, Config, Gravity, Voxel};
+use crate::config::{self, Config, Gravity};
 use crate::error::Result;
-use crate::geometry::{Extent, Pose, to_vector};
+use crate::geometry::{Pose, to_vector};
 use crate::registration::Timings;
+use crate::scan::{Look, Prepared, Recorded, Scan, rung};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};
@@ -21,19 +23,11 @@ use crate::stages::estimate::EstimateOptions;
 use crate::stages::frame::Orientation;
 use crate::stages::pose::{Hypotheses, Placed};
 use crate::stages::refine::RefineOptions;
-use crate::stages::surface::Surface;
 use crate::stages::verify::judge::{confidence, log_odds};
 use crate::stages::verify::{Agreement, AgreementOptions, Observation, Scene};
-use crate::stages::viewpoint::{RangeImage, Viewpoint};
 
-/// Points per cloud after thinning.
-const WANTED_POINTS: usize = 15_000;
-/// Keypoints per cloud.
-const KEYPOINTS: usize = 1_500;
 /// Share of the cloud in a keypoint's ball, one per scale, largest first.
 const SHARES: [f32; 2] = [0.05, 0.02];
-/// Edge of the coarse voxels in fine ones.
-const COARSE: f32 = 4.0;
 /// Candidates that are refined and compared on the clouds.
 const CANDIDATES: usize = 64;
 /// Candidates that are compared on the fine surfaces as well.
@@ -46,8 +40,6 @@ const CONCLUDING_SAMPLES: usize = 6_000;
 
 /// Candidates are different when they move the cloud further apart than this, in voxels.
 pub const DISTINCT: f32 = 10.0;
-/// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
-const MOST_NARROW: f32 = 0.5;
 /// No further scale is looked at once the best candidate is as sure as this.
 const SURE: f64 = 0.95;
 
@@ -69,37 +61,13 @@ pub enum Network<B: Backend> {
     MiniSpinNet(B::MiniSpinNet, Option<B::CostVolume>),
 }
 
-/// A cloud on the device, ready to be described and compared.
-pub struct Prepared<D: Device> {
-    /// Thinned points, in sample order.
-    pub points: D::Buffer<Point>,
-    /// Where patches are taken.
-    pub keypoints: D::Buffer<Point>,
-    /// How far the keypoints spread.
-    pub extent: Extent,
-    /// The thinned points with normals.
-    pub surface: Surface<D>,
-    /// The same at four times the spacing, for the first steps of refinement.
-    pub coarse: Surface<D>,
-    /// Where the cloud was seen from.
-    pub viewpoint: Viewpoint,
-    /// What was seen from there.
-    pub view: RangeImage<D>,
-    /// The direction that is up, where it is known.
-    pub up: Option<Point>,
-}
-
-/// One way of looking at a pair: patches of this radius, with these axes.
+/// One way of looking at a pair.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
-    /// Patch radius, shared.
-    pub radius: f32,
-    /// The axes of the source's patches.
-    pub source: Orientation,
-    /// The axes of the target's patches.
-    pub target: Orientation,
-    /// What describes the patches.
-    pub descriptor: Descriptor,
+    /// At the source.
+    pub source: Look,
+    /// At the target.
+    pub target: Look,
 }
 
 /// What the clouds and the matches say about one candidate.
@@ -132,32 +100,41 @@ pub struct Answer {
 impl<B: Backend> Pipeline<B> {
     /// The method: describe both clouds, let every match propose a pose and every match judge it, refine the best few
     /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
-    pub fn register(&self, pair: &CanonicalPair, timings: &mut Timings) -> Result<Answer> {
-        let (source, target) = self.upload(pair)?;
-        let spacing = timings.measure("voxel", || self.spacing(pair, &source, &target))?;
-        let prepare = |(cloud, points), timings: &mut _| self.prepare(cloud, points, spacing, timings);
-        let (s, t) = ((&pair.source, source), (&pair.target, target));
-        let (source, target) = self.both(&prepare, s, t, timings)?;
-        self.log_prepared("source", &source, &pair.source, pair.unit);
-        self.log_prepared("target", &target, &pair.target, pair.unit);
+    pub fn register(&self, source: &Scan<B>, target: &Scan<B>, timings: &mut Timings) -> Result<Answer> {
+        let (s, t) = self.prepare_both(source, target, timings)?;
+        self.log_prepared("source", &s, &source.cloud);
+        self.log_prepared("target", &t, &target.cloud);
         let (mut proposals, mut candidates) = (Vec::new(), Vec::new());
-        for view in timings.measure("radius", || self.views(&source, &target))? {
-            let describe = |(cloud, axes), timings: &mut _| {
-                self.describe(cloud, view.radius, axes, view.descriptor, timings)
-            };
-            let (s, t) = ((&source, view.source), (&target, view.target));
-            let (s, t) = self.both(&describe, s, t, timings)?;
-            proposals.push(self.propose(&source, &s, &target, &t, timings)?);
+        for view in timings.measure("radius", || self.views(&s, &t))? {
+            let describe = |(scan, cloud, look), timings: &mut _| self.describe(scan, cloud, look, timings);
+            let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
+            let (source_features, target_features) = self.both(&describe, of_source, of_target, timings)?;
+            proposals.push(self.propose(&s, &source_features, &t, &target_features, timings)?);
             let hypotheses = self.concatenate(&proposals)?;
-            let estimated = self.agree(&hypotheses, spacing, timings)?;
-            candidates = self.compare(&source, &target, &estimated, &hypotheses, timings)?;
-            let confidence = self.confidence(&source, &candidates);
-            self.log_view(&view, pair.unit, &hypotheses, &candidates, confidence);
+            let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
+            candidates = self.compare(&s, &t, &estimated, &hypotheses, timings)?;
+            let confidence = self.confidence(&s, &candidates);
+            self.log_view(&view, s.recorded.unit, &hypotheses, &candidates, confidence);
             if confidence >= SURE {
                 break;
             }
         }
-        self.conclude(&source, &target, candidates, timings)
+        self.conclude(&s, &t, candidates, timings)
+    }
+
+    /// Both clouds in one unit and thinned to one spacing: that of the cloud which asks for the coarser one.
+    pub fn prepare_both(
+        &self,
+        source: &Scan<B>,
+        target: &Scan<B>,
+        timings: &mut Timings,
+    ) -> Result<(Arc<Prepared<B>>, Arc<Prepared<B>>)> {
+        let unit = CanonicalPair { source: &source.cloud, target: &target.cloud }.unit();
+        let record = |scan, timings: &mut _| self.record(scan, unit, timings);
+        let (s, t) = self.both(&record, source, target, timings)?;
+        let spacing = s.spacing.max(t.spacing);
+        let prepare = |(scan, recorded), timings: &mut _| self.prepare(scan, recorded, spacing, timings);
+        self.both(&prepare, (source, &s), (target, &t), timings)
     }
 
     /// The same work on source and target, side by side where the device can.
@@ -178,56 +155,16 @@ impl<B: Backend> Pipeline<B> {
         Ok((source?, target?))
     }
 
-    /// Both clouds on the device, source first.
-    pub fn upload(&self, pair: &CanonicalPair) -> Result<(B::Buffer<Point>, B::Buffer<Point>)> {
-        Ok((self.backend.upload(&pair.source.points)?, self.backend.upload(&pair.target.points)?))
-    }
-
-    /// Voxel edge in canonical units: the user's, or the coarser of what each of the uploaded clouds asks for.
-    pub fn spacing(
-        &self,
-        pair: &CanonicalPair,
-        source: &B::Buffer<Point>,
-        target: &B::Buffer<Point>,
-    ) -> Result<f32> {
-        if let Voxel::Size(size) = self.config.voxel {
-            return Ok((size / pair.unit) as f32);
-        }
-        let size = |points| self.backend.voxel_size(points, WANTED_POINTS);
-        let (source, target) = self.backend.both(|| size(source), || size(target));
-        Ok(source?.max(target?))
-    }
-
-    /// Thins a cloud, all of whose points are `all`, picks its keypoints, builds its surfaces and finds where it was seen
-    /// from.
-    pub fn prepare(
-        &self,
-        cloud: &CanonicalCloud,
-        all: B::Buffer<Point>,
-        spacing: f32,
-        timings: &mut Timings,
-    ) -> Result<Prepared<B>> {
-        let b = &self.backend;
-        let points = timings.measure("voxel", || b.voxel_downsample(&all, spacing))?;
-        let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
-        let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
-        let keypoints = b.gather_points(&points, &indices)?;
-        let extent = Extent::of(&b.download(&keypoints)?);
-        let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
-        let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
-        let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&all))?;
-        let view = timings.measure("viewpoint", || b.range_image(&all, viewpoint.position))?;
-        let up = timings.measure("gravity", || self.up(cloud, &surface, &viewpoint))?;
-        Ok(Prepared { points, keypoints, extent, surface, coarse, viewpoint, view, up })
-    }
-
     /// The ways in which the pair is looked at, one after another: with each pair of axes in turn at all scales, largest
     /// first; and before that, where the settings leave the descriptor open, at the largest scale with the one that
     /// costs little.
     pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<View>> {
         let radii = self.radii(source, target, &SHARES)?;
         let axes = self.axes(source, target);
-        let view = |(source, target), radius, descriptor| View { radius, source, target, descriptor };
+        let view = |(source, target), radius, descriptor| {
+            let look = |axes| Look { radius, axes, descriptor };
+            View { source: look(source), target: look(target) }
+        };
         let (quick, thorough) = match self.config.descriptor {
             config::Descriptor::Auto => (Some(Descriptor::Classic), Descriptor::Learned),
             config::Descriptor::Learned => (None, Descriptor::Learned),
@@ -249,7 +186,7 @@ impl<B: Backend> Pipeline<B> {
                 return axes;
             }
         }
-        let (s, t) = (source.viewpoint, target.viewpoint);
+        let (s, t) = (source.recorded.viewpoint, target.recorded.viewpoint);
         axes.push((Orientation::Towards(s.position), Orientation::Towards(t.position)));
         if s.is_uncertain() || t.is_uncertain() {
             axes.push((Orientation::Towards(s.position), Orientation::AwayFrom(t.position)));
@@ -257,52 +194,12 @@ impl<B: Backend> Pipeline<B> {
         axes
     }
 
-    /// The direction that is up in a cloud: the user's, or the one that its ground shows.
-    fn up(
-        &self,
-        cloud: &CanonicalCloud,
-        surface: &Surface<B>,
-        viewpoint: &Viewpoint,
-    ) -> Result<Option<Point>> {
-        match self.config.gravity {
-            Gravity::None => Ok(None),
-            // What a narrow view takes for the ground may be a table in one scan and a wall in the other.
-            Gravity::Auto if viewpoint.narrowness > MOST_NARROW => Ok(None),
-            Gravity::Auto => self.backend.find_vertical(surface),
-            Gravity::Axis(up) => {
-                let up = cloud.cloud_from_canonical.rotation.transpose() * Vector3::from(up).normalize();
-                Ok(Some([up.x as f32, up.y as f32, up.z as f32]))
-            }
-        }
-    }
-
-    /// Radii shared by both clouds at which a ball holds these shares of a cloud on average, in their order.
+    /// Radii shared by both clouds at which a ball holds about these shares of a cloud on average, in their order; they
+    /// are on the ladder of lengths.
     pub fn radii(&self, source: &Prepared<B>, target: &Prepared<B>, shares: &[f32]) -> Result<Vec<f32>> {
         let of = |cloud: &Prepared<B>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, shares);
         let (source, target) = self.backend.both(|| of(source), || of(target));
-        Ok(source?.into_iter().zip(target?).map(|(s, t)| (s * t).sqrt()).collect())
-    }
-
-    /// Patches, frames and features of one cloud at one scale.
-    pub fn describe(
-        &self,
-        cloud: &Prepared<B>,
-        radius: f32,
-        orientation: Orientation,
-        descriptor: Descriptor,
-        timings: &mut Timings,
-    ) -> Result<Features<B>> {
-        let b = &self.backend;
-        let patches =
-            timings.measure("patch", || b.gather_patches(&cloud.points, &cloud.keypoints, radius))?;
-        let frames =
-            timings.measure("frame", || b.estimate_frames(&patches, &cloud.keypoints, orientation))?;
-        let network = self.network.as_ref().filter(|_| descriptor == Descriptor::Learned);
-        timings.measure("describe", || match network {
-            Some(Network::Compact(network)) => b.describe_learned(&patches, frames, network),
-            Some(Network::MiniSpinNet(network, _)) => b.describe_minispinnet(&patches, frames, network),
-            None => b.describe_classic(&patches, frames),
-        })
+        Ok(source?.into_iter().zip(target?).map(|(s, t)| rung((s * t).sqrt())).collect())
     }
 
     /// One hypothesis per mutual match of the features of one scale.
@@ -467,10 +364,10 @@ impl<B: Backend> Pipeline<B> {
         confidence: f64,
     ) {
         debug!(
-            radius = view.radius * unit as f32,
-            descriptor = ?view.descriptor,
-            upright = matches!(view.target, Orientation::Fixed(_)),
-            from_behind = matches!(view.target, Orientation::AwayFrom(_)),
+            radius = view.target.radius * unit as f32,
+            descriptor = ?view.target.descriptor,
+            upright = matches!(view.target.axes, Orientation::Fixed(_)),
+            from_behind = matches!(view.target.axes, Orientation::AwayFrom(_)),
             hypotheses = self.backend.len(&hypotheses.poses),
             candidates = candidates.len(),
             confidence,
@@ -479,14 +376,15 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// What was found in a cloud, in its file's frame and unit.
-    fn log_prepared(&self, name: &str, found: &Prepared<B>, cloud: &CanonicalCloud, unit: f64) {
-        let in_file = |p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit));
+    fn log_prepared(&self, name: &str, found: &Prepared<B>, cloud: &CanonicalCloud) {
+        let Recorded { unit, viewpoint, .. } = &*found.recorded;
+        let in_file = |p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * *unit));
         debug!(
-            voxel = found.surface.spacing * unit as f32,
+            voxel = found.surface.spacing * *unit as f32,
             points = self.backend.len(&found.points),
             keypoints = self.backend.len(&found.keypoints),
-            viewpoint = ?in_file(&found.viewpoint.position).cast::<f32>().as_slice(),
-            viewpoint_is_uncertain = found.viewpoint.is_uncertain(),
+            viewpoint = ?in_file(&viewpoint.position).cast::<f32>().as_slice(),
+            viewpoint_is_uncertain = viewpoint.is_uncertain(),
             up_is_known = found.up.is_some(),
             "prepared the {name}"
         );
@@ -508,16 +406,6 @@ impl<B: Backend> Network<B> {
     /// Whether it brings its own way to find azimuths.
     pub fn has_cost_volume(&self) -> bool {
         matches!(self, Self::MiniSpinNet(_, Some(_)))
-    }
-}
-
-impl<D: Device> Prepared<D> {
-    fn scene(&self) -> Scene<'_, D> {
-        Scene { surface: &self.surface, view: &self.view, spacing: self.surface.spacing }
-    }
-
-    fn coarse_scene(&self) -> Scene<'_, D> {
-        Scene { surface: &self.coarse, view: &self.view, spacing: self.surface.spacing }
     }
 }
 

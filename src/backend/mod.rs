@@ -34,6 +34,14 @@ pub trait Device: Send + Sync {
         second: impl FnOnce() -> B + Send,
     ) -> (A, B);
 
+    /// Returns when all that was asked for is done; other streams of the device may use what was computed from then on.
+    fn wait(&self) -> Result<()>;
+
     /// Number of elements of a buffer.
     fn len<T: Element>(&self, buffer: &Self::Buffer<T>) -> usize;
+
+    /// Size of all elements of a buffer.
+    fn bytes<T: Element>(&self, buffer: &Self::Buffer<T>) -> usize {
+        self.len(buffer) * size_of::<T>()
+    }
 }

@@ -16,6 +16,14 @@ pub struct MethodFlags {
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = parse_device)]
     device: DeviceChoice,
 
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Flags that are shared with `batch`, which chooses its devices otherwise.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Method")]
+pub struct Settings {
     /// What describes the surroundings of a point
     #[arg(long, value_enum, default_value = "auto")]
     descriptor: DescriptorName,
@@ -56,8 +64,15 @@ pub struct MethodFlags {
 impl MethodFlags {
     /// The settings.
     pub fn config(&self) -> Config {
+        Config { device: self.device, ..self.settings.config() }
+    }
+}
+
+impl Settings {
+    /// The settings, with the device left open.
+    pub fn config(&self) -> Config {
         Config {
-            device: self.device,
+            device: DeviceChoice::Auto,
             descriptor: self.descriptor.into(),
             weights: self.weights.clone(),
             azimuth: self.azimuth.into(),

@@ -1,5 +1,6 @@
 //! The command line: parse, call the library, print. Nothing is computed here.
 
+mod batch;
 mod devices;
 mod evaluate;
 mod info;
@@ -26,7 +27,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done; for `register`: the transform is accepted
   1  `register` only: rejected, there is no confident answer (the best guess is still printed)
-  2  an error; one sentence on the standard error says which
+  2  an error, or a pair of many that could not be registered; one sentence on the standard error says which
 
 Set RUST_LOG=debug to see on the standard error what the program finds on its way, or RUST_LOG=warn
 for what it ignores.";
@@ -42,6 +43,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Register(register::Arguments),
+    Batch(batch::Arguments),
     Evaluate(evaluate::Arguments),
     Info(info::Arguments),
     /// List the devices that this program could compute on
@@ -83,6 +85,7 @@ impl Command {
     fn run(&self) -> anyhow::Result<Outcome> {
         match self {
             Self::Register(arguments) => arguments.run(),
+            Self::Batch(arguments) => arguments.run(),
             Self::Evaluate(arguments) => arguments.run(),
             Self::Info(arguments) => arguments.run(),
             Self::Devices => devices::run(),

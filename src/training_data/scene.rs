@@ -1,6 +1,7 @@
 //! A simulated pair as the pipeline sees it.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,10 +11,11 @@ use crate::backend::Cpu;
 use crate::config::{Config, Descriptor};
 use crate::error::Result;
 use crate::geometry::Pose;
-use crate::pipeline::{Pipeline, Prepared};
+use crate::pipeline::Pipeline;
 use crate::registration::Timings;
+use crate::scan::{Prepared, Scan};
 use crate::simulate::{Kind, Motion, PairOptions, derive_seed, simulate_pair};
-use crate::stages::clean::{CanonicalPair, canonical_pair};
+use crate::stages::clean::{CanonicalPair, canonical_cloud};
 use crate::stages::frame::Orientation;
 use crate::transform::RigidTransform;
 
@@ -27,8 +29,8 @@ pub(super) struct Scene {
     /// Share of the source that the target shares, as the simulator measures it.
     pub overlap: f64,
     pub pipeline: Pipeline<Cpu>,
-    pub source: Prepared<Cpu>,
-    pub target: Prepared<Cpu>,
+    pub source: Arc<Prepared<Cpu>>,
+    pub target: Arc<Prepared<Cpu>>,
     /// The true pose between the canonical frames.
     pub target_from_source: Pose,
     /// Edge of the voxels, canonical units.
@@ -58,15 +60,20 @@ impl Scene {
             ..PairOptions::default()
         };
         let pair = simulate_pair(seed, &simulated)?;
-        let canonical = canonical_pair(&pair.source, &pair.target)?;
+        let scan = |cloud, role| canonical_cloud(cloud, role).map(|cloud| Scan::new(Arc::new(cloud)));
+        let (source, target) = (scan(&pair.source, "source")?, scan(&pair.target, "target")?);
+        let canonical = CanonicalPair { source: &source.cloud, target: &target.cloud };
         // Patches are what counts here: whatever describes them, the axes are the same.
         let config = Config { descriptor: Descriptor::Classic, ..Config::default() };
         let pipeline = Pipeline { backend: backend.clone(), config, network: None };
-        let (source, target) = pipeline.upload(&canonical)?;
-        let spacing = pipeline.spacing(&canonical, &source, &target)? * random.random_range(voxel_factors);
-        let mut timings = Timings::default();
-        let source = pipeline.prepare(&canonical.source, source, spacing, &mut timings)?;
-        let target = pipeline.prepare(&canonical.target, target, spacing, &mut timings)?;
+        let target_from_source = canonical_pose(&canonical, &pair.target_from_source);
+        let (unit, mut timings) = (canonical.unit(), Timings::default());
+        let recorded_source = pipeline.record(&source, unit, &mut timings)?;
+        let recorded_target = pipeline.record(&target, unit, &mut timings)?;
+        let factor = random.random_range(voxel_factors);
+        let spacing = factor * recorded_source.spacing.max(recorded_target.spacing);
+        let source = pipeline.prepare(&source, &recorded_source, spacing, &mut timings)?;
+        let target = pipeline.prepare(&target, &recorded_target, spacing, &mut timings)?;
         let axes = pipeline.axes(&source, &target);
         Ok(Self {
             seed,
@@ -75,7 +82,7 @@ impl Scene {
             pipeline,
             source,
             target,
-            target_from_source: canonical_pose(&canonical, &pair.target_from_source),
+            target_from_source,
             spacing,
             axes,
             random,
@@ -100,6 +107,6 @@ impl Scene {
 fn canonical_pose(pair: &CanonicalPair, target_from_source: &RigidTransform) -> Pose {
     let back = pair.target.cloud_from_canonical.inverse();
     let pose = back.compose(target_from_source).compose(&pair.source.cloud_from_canonical);
-    let (rotation, translation) = (pose.rotation, pose.translation / pair.unit);
+    let (rotation, translation) = (pose.rotation, pose.translation / pair.unit());
     std::array::from_fn(|i| if i < 9 { rotation[(i / 3, i % 3)] } else { translation[i - 9] } as f32)
 }

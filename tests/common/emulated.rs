@@ -129,6 +129,10 @@ impl Driver for Emulated {
         Ok(())
     }
 
+    fn wait(&self) -> Result<()> {
+        Ok(())
+    }
+
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         let [x, y, z] = grid.blocks;
         let most = self.most_blocks.get(kernel.name).copied().unwrap_or(u32::MAX);

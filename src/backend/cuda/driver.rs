@@ -8,7 +8,8 @@ use super::buffer::CudaBuffer;
 use crate::backend::Element;
 use crate::error::Result;
 
-/// A CUDA device and one stream of work on it. Whatever is asked for is done in that order; only [`Driver::read`] waits.
+/// A CUDA device and one stream of work on it. Whatever is asked for is done in that order; only
+/// [`Driver::read`] and [`Driver::wait`] wait for it.
 pub trait Driver: Send + Sync + 'static {
     /// Memory of the device, given back when it is dropped, once the work that was asked for before is done.
     type Memory: Send + Sync;
@@ -33,6 +34,9 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Sets the first `bytes` bytes, at most the memory's, to `value`.
     fn fill(&self, memory: &Self::Memory, value: u8, bytes: usize) -> Result<()>;
+
+    /// Waits for all work.
+    fn wait(&self) -> Result<()>;
 
     /// Runs a kernel.
     ///

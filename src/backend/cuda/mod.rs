@@ -1,5 +1,5 @@
 //! CUDA devices: buffers are device memory, stages launch the kernels of `kernels/`. All work of one [`Cuda`] is done in
-//! the order in which it is asked for, on one stream; nothing waits but downloads.
+//! the order in which it is asked for, on one stream; nothing but downloads waits, unless it is asked to.
 
 mod buffer;
 mod driver;
@@ -138,6 +138,10 @@ impl<D: Driver> Device for Cuda<D> {
         second: impl FnOnce() -> B + Send,
     ) -> (A, B) {
         (first(), second())
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.driver.wait()
     }
 
     fn len<T: Element>(&self, buffer: &CudaBuffer<T, D>) -> usize {

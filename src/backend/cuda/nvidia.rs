@@ -324,6 +324,11 @@ impl Driver for Nvidia {
         self.said(filled, "cannot fill memory")
     }
 
+    fn wait(&self) -> Result<()> {
+        self.enter()?;
+        self.said(self.stream.synchronize(), "has failed")
+    }
+
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         self.enter()?;
         let function = self.function(kernel)?;

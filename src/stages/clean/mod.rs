@@ -6,10 +6,12 @@
 //!   the points) are dropped: one wild return must not decide where the cloud's centre and axes lie;
 //! * each cloud is centred on its mean in f64, so that UTM-sized coordinates keep their detail in f32;
 //! * each cloud is turned to its principal axes, with signs fixed by its skewness along them;
-//! * both clouds are divided by one power of two near their size, which is exact in floating point and keeps
-//!   squares of very small or very large coordinates in range.
+//! * each cloud is divided by a power of two near its size, and a pair by that of the larger cloud, which is exact in
+//!   floating point and keeps squares of very small or very large coordinates in range.
 //!
 //! This is host work in f64 before anything is uploaded, so it is a function and no backend's trait.
+
+use std::borrow::Cow;
 
 use nalgebra::{Matrix3, SymmetricEigen, Vector3};
 use rayon::prelude::*;
@@ -30,47 +32,58 @@ const CHUNK: usize = 1 << 14;
 /// A cloud in its canonical frame.
 #[derive(Debug, Clone)]
 pub struct CanonicalCloud {
-    /// The usable points, in the canonical frame, divided by the pair's unit.
+    /// The usable points, in the canonical frame, divided by the unit.
     pub points: Vec<Point>,
+    /// Length of the canonical unit in the cloud's own; a power of two near the cloud's size.
+    pub unit: f64,
     /// `p_cloud = unit · rotation · p_canonical + translation`: where the frame lies in the file's frame.
     pub cloud_from_canonical: RigidTransform,
     /// Number of input points that were NaN, infinite or strays.
     pub dropped: usize,
 }
 
-/// Two clouds ready for the stages.
-#[derive(Debug, Clone)]
-pub struct CanonicalPair {
-    /// The source.
-    pub source: CanonicalCloud,
-    /// The target.
-    pub target: CanonicalCloud,
-    /// Length of the canonical unit in the clouds' unit; a power of two.
-    pub unit: f64,
+impl CanonicalCloud {
+    /// The points divided by another unit, a power of two: exact.
+    pub fn points_in(&self, unit: f64) -> Cow<'_, [Point]> {
+        if unit == self.unit {
+            return Cow::Borrowed(&self.points);
+        }
+        let factor = (self.unit / unit) as f32;
+        Cow::Owned(self.points.par_iter().map(|p| p.map(|x| x * factor)).collect())
+    }
 }
 
-impl CanonicalPair {
-    /// `T_target_source` in the files' frames, of the transform between the canonical frames.
+/// Two clouds, seen in one unit.
+#[derive(Debug, Clone, Copy)]
+pub struct CanonicalPair<'a> {
+    /// The source.
+    pub source: &'a CanonicalCloud,
+    /// The target.
+    pub target: &'a CanonicalCloud,
+}
+
+impl CanonicalPair<'_> {
+    /// The unit of the pair: that of the larger cloud.
+    pub fn unit(&self) -> f64 {
+        self.source.unit.max(self.target.unit)
+    }
+
+    /// `T_target_source` in the files' frames, of the transform between the canonical frames in the pair's unit.
     pub fn to_file_frames(&self, canonical: &RigidTransform) -> RigidTransform {
-        let scaled = RigidTransform::new(canonical.rotation, canonical.translation * self.unit);
+        let scaled = RigidTransform::new(canonical.rotation, canonical.translation * self.unit());
         let back = self.source.cloud_from_canonical.inverse();
         self.target.cloud_from_canonical.compose(&scaled).compose(&back)
     }
 }
 
-/// Brings both clouds to their canonical frames.
+/// Brings a cloud to its canonical frame. `role` is what errors call it.
 ///
 /// # Errors
-/// [`Error::Cloud`] when a cloud has fewer than [`MINIMUM_POINTS`] finite points or no extent.
-pub fn canonical_pair(source: &Cloud, target: &Cloud) -> Result<CanonicalPair> {
-    let (source_moments, target_moments) = rayon::join(|| Moments::of(source), || Moments::of(target));
-    source_moments.check("source", source.len())?;
-    target_moments.check("target", target.len())?;
-    let size = source_moments.size().max(target_moments.size());
-    let unit = 2f64.powi(size.log2().round() as i32);
-    let (source, target) =
-        rayon::join(|| source_moments.canonical(source, unit), || target_moments.canonical(target, unit));
-    Ok(CanonicalPair { source, target, unit })
+/// [`Error::Cloud`] when the cloud has fewer than [`MINIMUM_POINTS`] finite points or no extent.
+pub fn canonical_cloud(cloud: &Cloud, role: &'static str) -> Result<CanonicalCloud> {
+    let moments = Moments::of(cloud);
+    moments.check(role, cloud.len())?;
+    Ok(moments.canonical(cloud, 2f64.powi(moments.size().log2().round() as i32)))
 }
 
 /// Which points take part: finite ones, in a ball that holds all but strays.
@@ -176,7 +189,7 @@ impl Moments {
             .collect();
         let centre = self.mean + Vector3::from(cloud.origin);
         let dropped = cloud.len() - points.len();
-        CanonicalCloud { points, cloud_from_canonical: RigidTransform::new(axes, centre), dropped }
+        CanonicalCloud { points, unit, cloud_from_canonical: RigidTransform::new(axes, centre), dropped }
     }
 
     /// Columns: the principal axes, largest spread first, right-handed; each of the first two points to

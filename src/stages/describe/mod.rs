@@ -44,6 +44,13 @@ pub struct Features<D: Device + ?Sized> {
     pub frames: D::Buffer<Frame>,
 }
 
+impl<D: Device> Features<D> {
+    /// Bytes of all buffers.
+    pub fn bytes(&self, device: &D) -> usize {
+        device.bytes(&self.invariant) + device.bytes(&self.equivariant) + device.bytes(&self.frames)
+    }
+}
+
 /// What describes a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Descriptor {

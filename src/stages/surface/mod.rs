@@ -44,6 +44,17 @@ pub struct Surface<D: Device + ?Sized> {
     pub spacing: f32,
 }
 
+impl<D: Device> Surface<D> {
+    /// Bytes of all buffers.
+    pub fn bytes(&self, device: &D) -> usize {
+        device.bytes(&self.points)
+            + device.bytes(&self.columns)
+            + device.bytes(&self.normals)
+            + device.bytes(&self.cell_start)
+            + device.bytes(&self.place)
+    }
+}
+
 /// Reach of nearest-point queries, in units of the spacing.
 pub const REACH: f32 = 3.0;
 

@@ -1,0 +1,195 @@
+//! Many pairs over all devices.
+//!
+//! A lane is one engine with a thread of its own: on the CPU one for each worker thread, on a CUDA device one for each
+//! of a few streams, so that reading and uploading the clouds of one pair overlaps the work on another. Whichever lane
+//! is free takes the next pair. What is computed of a cloud is kept on its device for the pairs to come, up to a budget.
+//! Neither the number of lanes nor what is kept shows in the answers; they are those of [`Engine::register`], and come
+//! out in the order of the pairs.
+
+mod kept;
+mod lanes;
+pub mod table;
+
+use std::any::Any;
+use std::hash::Hash;
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::available_parallelism;
+
+use kept::Kept;
+pub use lanes::Lanes;
+
+use crate::cloud::Cloud;
+use crate::config::{Config, DeviceChoice};
+use crate::engine::{Engine, PreparedCloud, cuda_devices};
+use crate::error::{Error, Result};
+use crate::registration::Registration;
+
+/// Streams on each CUDA device.
+const STREAMS: usize = 4;
+/// Memory for clouds that are kept, in bytes: see [`BatchOptions::most_bytes`].
+pub const USUAL_BYTES: usize = 2 << 30;
+
+/// Which devices a batch uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Devices {
+    /// All CUDA devices that the kernels fit, and the CPU for what they fail to do; the CPU where there is none.
+    #[default]
+    All,
+    /// The processor.
+    Cpu,
+    /// The CUDA devices of these numbers.
+    Cuda(Vec<usize>),
+}
+
+/// How a batch is run.
+#[derive(Debug, Clone)]
+pub struct BatchOptions {
+    /// Where to compute.
+    pub devices: Devices,
+    /// Memory for clouds that are kept for pairs to come, on the host or on each CUDA device, in bytes.
+    pub most_bytes: usize,
+    /// Most lanes that there is work for: the number of pairs, where it is known. On the CPU fewer lanes have more threads
+    /// each.
+    pub most_lanes: usize,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { devices: Devices::All, most_bytes: USUAL_BYTES, most_lanes: usize::MAX }
+    }
+}
+
+/// Two clouds of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchPair<T, K> {
+    /// What the caller knows the pair by.
+    pub label: T,
+    /// Which cloud is the source.
+    pub source: K,
+    /// Which cloud is the target.
+    pub target: K,
+}
+
+/// Engines that share out pairs; see the module.
+pub struct Batch {
+    lanes: Lanes<Lane>,
+    devices: usize,
+    most_bytes: usize,
+}
+
+struct Lane {
+    engine: Engine,
+    /// Lanes of the same number share the clouds on their device.
+    device: usize,
+}
+
+impl Batch {
+    /// Opens the devices. Of the settings, the device is chosen by the options, and the threads are those of all lanes
+    /// together.
+    ///
+    /// # Errors
+    /// As [`Engine::new`]; [`Error::Config`] when there is no device in the list.
+    pub fn open(config: &Config, options: &BatchOptions) -> Result<Self> {
+        let most_lanes = options.most_lanes.max(1);
+        let numbers = match &options.devices {
+            Devices::Cpu => return Self::on(cpu_lanes(config, most_lanes)?, options.most_bytes),
+            Devices::All => (0..cuda_devices()).collect(),
+            Devices::Cuda(numbers) => numbers.clone(),
+        };
+        let falls_back = options.devices == Devices::All;
+        if falls_back && numbers.is_empty() {
+            return Self::on(cpu_lanes(config, most_lanes)?, options.most_bytes);
+        }
+        let lanes = most_lanes.min(STREAMS * numbers.len());
+        let threads = (threads(config) / lanes.max(1)).max(1);
+        let open = |lane: usize| {
+            let device = DeviceChoice::Cuda(numbers[lane % numbers.len()]);
+            Engine::with_fallback(Config { device, threads, ..config.clone() }, falls_back)
+        };
+        Self::on((0..lanes).map(open).collect::<Result<_>>()?, options.most_bytes)
+    }
+
+    /// A batch on these engines, which have the same settings. Those with the same [`Engine::device`] share clouds, for
+    /// which there is so much memory on each device.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without engines, [`Error::Threads`] when their threads cannot be started.
+    pub fn on(engines: Vec<Engine>, most_bytes: usize) -> Result<Self> {
+        let mut names: Vec<String> = Vec::new();
+        let mut lane = |engine: Engine| {
+            let known = names.iter().position(|name| name == engine.device());
+            let device = known.unwrap_or_else(|| {
+                names.push(engine.device().to_owned());
+                names.len() - 1
+            });
+            Lane { engine, device }
+        };
+        let lanes = engines.into_iter().map(&mut lane).collect();
+        Ok(Self { lanes: Lanes::new(lanes)?, devices: names.len(), most_bytes })
+    }
+
+    /// Number of pairs that are worked on at once.
+    pub fn lanes(&self) -> usize {
+        self.lanes.all().len()
+    }
+
+    /// Registers all pairs. `read` gives the cloud of a key, and is asked once for each device as long as the cloud is
+    /// kept; `take` gets the answers one at a time, in the order of the pairs, as soon as those before are there. A pair
+    /// that fails has its error for an answer, and the run goes on.
+    pub fn run<T: Send, K: Clone + Eq + Hash + Send + Sync>(
+        &self,
+        pairs: impl Iterator<Item = BatchPair<T, K>> + Send,
+        read: impl Fn(&K) -> Result<Cloud> + Sync,
+        mut take: impl FnMut(T, Result<Registration>) + Send,
+    ) {
+        let kept: Vec<_> = (0..self.devices).map(|_| Kept::new(self.most_bytes)).collect();
+        let work = |lane: &Lane, pair: BatchPair<T, K>| {
+            let clouds = &kept[lane.device];
+            let answer =
+                catch_unwind(AssertUnwindSafe(|| lane.register(&pair.source, &pair.target, clouds, &read)));
+            (pair.label, answer.unwrap_or_else(|panic| Err(Error::Bug(message(&*panic)))))
+        };
+        self.lanes.run(pairs, work, |(label, answer)| take(label, answer));
+    }
+}
+
+impl Lane {
+    fn register<K: Clone + Eq + Hash>(
+        &self,
+        source: &K,
+        target: &K,
+        clouds: &Kept<K, PreparedCloud>,
+        read: &impl Fn(&K) -> Result<Cloud>,
+    ) -> Result<Registration> {
+        let prepare = |key: &K, role| clouds.get_or(key, || self.engine.prepare_as(&read(key)?, role));
+        let (s, t) = (prepare(source, "source")?, prepare(target, "target")?);
+        let answer = self.engine.register_prepared(&s, &t);
+        clouds.weigh(source, self.engine.bytes(&s));
+        clouds.weigh(target, self.engine.bytes(&t));
+        answer
+    }
+}
+
+/// Threads of all lanes together.
+fn threads(config: &Config) -> usize {
+    match config.threads {
+        0 => available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    }
+}
+
+/// Pairs side by side leave fewer threads waiting than the parts of one pair do, so each thread is a lane.
+fn cpu_lanes(config: &Config, most_lanes: usize) -> Result<Vec<Engine>> {
+    let threads = threads(config);
+    let lanes = most_lanes.min(threads);
+    let engine =
+        || Engine::new(Config { device: DeviceChoice::Cpu, threads: threads / lanes, ..config.clone() });
+    (0..lanes).map(|_| engine()).collect()
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
+}

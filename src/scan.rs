@@ -1,0 +1,299 @@
+//! One cloud on one device, with all that was computed of it so far.
+//!
+//! A cloud takes part in many pairs, and most of the work on a pair is work on one of its clouds. What is computed of a
+//! cloud is therefore kept with it. It is a function of the cloud, the settings and a few lengths that both clouds of a
+//! pair must share: the unit, the voxel edge and the patch radius. These are rounded to the rungs of a ladder
+//! ([`rung`]), so that they recur from pair to pair, and an answer does not depend on what was kept before.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nalgebra::Vector3;
+
+use crate::backend::Device;
+use crate::cloud::Point;
+use crate::config::{Gravity, Voxel};
+use crate::error::Result;
+use crate::geometry::Extent;
+use crate::pipeline::{Network, Pipeline};
+use crate::registration::Timings;
+use crate::stages::Backend;
+use crate::stages::clean::CanonicalCloud;
+use crate::stages::describe::{Descriptor, Features};
+use crate::stages::frame::Orientation;
+use crate::stages::surface::Surface;
+use crate::stages::verify::Scene;
+use crate::stages::viewpoint::{RangeImage, Viewpoint};
+
+/// Points per cloud after thinning.
+const WANTED_POINTS: usize = 15_000;
+/// Keypoints per cloud.
+const KEYPOINTS: usize = 1_500;
+/// Edge of the coarse voxels in fine ones.
+const COARSE: f32 = 4.0;
+/// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
+const MOST_NARROW: f32 = 0.5;
+/// Rungs of the ladder of lengths from one power of two to the next.
+const RUNGS_PER_OCTAVE: f64 = 4.0;
+
+/// The length on the ladder that is nearest to this one, as a ratio; zero stays zero. Powers of two are on the ladder,
+/// so a change of the unit by one changes no bit.
+pub fn rung(length: f32) -> f32 {
+    let position = (RUNGS_PER_OCTAVE * f64::from(length).log2()).round();
+    (position / RUNGS_PER_OCTAVE).exp2() as f32
+}
+
+/// See the module.
+pub struct Scan<B: Backend> {
+    /// The cloud.
+    pub cloud: Arc<CanonicalCloud>,
+    recorded: Memo<f64, Recorded<B>>,
+    prepared: Memo<Thinning, Prepared<B>>,
+    features: Memo<(Thinning, Look), Features<B>>,
+}
+
+/// A cloud on the device as it was recorded.
+pub struct Recorded<D: Device> {
+    /// All usable points.
+    pub points: D::Buffer<Point>,
+    /// Length of the unit of these points and of all that follows from them, in the cloud's own.
+    pub unit: f64,
+    /// The voxel edge that the cloud asks for, or the user's.
+    pub spacing: f32,
+    /// Where the cloud was seen from.
+    pub viewpoint: Viewpoint,
+    /// What was seen from there.
+    pub view: RangeImage<D>,
+}
+
+/// A cloud on the device, ready to be described and compared.
+pub struct Prepared<D: Device> {
+    /// Where it comes from.
+    pub recorded: Arc<Recorded<D>>,
+    /// Thinned points, in sample order.
+    pub points: D::Buffer<Point>,
+    /// Where patches are taken.
+    pub keypoints: D::Buffer<Point>,
+    /// How far the keypoints spread.
+    pub extent: Extent,
+    /// The thinned points with normals.
+    pub surface: Surface<D>,
+    /// The same at four times the spacing, for the first steps of refinement.
+    pub coarse: Surface<D>,
+    /// The direction that is up, where it is known.
+    pub up: Option<Point>,
+}
+
+/// How a cloud is thinned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Thinning {
+    unit: f64,
+    spacing: f32,
+}
+
+/// One way of looking at a cloud: patches of this radius, with these axes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Look {
+    /// Patch radius.
+    pub radius: f32,
+    /// The axes of the patches.
+    pub axes: Orientation,
+    /// What describes the patches.
+    pub descriptor: Descriptor,
+}
+
+impl<B: Backend> Scan<B> {
+    /// A cloud of which nothing is computed yet.
+    pub fn new(cloud: Arc<CanonicalCloud>) -> Self {
+        Self { cloud, recorded: Memo::new(), prepared: Memo::new(), features: Memo::new() }
+    }
+
+    /// Bytes of all that is kept on the device.
+    pub fn bytes(&self, device: &B) -> usize {
+        let (recorded, prepared) = (self.recorded.values(), self.prepared.values());
+        recorded.iter().map(|found| found.bytes(device)).sum::<usize>()
+            + prepared.iter().map(|found| found.bytes(device)).sum::<usize>()
+            + self.features.values().iter().map(|found| found.bytes(device)).sum::<usize>()
+    }
+}
+
+impl<D: Device> Recorded<D> {
+    fn bytes(&self, device: &D) -> usize {
+        device.bytes(&self.points) + device.bytes(&self.view.nearest)
+    }
+}
+
+impl<D: Device> Prepared<D> {
+    fn bytes(&self, device: &D) -> usize {
+        device.bytes(&self.points)
+            + device.bytes(&self.keypoints)
+            + self.surface.bytes(device)
+            + self.coarse.bytes(device)
+    }
+
+    /// The fine surface and what was seen of it.
+    pub fn scene(&self) -> Scene<'_, D> {
+        Scene { surface: &self.surface, view: &self.recorded.view, spacing: self.surface.spacing }
+    }
+
+    /// The coarse surface and what was seen of it.
+    pub fn coarse_scene(&self) -> Scene<'_, D> {
+        Scene { surface: &self.coarse, view: &self.recorded.view, spacing: self.surface.spacing }
+    }
+}
+
+impl<B: Backend> Pipeline<B> {
+    /// The cloud on the device in this unit, at least its own.
+    pub fn record(&self, scan: &Scan<B>, unit: f64, timings: &mut Timings) -> Result<Arc<Recorded<B>>> {
+        let b = &self.backend;
+        scan.recorded.get_or(b, unit, || {
+            let points = b.upload(&scan.cloud.points_in(unit))?;
+            let spacing = timings.measure("voxel", || match self.config.voxel {
+                Voxel::Size(size) => Ok((size / unit) as f32),
+                Voxel::Auto => b.voxel_size(&points, WANTED_POINTS).map(rung),
+            })?;
+            let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&points))?;
+            let view = timings.measure("viewpoint", || b.range_image(&points, viewpoint.position))?;
+            Ok(Recorded { points, unit, spacing, viewpoint, view })
+        })
+    }
+
+    /// The recorded cloud thinned, with its keypoints and surfaces.
+    pub fn prepare(
+        &self,
+        scan: &Scan<B>,
+        recorded: &Arc<Recorded<B>>,
+        spacing: f32,
+        timings: &mut Timings,
+    ) -> Result<Arc<Prepared<B>>> {
+        let b = &self.backend;
+        scan.prepared.get_or(b, Thinning { unit: recorded.unit, spacing }, || {
+            let points = timings.measure("voxel", || b.voxel_downsample(&recorded.points, spacing))?;
+            let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
+            let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
+            let keypoints = b.gather_points(&points, &indices)?;
+            let extent = Extent::of(&b.download(&keypoints)?);
+            let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
+            let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
+            let up = timings.measure("gravity", || self.up(&scan.cloud, &surface, &recorded.viewpoint))?;
+            Ok(Prepared { recorded: recorded.clone(), points, keypoints, extent, surface, coarse, up })
+        })
+    }
+
+    /// The direction that is up in a cloud: the user's, or the one that its ground shows.
+    fn up(
+        &self,
+        cloud: &CanonicalCloud,
+        surface: &Surface<B>,
+        viewpoint: &Viewpoint,
+    ) -> Result<Option<Point>> {
+        match self.config.gravity {
+            Gravity::None => Ok(None),
+            // What a narrow view takes for the ground may be a table in one scan and a wall in the other.
+            Gravity::Auto if viewpoint.narrowness > MOST_NARROW => Ok(None),
+            Gravity::Auto => self.backend.find_vertical(surface),
+            Gravity::Axis(up) => {
+                let up = cloud.cloud_from_canonical.rotation.transpose() * Vector3::from(up).normalize();
+                Ok(Some([up.x as f32, up.y as f32, up.z as f32]))
+            }
+        }
+    }
+
+    /// The prepared cloud's patches, frames and features at one look.
+    pub fn describe(
+        &self,
+        scan: &Scan<B>,
+        cloud: &Prepared<B>,
+        look: Look,
+        timings: &mut Timings,
+    ) -> Result<Arc<Features<B>>> {
+        let b = &self.backend;
+        let thinning = Thinning { unit: cloud.recorded.unit, spacing: cloud.surface.spacing };
+        scan.features.get_or(b, (thinning, look), || {
+            let Look { radius, axes, descriptor } = look;
+            let (points, keypoints) = (&cloud.points, &cloud.keypoints);
+            let patches = timings.measure("patch", || b.gather_patches(points, keypoints, radius))?;
+            let frames = timings.measure("frame", || b.estimate_frames(&patches, keypoints, axes))?;
+            let network = self.network.as_ref().filter(|_| descriptor == Descriptor::Learned);
+            timings.measure("describe", || match network {
+                Some(Network::Compact(network)) => b.describe_learned(&patches, frames, network),
+                Some(Network::MiniSpinNet(network, _)) => b.describe_minispinnet(&patches, frames, network),
+                None => b.describe_classic(&patches, frames),
+            })
+        })
+    }
+}
+
+/// Values of a function that were computed already. There are few of them.
+struct Memo<K, V>(Mutex<Vec<(K, Arc<V>)>>);
+
+impl<K: PartialEq, V> Memo<K, V> {
+    fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// The value at `key`, computed if it is not there yet. Nothing is locked meanwhile: a thread that waits for others
+    /// may take up work that asks for the same value, and computing it twice is better than waiting for oneself.
+    fn get_or<B: Backend>(&self, device: &B, key: K, compute: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+        if let Some(known) = find(&self.entries(), &key) {
+            return Ok(known);
+        }
+        let value = Arc::new(compute()?);
+        // From here on other streams of the device may use it.
+        device.wait()?;
+        let mut entries = self.entries();
+        Ok(find(&entries, &key).unwrap_or_else(|| {
+            entries.push((key, value.clone()));
+            value
+        }))
+    }
+
+    fn values(&self) -> Vec<Arc<V>> {
+        self.entries().iter().map(|(_, value)| value.clone()).collect()
+    }
+
+    /// A thread that panicked has left the list whole: entries are only ever added.
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<(K, Arc<V>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find<K: PartialEq, V>(entries: &[(K, Arc<V>)], key: &K) -> Option<Arc<V>> {
+    entries.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Cpu;
+
+    #[test]
+    fn rungs_are_near_and_go_with_powers_of_two() {
+        for i in 1..2000 {
+            let length = 0.000_37 * (1.0 + i as f32).powi(2);
+            let found = rung(length);
+            assert!((found / length).log2().abs() <= 0.126, "{length} {found}");
+            assert_eq!(rung(found), found);
+            for power in [-20, -1, 1, 13] {
+                let factor = 2f32.powi(power);
+                assert_eq!(rung(factor * length), factor * found, "{length} {power}");
+            }
+        }
+        assert_eq!(rung(0.0), 0.0);
+    }
+
+    #[test]
+    fn what_is_known_is_not_computed_again() {
+        let (memo, device) = (Memo::new(), Cpu::new(1).unwrap());
+        let get = |key: u32, value: u32| *memo.get_or(&device, key, || Ok(value)).unwrap();
+        assert_eq!([get(1, 10), get(2, 20), get(1, 30), get(2, 40)], [10, 20, 10, 20]);
+        assert_eq!(memo.values().len(), 2);
+    }
+
+    #[test]
+    fn an_error_is_not_kept() {
+        let (memo, device) = (Memo::new(), Cpu::new(1).unwrap());
+        let failed = || Err(crate::Error::Device("no memory".into()));
+        assert!(memo.get_or(&device, 1, failed).is_err());
+        assert_eq!(*memo.get_or(&device, 1, || Ok(5)).unwrap(), 5);
+    }
+}
