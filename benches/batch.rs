@@ -5,46 +5,51 @@ mod backends;
 use std::path::Path;
 
 use backends::{Group, cuda_streams};
-use coregister::Config;
 use coregister::backend::Cpu;
-use coregister::batch::Batch;
+use coregister::batch::{Batch, BatchPair};
 use coregister::config::Descriptor;
-use coregister::engine::load_network;
 use coregister::io::read_cloud;
-use coregister::pipeline::Pipeline;
-use coregister::registration::Timings;
 use coregister::stages::Backend;
-use coregister::stages::clean::{CanonicalPair, canonical_pair};
+use coregister::{Cloud, Config, Engine};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const PAIRS: usize = 8;
+/// Memory for clouds that are kept, in bytes.
+const MOST_BYTES: usize = 1 << 30;
 
-fn demo() -> CanonicalPair {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
-    let cloud = |name: &str| read_cloud(&folder.join(name)).expect("a demo cloud");
-    canonical_pair(&cloud("demo_source.ply"), &cloud("demo_target.ply")).expect("the demo pair")
-}
-
-fn lane<B: Backend>(backend: B, descriptor: Descriptor) -> Pipeline<B> {
-    let config = Config { descriptor, ..Config::default() };
-    let network = load_network(&backend, &config).expect("the built-in network");
-    Pipeline { backend, config, network }
-}
-
-/// The demo pair, again and again, on these backends side by side; none of them, no figure.
-fn throughput<B: Backend>(group: &mut Group<'_>, name: &str, backends: Vec<B>, descriptor: Descriptor) {
+/// The demo pair, again and again, on these backends side by side; none of them, no figure. Whoever `keeps` knows that it
+/// is always the same two clouds.
+fn throughput<B: Backend + 'static>(
+    group: &mut Group<'_>,
+    name: &str,
+    backends: Vec<B>,
+    descriptor: Descriptor,
+    keeps: bool,
+) {
     if backends.is_empty() {
         return;
     }
-    let pair = demo();
-    let lanes = backends.into_iter().map(|backend| lane(backend, descriptor)).collect();
-    let batch = Batch::new(lanes).expect("lanes");
-    group.bench_function(BenchmarkId::new(format!("{descriptor:?}"), name), |bencher| {
+    let engine = |backend| {
+        // On the CPU beside the backend nothing is computed but canonical frames.
+        let config = Config { descriptor, threads: 1, ..Config::default() };
+        Engine::on(backend, name, false, config).expect("an engine")
+    };
+    let batch = Batch::on(backends.into_iter().map(engine).collect(), MOST_BYTES).expect("lanes");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let clouds: [Cloud; 2] = ["demo_source.ply", "demo_target.ply"]
+        .map(|file| read_cloud(&folder.join(file)).expect("a demo cloud"));
+    let key = |pair: usize, cloud: usize| (if keeps { 0 } else { pair }, cloud);
+    let what = format!("{descriptor:?}, {}", if keeps { "of two clouds" } else { "each of new clouds" });
+    group.bench_function(BenchmarkId::new(what, name), |bencher| {
         bencher.iter(|| {
-            let register = |lane: &Pipeline<B>, _| lane.register(&pair, &mut Timings::default());
-            let mut confidences = 0.0;
-            batch.run(0..PAIRS, register, |answer| confidences += answer.expect("an answer").confidence);
-            confidences
+            let pairs = (0..PAIRS).map(|i| BatchPair { label: i, source: key(i, 0), target: key(i, 1) });
+            let mut confidence = 0.0;
+            batch.run(
+                pairs,
+                |(_, cloud)| Ok(clouds[*cloud].clone()),
+                |_, answer| confidence += answer.expect("an answer").confidence,
+            );
+            confidence
         });
     });
 }
@@ -56,11 +61,15 @@ fn batch(criterion: &mut Criterion) {
     let cpus = |lanes: usize, threads| -> Vec<Cpu> {
         (0..lanes).map(|_| Cpu::new(threads).expect("worker threads start")).collect()
     };
-    for descriptor in [Descriptor::Auto, Descriptor::Classic] {
-        throughput(&mut group, "cpu, all threads to each pair", cpus(1, 0), descriptor);
-        throughput(&mut group, "cpu, a thread to each pair", cpus(threads, 1), descriptor);
+    for (descriptor, keeps) in
+        [(Descriptor::Auto, false), (Descriptor::Classic, false), (Descriptor::Classic, true)]
+    {
+        let mut time = |name: &str, lanes| throughput(&mut group, name, lanes, descriptor, keeps);
+        time("cpu, all threads to each pair", cpus(1, 0));
+        time("cpu, a thread to each pair", cpus(threads, 1));
         for streams in [1, 4, 16] {
-            throughput(&mut group, &format!("cuda, {streams} streams"), cuda_streams(streams), descriptor);
+            let name = format!("cuda, {streams} streams");
+            throughput(&mut group, &name, cuda_streams(streams), descriptor, keeps);
         }
     }
 }

@@ -4,7 +4,7 @@ mod backends;
 mod room;
 
 use backends::{Group, Timed, on_every_backend};
-use coregister::backend::{Cpu, Device};
+use coregister::backend::Cpu;
 use coregister::cloud::Point;
 use coregister::stages::frame::{EstimateFrames, Orientation};
 use coregister::stages::patch::{GatherPatches, Patches};

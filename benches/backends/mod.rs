@@ -18,15 +18,12 @@ pub type Group<'a> = BenchmarkGroup<'a, WallTime>;
 pub struct Timed<B: Device> {
     name: &'static str,
     backend: B,
-    /// What comes back when all work before it is done: devices only wait for downloads.
-    mark: B::Buffer<u32>,
 }
 
 impl<B: Device> Timed<B> {
     /// The backend, and what the report calls it.
     pub fn new(name: &'static str, backend: B) -> Self {
-        let mark = backend.upload(&[0]).expect("room for a number");
-        Self { name, backend, mark }
+        Self { name, backend }
     }
 
     /// The backend.
@@ -39,7 +36,7 @@ impl<B: Device> Timed<B> {
         group.bench_function(BenchmarkId::new(what, self.name), |bencher| {
             bencher.iter(|| {
                 let result = work(&self.backend).expect("work that succeeds");
-                self.backend.download(&self.mark).expect("the mark");
+                self.backend.wait().expect("work that ends");
                 result
             });
         });
@@ -55,12 +52,12 @@ impl<B: Device> Timed<B> {
     ) {
         let prepared = || {
             let input = input(&self.backend).expect("a copy");
-            self.backend.download(&self.mark).expect("the mark");
+            self.backend.wait().expect("work that ends");
             input
         };
         let timed = |input| {
             let result = work(&self.backend, input).expect("work that succeeds");
-            self.backend.download(&self.mark).expect("the mark");
+            self.backend.wait().expect("work that ends");
             result
         };
         group.bench_function(BenchmarkId::new(what, self.name), |bencher| {
