@@ -4,7 +4,7 @@ mod backends;
 mod room;
 
 use backends::{Group, Timed, on_every_backend};
-use coregister::backend::{Cpu, Device};
+use coregister::backend::Cpu;
 use coregister::stages::describe::classic::DescribeClassic;
 use coregister::stages::describe::learned::{CellFeatures, DescribeLearned, Layer, SECTOR, Weights};
 use coregister::stages::describe::minispinnet::{

@@ -35,10 +35,18 @@ fn farthest<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>) {
     }
 }
 
+/// As many thinned clouds as a device may have multiprocessors.
+fn farthest_of_each<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>) {
+    let scan = device.backend().upload(&room::scan(15_000)).expect("a scan");
+    let clouds = vec![&scan; 64];
+    device.time(group, "1500 from each of 64 × 15000", |b| b.sample_farthest_of_each(&clouds, 1500));
+}
+
 fn sample(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sample");
     group.sample_size(20);
     on_every_backend!(farthest, &mut group);
+    on_every_backend!(farthest_of_each, &mut group);
     let scan = room::scan(30_000);
     group.bench_function("1500 from 30000, brute force", |bencher| {
         bencher.iter(|| brute_force(black_box(&scan), 1500));

@@ -4,7 +4,7 @@ mod backends;
 mod room;
 
 use backends::{Group, Timed, on_every_backend};
-use coregister::backend::{Cpu, Device};
+use coregister::backend::Cpu;
 use coregister::stages::surface::{BuildSurface, REACH};
 use coregister::stages::voxel::VoxelDownsample;
 use criterion::{Criterion, criterion_group, criterion_main};
