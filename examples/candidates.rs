@@ -12,9 +12,9 @@ use coregister::engine::load_network;
 use coregister::evaluate::{Pair, Thresholds, Truth, extent, read_pairs};
 use coregister::geometry::Extent;
 use coregister::io::read_cloud;
+use coregister::pipeline::scan::Scan;
 use coregister::pipeline::{Candidate, DISTINCT, Pipeline, to_rigid};
 use coregister::registration::Timings;
-use coregister::scan::Scan;
 use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::{Config, RigidTransform};
 

@@ -1,9 +1,11 @@
 //! The method, top to bottom, once, generic over the backend.
 
-use std::sync::Arc;
+pub mod scan;
+
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
+use scan::{Look, Prepared, PreparedPair, Recorded, Scan, rung};
 use tracing::debug;
 
 use crate::backend::Device;
@@ -12,7 +14,6 @@ use crate::config::{self, Config, Gravity};
 use crate::error::Result;
 use crate::geometry::{Pose, to_vector};
 use crate::registration::Timings;
-use crate::scan::{Look, Prepared, Recorded, Scan, rung};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};
@@ -128,7 +129,7 @@ impl<B: Backend> Pipeline<B> {
         source: &Scan<B>,
         target: &Scan<B>,
         timings: &mut Timings,
-    ) -> Result<(Arc<Prepared<B>>, Arc<Prepared<B>>)> {
+    ) -> Result<PreparedPair<B>> {
         let unit = CanonicalPair { source: &source.cloud, target: &target.cloud }.unit();
         let record = |scan, timings: &mut _| self.record(scan, unit, timings);
         let (s, t) = self.both(&record, source, target, timings)?;

@@ -10,9 +10,9 @@ const LAYERS: [&[&str]; 9] = [
     &["backend"],
     &["stages"],
     &["pipeline"],
-    &["batch"],
     &["engine"],
     &["evaluate", "simulate"],
+    &["batch"],
     &["training_data"],
     &["cli", "main"],
 ];

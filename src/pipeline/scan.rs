@@ -83,6 +83,9 @@ pub struct Prepared<D: Device> {
     pub up: Option<Point>,
 }
 
+/// Source and target, ready to be described and compared.
+pub type PreparedPair<D> = (Arc<Prepared<D>>, Arc<Prepared<D>>);
+
 /// How a cloud is thinned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Thinning {
