@@ -19,9 +19,9 @@ use coregister::engine::load_network;
 use coregister::evaluate::{Thresholds, Truth, read_pairs};
 use coregister::geometry::to_vector;
 use coregister::io::read_cloud;
+use coregister::pipeline::scan::Scan;
 use coregister::pipeline::{Pipeline, to_rigid};
 use coregister::registration::Timings;
-use coregister::scan::Scan;
 use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::stages::pose::Hypotheses;
 use coregister::{Config, RigidTransform};
@@ -48,7 +48,7 @@ fn main() -> coregister::Result<()> {
         let sums = sums.entry(pair.set.clone()).or_default();
         sums.describing += describing;
         for matches in looks {
-            let errors = right_angles(&canonical, &matches, &truth, thresholds.distance / 3.0);
+            let errors = right_angles(&canonical, &matches, &truth, thresholds.right.distance / 3.0);
             let share = errors.len() as f64 / matches.source.len().max(1) as f64;
             let median = errors.get(errors.len() / 2).copied().unwrap_or(f64::NAN);
             print!("  {share:.3} of {} ({median:.1}°)", matches.source.len());

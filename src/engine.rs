@@ -10,15 +10,17 @@ use tracing::{debug, info, warn};
 #[cfg(feature = "cuda")]
 use crate::backend::cuda::{self, Cuda, Installation, Nvidia};
 use crate::backend::{Cpu, Device as _};
-use crate::cloud::CloudView;
+use crate::cloud::{CloudView, Point};
 use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
-use crate::pipeline::{Answer, Network, Pipeline, to_rigid};
-use crate::registration::{Registration, Status, Timings};
-use crate::scan::Scan;
+use crate::geometry::to_vector;
+use crate::pipeline::scan::Scan;
+use crate::pipeline::{self, Answer, Candidate, Matches, Network, Pipeline, to_rigid};
+use crate::registration::{Details, Evidence, KeypointMatch, Registration, Status, Timings};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair, canonical_cloud};
 use crate::stages::describe::weights::Weights;
+use crate::stages::verify::Agreement;
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted.
@@ -53,6 +55,14 @@ trait Method: Send + Sync {
 
     /// See [`Pipeline::register`]. Nothing is at work on the clouds any more when this returns.
     fn register(&self, source: &AnyScan, target: &AnyScan, timings: &mut Timings) -> Result<Answer>;
+
+    /// The same for [`Pipeline::register_with_matches`].
+    fn register_with_matches(
+        &self,
+        source: &AnyScan,
+        target: &AnyScan,
+        timings: &mut Timings,
+    ) -> Result<(Answer, Matches)>;
 }
 
 /// A [`Scan`] on the device of the [`Method`] that made it.
@@ -68,16 +78,37 @@ impl<B: Backend + 'static> Method for Pipeline<B> {
     }
 
     fn register(&self, source: &AnyScan, target: &AnyScan, timings: &mut Timings) -> Result<Answer> {
-        let (Some(source), Some(target)) = (source.downcast_ref(), target.downcast_ref()) else {
-            return Err(Error::Config(PREPARED_ELSEWHERE.into()));
-        };
-        let answer = self.register(source, target, timings);
-        if answer.is_err() {
-            // The error that counts is the first one.
-            let _ = self.backend.wait();
-        }
-        answer
+        on_device(&self.backend, source, target, |source, target| self.register(source, target, timings))
     }
+
+    fn register_with_matches(
+        &self,
+        source: &AnyScan,
+        target: &AnyScan,
+        timings: &mut Timings,
+    ) -> Result<(Answer, Matches)> {
+        on_device(&self.backend, source, target, |source, target| {
+            self.register_with_matches(source, target, timings)
+        })
+    }
+}
+
+/// Does `work` on clouds that are on the device; nothing is at work on them any more when this returns.
+fn on_device<B: Backend + 'static, R>(
+    backend: &B,
+    source: &AnyScan,
+    target: &AnyScan,
+    work: impl FnOnce(&Scan<B>, &Scan<B>) -> Result<R>,
+) -> Result<R> {
+    let (Some(source), Some(target)) = (source.downcast_ref(), target.downcast_ref()) else {
+        return Err(Error::Config(PREPARED_ELSEWHERE.into()));
+    };
+    let answer = work(source, target);
+    if answer.is_err() {
+        // The error that counts is the first one.
+        let _ = backend.wait();
+    }
+    answer
 }
 
 const PREPARED_ELSEWHERE: &str = "a cloud was prepared by an engine with other settings or on another device; prepare it with \
@@ -173,10 +204,44 @@ impl Engine {
     ) -> Result<Registration> {
         let (source, target) = (source.into(), target.into());
         let mut timings = Timings::default();
+        let (source, target) = self.prepare_both(source, target, &mut timings)?;
+        self.answer(&source, &target, timings)
+    }
+
+    /// The same answer, with what it rests on: for those who want to see why.
+    ///
+    /// # Errors
+    /// As [`Engine::register`].
+    pub fn register_with_details<'a>(
+        &self,
+        source: impl Into<CloudView<'a>>,
+        target: impl Into<CloudView<'a>>,
+    ) -> Result<(Registration, Details)> {
+        let (source, target) = (source.into(), target.into());
+        let mut timings = Timings::default();
+        let (source, target) = self.prepare_both(source, target, &mut timings)?;
+        let ((answer, matches), device) = self.compute(
+            &source,
+            &target,
+            &mut timings,
+            |method, s, t, timings| method.register_with_matches(s, t, timings),
+            |cpu, s, t, timings| cpu.register_with_matches(s, t, timings),
+        )?;
+        let pair = CanonicalPair { source: &source.cloud, target: &target.cloud };
+        let details = details(&pair, &answer, &matches);
+        Ok((self.registration(&pair, &answer, timings, device), details))
+    }
+
+    fn prepare_both(
+        &self,
+        source: CloudView<'_>,
+        target: CloudView<'_>,
+        timings: &mut Timings,
+    ) -> Result<(PreparedCloud, PreparedCloud)> {
         let prepare = |cloud, role| move || self.prepare_view(cloud, role);
         let (source, target) = timings
             .measure("clean", || self.cpu.backend.both(prepare(source, "source"), prepare(target, "target")));
-        self.answer(&source?, &target?, timings)
+        Ok((source?, target?))
     }
 
     /// Makes a cloud ready to take part in many pairs. What is computed of it is computed when the first of them asks
@@ -242,8 +307,25 @@ impl Engine {
         self.check_prepared(source)?;
         self.check_prepared(target)?;
         let pair = CanonicalPair { source: &source.cloud, target: &target.cloud };
-        let (answer, device) = self.compute(source, target, &mut timings)?;
-        let registration = report(&pair, &answer, self.config(), timings, device.to_owned());
+        let (answer, device) = self.compute(
+            source,
+            target,
+            &mut timings,
+            |method, s, t, timings| method.register(s, t, timings),
+            |cpu, s, t, timings| cpu.register(s, t, timings),
+        )?;
+        Ok(self.registration(&pair, &answer, timings, device))
+    }
+
+    /// The answer in the files' frames and units.
+    fn registration(
+        &self,
+        pair: &CanonicalPair,
+        answer: &Answer,
+        timings: Timings,
+        device: &str,
+    ) -> Registration {
+        let registration = report(pair, answer, self.config(), timings, device.to_owned());
         let Registration { status, reason, confidence, overlap, inliers, .. } = &registration;
         debug!(
             confidence,
@@ -254,7 +336,7 @@ impl Engine {
             "{}",
             status.as_str()
         );
-        Ok(registration)
+        registration
     }
 
     /// Whether the cloud was prepared for this engine. The number of threads is nothing that matters.
@@ -266,18 +348,20 @@ impl Engine {
         Err(Error::Config(PREPARED_ELSEWHERE.into()))
     }
 
-    /// The answer and the device that it was computed on.
-    fn compute(
+    /// The answer and the device that it was computed on: the accelerator, or else the CPU.
+    fn compute<R>(
         &self,
         source: &PreparedCloud,
         target: &PreparedCloud,
         timings: &mut Timings,
-    ) -> Result<(Answer, &str)> {
+        on_accelerator: impl Fn(&dyn Method, &AnyScan, &AnyScan, &mut Timings) -> Result<R>,
+        on_cpu: impl Fn(&Pipeline<Cpu>, &Scan<Cpu>, &Scan<Cpu>, &mut Timings) -> Result<R>,
+    ) -> Result<(R, &str)> {
         if let (Some(device), Some(s), Some(t)) =
             (&self.accelerator, &source.accelerated, &target.accelerated)
         {
             let before = timings.clone();
-            match device.method.register(s, t, timings) {
+            match on_accelerator(device.method.as_ref(), s, t, timings) {
                 Err(Error::Device(reason)) if device.falls_back => {
                     warn!("{reason}; going on with the CPU");
                     *timings = before;
@@ -285,7 +369,7 @@ impl Engine {
                 answer => return Ok((answer?, &device.name)),
             }
         }
-        Ok((self.cpu.register(&source.cpu, &target.cpu, timings)?, CPU))
+        Ok((on_cpu(&self.cpu, &source.cpu, &target.cpu, timings)?, CPU))
     }
 }
 
@@ -416,6 +500,39 @@ fn report(
         timings,
         device,
         seed: config.seed,
+    }
+}
+
+/// What the answer rests on, in the files' frames and units.
+fn details(pair: &CanonicalPair, answer: &Answer, matches: &Matches) -> Details {
+    let unit = pair.unit();
+    let place =
+        |cloud: &CanonicalCloud, p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit)).into();
+    let keypoints = matches.source.iter().zip(&matches.target).zip(&matches.inlier);
+    let keypoint_match = |((s, t), inlier): ((&Point, &Point), &bool)| KeypointMatch {
+        source: place(pair.source, s),
+        target: place(pair.target, t),
+        inlier: *inlier,
+    };
+    let voxel = f64::from(answer.spacing) * unit;
+    Details {
+        matches: keypoints.map(keypoint_match).collect(),
+        voxel,
+        tolerance: f64::from(pipeline::TOLERANCE) * voxel,
+        evidence: answer.distinct.iter().map(evidence).collect(),
+    }
+}
+
+fn evidence(candidate: &Candidate) -> Evidence {
+    let Agreement { source_overlap, target_overlap, source_in_front, target_in_front, .. } =
+        candidate.agreement;
+    Evidence {
+        source_overlap: source_overlap.into(),
+        target_overlap: target_overlap.into(),
+        source_in_front: source_in_front.into(),
+        target_in_front: target_in_front.into(),
+        inliers: candidate.support.count as usize,
+        log_odds: candidate.log_odds.into(),
     }
 }
 

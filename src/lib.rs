@@ -13,7 +13,7 @@ pub mod geometry;
 pub mod io;
 pub mod pipeline;
 pub mod registration;
-pub mod scan;
+pub mod report;
 pub mod simulate;
 pub mod stages;
 pub mod training_data;

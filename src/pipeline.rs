@@ -1,17 +1,19 @@
 //! The method, top to bottom, once, generic over the backend.
 
+pub mod scan;
+
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
+use scan::{Look, Prepared, PreparedPair, Recorded, Scan, rung};
 use tracing::debug;
 
 use crate::backend::Device;
 use crate::cloud::Point;
 use crate::config::{self, Config, Gravity};
 use crate::error::Result;
-use crate::geometry::{Pose, to_vector};
+use crate::geometry::{IDENTITY, Pose, apply, squared_distance, to_vector};
 use crate::registration::Timings;
-use crate::scan::{Look, Prepared, PreparedPair, Recorded, Scan, rung};
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::consensus::{Support, Tolerance};
@@ -39,6 +41,8 @@ const CONCLUDING_SAMPLES: usize = 6_000;
 
 /// Candidates are different when they move the cloud further apart than this, in voxels.
 pub const DISTINCT: f32 = 10.0;
+/// Matches agree with a pose that leaves their keypoints this close to each other, in voxels.
+pub const TOLERANCE: f32 = 3.0;
 /// No further scale is looked at once the best candidate is as sure as this.
 const SURE: f64 = 0.95;
 
@@ -92,14 +96,51 @@ pub struct Answer {
     pub confidence: f64,
     /// All candidates, best first; empty when no two keypoints matched.
     pub candidates: Vec<Candidate>,
+    /// Those of them that are not much the same as a better one: the answer, then its rivals.
+    pub distinct: Vec<Candidate>,
     /// What the overlap says about the pose.
     pub observation: Observation,
+    /// Voxel edge, canonical units.
+    pub spacing: f32,
+}
+
+/// The keypoints that were matched, in canonical frames, of all looks at the clouds.
+#[derive(Default)]
+pub struct Matches {
+    /// One end of each match.
+    pub source: Vec<Point>,
+    /// Its other end.
+    pub target: Vec<Point>,
+    /// Whether it agrees with the answer: the matches that [`Support`] counts.
+    pub inlier: Vec<bool>,
 }
 
 impl<B: Backend> Pipeline<B> {
     /// The method: describe both clouds, let every match propose a pose and every match judge it, refine the best few
     /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
     pub fn register(&self, source: &Scan<B>, target: &Scan<B>, timings: &mut Timings) -> Result<Answer> {
+        Ok(self.search(source, target, timings)?.0)
+    }
+
+    /// The same, with the matches that the answer rests on.
+    pub fn register_with_matches(
+        &self,
+        source: &Scan<B>,
+        target: &Scan<B>,
+        timings: &mut Timings,
+    ) -> Result<(Answer, Matches)> {
+        let (answer, proposals) = self.search(source, target, timings)?;
+        let matches = self.matches(&answer, &proposals)?;
+        Ok((answer, matches))
+    }
+
+    /// The answer, and the hypotheses of every look at the clouds.
+    fn search(
+        &self,
+        source: &Scan<B>,
+        target: &Scan<B>,
+        timings: &mut Timings,
+    ) -> Result<(Answer, Vec<Hypotheses<B>>)> {
         let (s, t) = self.prepare_both(source, target, timings)?;
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
@@ -118,7 +159,7 @@ impl<B: Backend> Pipeline<B> {
                 break;
             }
         }
-        self.conclude(&s, &t, candidates, timings)
+        Ok((self.conclude(&s, &t, candidates, timings)?, proposals))
     }
 
     /// Both clouds in one unit and thinned to one spacing: that of the cloud which asks for the coarser one.
@@ -245,7 +286,7 @@ impl<B: Backend> Pipeline<B> {
     /// The best few poses by the matches' own vote.
     fn agree(&self, all: &Hypotheses<B>, spacing: f32, timings: &mut Timings) -> Result<B::Buffer<Pose>> {
         let b = &self.backend;
-        let tolerance = Tolerance { base: 3.0 * spacing, slope: 0.06 };
+        let tolerance = Tolerance { base: TOLERANCE * spacing, slope: 0.06 };
         let support =
             timings.measure("consensus", || b.score_hypotheses(&all.poses, &all.source, all, tolerance))?;
         let options = EstimateOptions {
@@ -308,7 +349,7 @@ impl<B: Backend> Pipeline<B> {
         let agreement = timings
             .measure("verify", || b.download(&b.measure_agreement(source, target, poses, options)?))?;
         let anchors = b.upload(&vec![[0.0f32; 3]; b.len(poses)])?;
-        let tolerance = Tolerance { base: 3.0 * source.spacing, slope: 0.0 };
+        let tolerance = Tolerance { base: TOLERANCE * source.spacing, slope: 0.0 };
         let support = timings
             .measure("consensus", || b.download(&b.score_hypotheses(poses, &anchors, matches, tolerance)?))?;
         let (estimated, poses) = (b.download(estimated)?, b.download(poses)?);
@@ -324,9 +365,15 @@ impl<B: Backend> Pipeline<B> {
 
     /// Probability that the first candidate is right, given those that differ from it.
     fn confidence(&self, source: &Prepared<B>, candidates: &[Candidate]) -> f64 {
-        let ranked = candidates.iter().map(|c| (c.pose, c.log_odds));
+        let distinct = self.distinct(source, candidates);
+        confidence(&distinct.iter().map(|candidate| candidate.log_odds).collect::<Vec<_>>())
+    }
+
+    /// The candidates that differ from all better ones.
+    fn distinct(&self, source: &Prepared<B>, candidates: &[Candidate]) -> Vec<Candidate> {
+        let ranked = candidates.iter().map(|candidate| (candidate.pose, *candidate));
         let distinct = source.extent.distinct(ranked, DISTINCT * source.surface.spacing, candidates.len());
-        confidence(&distinct.iter().map(|(_, log_odds)| *log_odds).collect::<Vec<_>>())
+        distinct.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
     /// The best candidate, refined on more points, and how sure that is.
@@ -339,7 +386,7 @@ impl<B: Backend> Pipeline<B> {
     ) -> Result<Answer> {
         let b = &self.backend;
         let Some(best) = candidates.first().copied() else {
-            return Ok(Answer::nothing());
+            return Ok(Answer::nothing(source.surface.spacing));
         };
         let closest =
             RefineOptions { samples: CONCLUDING_SAMPLES, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
@@ -350,7 +397,23 @@ impl<B: Backend> Pipeline<B> {
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
-        Ok(Answer { pose, confidence: self.confidence(source, &candidates), candidates, observation })
+        let confidence = self.confidence(source, &candidates);
+        let distinct = self.distinct(source, &candidates);
+        let spacing = source.surface.spacing;
+        Ok(Answer { pose, confidence, candidates, distinct, observation, spacing })
+    }
+
+    /// All matches, and which of them agree with the answer's best candidate.
+    fn matches(&self, answer: &Answer, proposals: &[Hypotheses<B>]) -> Result<Matches> {
+        let Some(best) = answer.candidates.first() else {
+            return Ok(Matches::default());
+        };
+        let all = self.concatenate(proposals)?;
+        let (source, target) = (self.backend.download(&all.source)?, self.backend.download(&all.target)?);
+        let reach = TOLERANCE * answer.spacing;
+        let agrees = |(s, t)| squared_distance(&apply(&best.pose, s), t) < reach * reach;
+        let inlier = source.iter().zip(&target).map(agrees).collect();
+        Ok(Matches { source, target, inlier })
     }
 
     /// What came of one view.
@@ -421,9 +484,10 @@ fn agreement_options<D: Device>(scene: &Scene<D>, samples: usize) -> AgreementOp
 
 impl Answer {
     /// No candidate at all.
-    fn nothing() -> Self {
+    fn nothing(spacing: f32) -> Self {
         let observation = bytemuck::Zeroable::zeroed();
-        Self { pose: crate::geometry::IDENTITY, confidence: 0.0, candidates: Vec::new(), observation }
+        let (candidates, distinct) = (Vec::new(), Vec::new());
+        Self { pose: IDENTITY, confidence: 0.0, candidates, distinct, observation, spacing }
     }
 }
 

@@ -53,6 +53,50 @@ impl Status {
     }
 }
 
+/// What an answer rests on, for those who want to see why; see [`Engine::register_with_details`].
+///
+/// [`Engine::register_with_details`]: crate::Engine::register_with_details
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Details {
+    /// The keypoints that were matched, of every look at the clouds; a pair of keypoints may come more than once.
+    pub matches: Vec<KeypointMatch>,
+    /// Edge of the voxels that both clouds were thinned to, in the clouds' unit.
+    pub voxel: f64,
+    /// Matches that the transform brings closer than this are inliers, in the clouds' unit.
+    pub tolerance: f64,
+    /// What speaks for the answer, then for every transform that was compared with it and differs from it, likeliest
+    /// first. Empty when no two keypoints matched.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Two keypoints whose surroundings look alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KeypointMatch {
+    /// In the source's file frame.
+    pub source: [f64; 3],
+    /// In the target's file frame.
+    pub target: [f64; 3],
+    /// Whether it agrees with the answer; as many as [`Registration::inliers`] do.
+    pub inlier: bool,
+}
+
+/// What the clouds and the matches say about one transform. Shares are of sampled points, 0..1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Evidence {
+    /// Share of the source that lies on the target's surface.
+    pub source_overlap: f64,
+    /// Share of the target that lies on the source's surface.
+    pub target_overlap: f64,
+    /// Share of the source that stands where the target's sensor has looked through: it cannot be there.
+    pub source_in_front: f64,
+    /// Share of the target that stands where the source's sensor has looked through.
+    pub target_in_front: f64,
+    /// Matches that agree.
+    pub inliers: usize,
+    /// Log-odds that it is right, taken alone.
+    pub log_odds: f64,
+}
+
 /// Wall time per stage. A stage that ran several times appears once, with the sum.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Timings {

@@ -10,10 +10,10 @@ const LAYERS: [&[&str]; 9] = [
     &["backend"],
     &["stages"],
     &["pipeline"],
-    &["batch"],
     &["engine"],
     &["evaluate", "simulate"],
-    &["training_data"],
+    &["batch"],
+    &["report", "training_data"],
     &["cli", "main"],
 ];
 

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use coregister::Error;
 use coregister::batch::table::{Row, Table};
 use coregister::batch::{Batch, BatchOptions, BatchPair, Devices, USUAL_BYTES};
 use coregister::evaluate::{Pair, read_pairs};
 use coregister::io::read_cloud;
+use coregister::report::{BatchRow, batch_page};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Outcome;
@@ -35,6 +37,10 @@ pub struct Arguments {
     /// Where to compute: all CUDA devices (the CPU if there is none), the CPU, or CUDA devices by number
     #[arg(long, value_name = "all|cpu|0,1,…", default_value = "all", value_parser = parse_devices)]
     devices: Devices,
+
+    /// Write a table of all pairs to this file: one web page, with what failed first
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 
     /// Go on with the results of a run that was stopped
     #[arg(long)]
@@ -77,11 +83,16 @@ impl Arguments {
             false => (Table::create(&self.output)?, Vec::new()),
         };
         let mut tally = Tally::default();
-        done.iter().for_each(|row| tally.count(row));
+        done.iter().for_each(|row| tally.count(row, None));
         self.register(&pairs[done.len()..], table, &mut tally, progress(pairs.len(), done.len()))?;
+        if let Some(path) = &self.report {
+            let title = format!("Pairs of {}", self.pairs.display());
+            std::fs::write(path, batch_page(&title, &tally.rows))
+                .map_err(|source| Error::file("write", path, source))?;
+        }
         let (all, new) = (pairs.len(), pairs.len() - done.len());
         let seconds = start.elapsed().as_secs_f64();
-        let Tally { accepted, rejected, failed } = tally;
+        let Tally { accepted, rejected, failed, .. } = tally;
         output::print(format!(
             "{all} pairs: {accepted} accepted, {rejected} rejected, {failed} failed; {new} of them now, in {seconds:.1} s\n"
         ))?;
@@ -123,7 +134,7 @@ impl Arguments {
                     written = table.append(&row);
                     stop.store(written.is_err(), Ordering::Relaxed);
                 }
-                tally.count(&row);
+                tally.count(&row, answer.ok().map(|found| found.timings.total()));
                 bar.inc(1);
             },
         );
@@ -138,10 +149,14 @@ struct Tally {
     accepted: usize,
     rejected: usize,
     failed: usize,
+    /// For the report.
+    rows: Vec<BatchRow>,
 }
 
 impl Tally {
-    fn count(&mut self, row: &Row) {
+    /// Counts a pair; the time is unknown where an earlier run registered it.
+    fn count(&mut self, row: &Row, spent: Option<Duration>) {
+        self.rows.push(BatchRow { seconds: spent.map(|spent| spent.as_secs_f64()), ..BatchRow::from(row) });
         match row.status.as_str() {
             "accepted" => self.accepted += 1,
             "rejected" => self.rejected += 1,

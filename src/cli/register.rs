@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use coregister::io::{read_cloud, write_cloud};
-use coregister::{Cloud, Engine, Registration, RigidTransform, Status};
+use coregister::registration::Details;
+use coregister::report::{Answer, PairReport, Subject};
+use coregister::{Cloud, Engine, Error, Registration, RigidTransform, Status};
 use nalgebra::Vector3;
-use serde::{Serialize, Serializer};
 
 use super::Outcome;
 use super::method::MethodFlags;
@@ -35,6 +36,15 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE|-", value_parser = |text: &str| Ok::<_, String>(Destination::from(text)))]
     json: Option<Destination>,
 
+    /// Write a report to this file: one web page, which needs no network, with both clouds before and after, the
+    /// matches, the distances, the times and the reasons
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+
+    /// Write stills of both clouds before and after to this file
+    #[arg(long, value_name = "FILE.png")]
+    png: Option<PathBuf>,
+
     #[command(flatten)]
     method: MethodFlags,
 }
@@ -46,12 +56,25 @@ impl Arguments {
         let engine = Engine::new(self.method.config())?;
         let (source, target) = (read_cloud(&self.source)?, read_cloud(&self.target)?);
         let read = start.elapsed();
-        let registration = engine.register(&source, &target)?;
+        let (registration, details) = self.register(&engine, &source, &target)?;
         let times = Times { read, total: start.elapsed() };
-        // The answer first: it is not lost when the moved cloud cannot be written.
-        self.report(&registration, times)?;
+        // The answer first: it is not lost when another file cannot be written.
+        self.answer(&registration, times)?;
         if let Some(path) = &self.output {
             write_cloud(path, &moved(&source, &target, &registration.target_from_source))?;
+        }
+        if let Some(details) = &details {
+            self.show(&Subject {
+                source_name: &self.source.to_string_lossy(),
+                target_name: &self.target.to_string_lossy(),
+                source: &source,
+                target: &target,
+                registration: &registration,
+                details,
+                config: &self.method.config(),
+                read: times.read,
+                total: times.total,
+            })?;
         }
         Ok(match registration.status {
             Status::Accepted => Outcome::Done,
@@ -59,9 +82,38 @@ impl Arguments {
         })
     }
 
-    fn report(&self, registration: &Registration, times: Times) -> anyhow::Result<()> {
+    /// The answer, with what it rests on if that is to be shown.
+    fn register(
+        &self,
+        engine: &Engine,
+        source: &Cloud,
+        target: &Cloud,
+    ) -> coregister::Result<(Registration, Option<Details>)> {
+        if self.report.is_none() && self.png.is_none() {
+            return Ok((engine.register(source, target)?, None));
+        }
+        let (registration, details) = engine.register_with_details(source, target)?;
+        Ok((registration, Some(details)))
+    }
+
+    /// Writes the pictures that were asked for.
+    fn show(&self, subject: &Subject) -> coregister::Result<()> {
+        let report = PairReport::new(*subject);
+        let write = |path: &PathBuf, bytes: &[u8]| {
+            std::fs::write(path, bytes).map_err(|source| Error::file("write", path, source))
+        };
+        if let Some(path) = &self.report {
+            write(path, report.html().as_bytes())?;
+        }
+        if let Some(path) = &self.png {
+            write(path, &report.png())?;
+        }
+        Ok(())
+    }
+
+    fn answer(&self, registration: &Registration, times: Times) -> anyhow::Result<()> {
         if let Some(destination) = &self.json {
-            destination.write_json(&Answer::new(registration, times))?;
+            destination.write_json(&Answer::new(registration, times.read, times.total))?;
         }
         if self.json != Some(Destination::StandardOutput) {
             output::print(summary(registration, times))?;
@@ -100,7 +152,7 @@ fn summary(registration: &Registration, times: Times) -> String {
     let _ = writeln!(text, "\nconfidence {confidence:.3}, overlap {:.1} %", 100.0 * overlap);
     let _ = writeln!(text, "{inliers} matches agree, surfaces {inlier_rmse:.4} apart (root mean square)");
     text += "T_target_source (p_target = T_target_source * p_source):\n";
-    for row in rows(&registration.target_from_source) {
+    for row in registration.target_from_source.to_row_major().chunks_exact(4) {
         let _ = writeln!(text, "{:14.9} {:14.9} {:14.9} {:14.6}", row[0], row[1], row[2], row[3]);
     }
     if !registration.unobserved.is_empty() {
@@ -109,68 +161,6 @@ fn summary(registration: &Registration, times: Times) -> String {
     let (total, read) = (times.total.as_secs_f64(), times.read.as_secs_f64());
     let _ = writeln!(text, "{total:.2} s on {device}, of which {read:.2} s reading");
     text
-}
-
-fn rows(transform: &RigidTransform) -> [[f64; 4]; 4] {
-    let matrix = transform.to_matrix();
-    std::array::from_fn(|row| std::array::from_fn(|column| matrix[(row, column)]))
-}
-
-/// The answer for programs.
-#[derive(Serialize)]
-struct Answer<'a> {
-    #[serde(rename = "T_target_source")]
-    target_from_source: [[f64; 4]; 4],
-    status: &'static str,
-    reason: &'a str,
-    confidence: f64,
-    overlap: f64,
-    inliers: usize,
-    inlier_rmse: f64,
-    information: [[f64; 6]; 6],
-    unobserved: &'a [String],
-    timings_ms: Milliseconds,
-    device: &'a str,
-    seed: u64,
-    version: &'static str,
-}
-
-impl<'a> Answer<'a> {
-    fn new(registration: &'a Registration, times: Times) -> Self {
-        Self {
-            target_from_source: rows(&registration.target_from_source),
-            status: registration.status.as_str(),
-            reason: &registration.reason,
-            confidence: registration.confidence,
-            overlap: registration.overlap,
-            inliers: registration.inliers,
-            inlier_rmse: registration.inlier_rmse,
-            information: registration.information,
-            unobserved: &registration.unobserved,
-            timings_ms: Milliseconds::new(registration, times),
-            device: &registration.device,
-            seed: registration.seed,
-            version: env!("CARGO_PKG_VERSION"),
-        }
-    }
-}
-
-/// Stage names and times, written as an object that keeps the order of execution.
-struct Milliseconds(Vec<(&'static str, f64)>);
-
-impl Milliseconds {
-    fn new(registration: &Registration, times: Times) -> Self {
-        let stages = registration.timings.stages.iter().copied();
-        let all = std::iter::once(("read", times.read)).chain(stages).chain([("total", times.total)]);
-        // Whole microseconds: more digits would be noise.
-        Self(all.map(|(stage, spent)| (stage, spent.as_micros() as f64 / 1000.0)).collect())
-    }
-}
-
-impl Serialize for Milliseconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
-    }
 }
 
 #[cfg(test)]
@@ -226,17 +216,16 @@ mod tests {
     }
 
     #[test]
-    fn json_goes_to_a_file_or_the_standard_output() {
-        assert_eq!(parse("a.ply b.ply --json -").json, Some(Destination::StandardOutput));
-        assert_eq!(parse("a.ply b.ply --json x").json, Some(Destination::File("x".into())));
+    fn report_and_png_are_paths() {
+        assert_eq!(parse("a.ply b.ply --report r.html").report, Some("r.html".into()));
+        assert_eq!(parse("a.ply b.ply --png s.png").png, Some("s.png".into()));
+        assert_eq!(parse("a.ply b.ply").report, None);
     }
 
     #[test]
-    fn the_json_object_keeps_the_order_of_the_stages() {
-        let text = serde_json::to_string(&Answer::new(&example(Status::Accepted), TIMES)).unwrap();
-        let times = "\"timings_ms\":{\"read\":1.0,\"voxel\":3.0,\"matching\":2.0,\"total\":9.0}";
-        assert!(text.contains(times), "{text}");
-        assert!(text.contains("[0.0,0.0,0.0,1.0]]"), "{text}");
+    fn json_goes_to_a_file_or_the_standard_output() {
+        assert_eq!(parse("a.ply b.ply --json -").json, Some(Destination::StandardOutput));
+        assert_eq!(parse("a.ply b.ply --json x").json, Some(Destination::File("x".into())));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::scan::Prepared;
+use crate::pipeline::scan::Prepared;
 use crate::stages::frame::{EstimateFrames, Frame, Orientation};
 use crate::stages::patch::{GatherPatches, PATCH_CAPACITY, Patches};
 

@@ -6,7 +6,7 @@ use super::scene::Scene;
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::scan::Prepared;
+use crate::pipeline::scan::Prepared;
 use crate::stages::frame::{Frame, Orientation};
 
 /// Keypoints of a cloud: fewer than the pipeline takes, for speed.
