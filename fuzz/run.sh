@@ -21,7 +21,7 @@ RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc_with_coverage.sh \
 program=target/debug/fuzz_$target
 
 if [ -n "${keep:-}" ]; then
-    exec "$program" -merge=1 "fuzz/corpus/$target" "$found"
+    exec "$program" -set_cover_merge=1 "fuzz/corpus/$target" "$found"
 fi
 exec nice -n 19 "$program" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -max_len=4096 \
     -artifact_prefix="$found-" -print_final_stats=1 "$found" "fuzz/corpus/$target"
