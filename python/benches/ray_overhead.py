@@ -8,16 +8,19 @@ The same pairs are registered, with as many CPUs,
   stored:  the same, with arrays by ray.put;
   actors:  by coregister.ray.register_pairs, with arrays by ray.put;
   batch:   by Registrar.register_batch, without Ray.
-The ways take turns, so that other work on the machine meets all of them; the table has medians over the rounds, of the ratios as well.
+The ways take turns, so that other work on the machine meets all of them; the table has medians over the
+rounds, of the ratios as well.
 """
 
 import argparse
 import csv
+import pickle
 import statistics
 import time
 from pathlib import Path
 
 import coregister
+import numpy as np
 import ray
 from coregister.ray import register_pairs
 
@@ -49,6 +52,18 @@ def batch(config, clouds):
     """No Ray."""
     with coregister.Registrar(device=config.device, threads=config.threads) as registrar:
         return registrar.register_batch(clouds)
+
+
+def time_to_open():
+    """Median seconds from a pickled Registrar to one that is ready, which a task per pair spends every time."""
+    data = pickle.dumps(coregister.Registrar(device="cpu", threads=1))
+    seconds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        with pickle.loads(data) as registrar:
+            registrar.prepare(np.random.default_rng(0).random((50, 3)))
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def main():
