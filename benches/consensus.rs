@@ -1,22 +1,25 @@
 //! Support of hypotheses among matches.
 
+mod backends;
 mod hypotheses;
 
-use coregister::backend::Cpu;
+use backends::{Group, Timed, on_every_backend};
 use coregister::stages::consensus::{ScoreHypotheses, Tolerance};
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::hint::black_box;
+
+const TOLERANCE: Tolerance = Tolerance { base: 0.06, slope: 0.06 };
+
+fn score<B: ScoreHypotheses>(device: &Timed<B>, group: &mut Group<'_>) {
+    let matches = hypotheses::planted(device.backend(), 1300, 130);
+    device.time(group, "1300 hypotheses × 1300 matches", |b| {
+        b.score_hypotheses(&matches.poses, &matches.source, &matches, TOLERANCE)
+    });
+}
 
 fn consensus(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("consensus");
     group.sample_size(20);
-    let cpu = Cpu::new(0).expect("worker threads start");
-    let matches = hypotheses::planted(1300, 130);
-    let tolerance = Tolerance { base: 0.06, slope: 0.06 };
-    group.bench_function("1300 hypotheses × 1300 matches", |bencher| {
-        bencher
-            .iter(|| cpu.score_hypotheses(black_box(&matches.poses), &matches.source, &matches, tolerance));
-    });
+    on_every_backend!(score, &mut group);
 }
 
 criterion_group!(benches, consensus);

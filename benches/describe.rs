@@ -1,7 +1,9 @@
 //! Descriptions of full patches, classic, learned and by the published network, and the parts of the learned one.
 
+mod backends;
 mod room;
 
+use backends::{Group, Timed, on_every_backend};
 use coregister::backend::Cpu;
 use coregister::stages::describe::classic::DescribeClassic;
 use coregister::stages::describe::learned::{CellFeatures, DescribeLearned, Layer, SECTOR, Weights};
@@ -16,33 +18,44 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::hint::black_box;
 
 const COUNT: usize = 1500;
+/// Patches for the published network, which takes long.
+const FEW: usize = 100;
 
-fn patches(cpu: &Cpu) -> (Patches<Cpu>, Vec<Frame>) {
-    let points = room::scan(30_000);
-    let chosen = cpu.sample_farthest(&points, COUNT).expect("samples");
-    let keypoints = cpu.gather_points(&points, &chosen).expect("keypoints");
-    let patches = cpu.gather_patches(&points, &keypoints, 0.8).expect("patches");
-    let frames =
-        cpu.estimate_frames(&patches, &keypoints, Orientation::Towards([0.0, 0.0, 5.0])).expect("frames");
+/// The first `count` patches of a room, and their frames.
+fn patches<B>(b: &B, count: usize) -> (Patches<B>, B::Buffer<Frame>)
+where
+    B: SampleFarthest + GatherPatches + EstimateFrames,
+{
+    let points = b.upload(&room::scan(30_000)).expect("a scan");
+    let chosen = b.sample_farthest(&points, count).expect("samples");
+    let keypoints = b.gather_points(&points, &chosen).expect("keypoints");
+    let patches = b.gather_patches(&points, &keypoints, 0.8).expect("patches");
+    let towards = Orientation::Towards([0.0, 0.0, 5.0]);
+    let frames = b.estimate_frames(&patches, &keypoints, towards).expect("frames");
     (patches, frames)
+}
+
+fn describe_patches<B>(device: &Timed<B>, group: &mut Group<'_>)
+where
+    B: SampleFarthest + GatherPatches + EstimateFrames + DescribeClassic + DescribeLearned,
+{
+    let (patches, frames) = patches(device.backend(), COUNT);
+    let copy = |b: &B| b.concatenate(&[&frames]);
+    let what = format!("{COUNT} patches of up to {PATCH_CAPACITY} points");
+    device
+        .time_with(group, format!("classic, {what}"), copy, |b, frames| b.describe_classic(&patches, frames));
+    for (name, weights) in networks() {
+        let network = device.backend().load_network(&weights).expect("a network");
+        device.time_with(group, format!("learned, {name}, {what}"), copy, |b, frames| {
+            b.describe_learned(&patches, frames, &network)
+        });
+    }
 }
 
 fn describe(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("describe");
     group.sample_size(20).throughput(Throughput::Elements(COUNT as u64));
-    let cpu = Cpu::new(0).expect("worker threads start");
-    let (patches, frames) = patches(&cpu);
-    group.bench_function("classic, 1500 patches of up to 512 points", |bencher| {
-        let describe = |frames| cpu.describe_classic(black_box(&patches), frames);
-        bencher.iter_batched(|| frames.clone(), describe, BatchSize::LargeInput);
-    });
-    for (name, weights) in networks() {
-        let network = cpu.load_network(&weights).expect("a network");
-        group.bench_function(format!("learned, {name}, 1500 patches of up to 512 points"), |bencher| {
-            let describe = |frames| cpu.describe_learned(black_box(&patches), frames, &network);
-            bencher.iter_batched(|| frames.clone(), describe, BatchSize::LargeInput);
-        });
-    }
+    on_every_backend!(describe_patches, &mut group);
 }
 
 /// The built-in network, and the one in the file `$COREGISTER_WEIGHTS` where that is set.
@@ -58,7 +71,7 @@ fn parts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("describe, one thread");
     group.sample_size(20);
     let cpu = Cpu::new(1).expect("worker threads start");
-    let (patches, frames) = patches(&cpu);
+    let (patches, frames) = patches(&cpu, COUNT);
     let mut cells = CellFeatures::default();
     let mut features = vec![0.0; AZIMUTHS * SECTOR];
     group.throughput(Throughput::Elements(COUNT as u64));
@@ -83,17 +96,12 @@ fn parts(criterion: &mut Criterion) {
     }
 }
 
-/// The published network with made-up weights, on one thread. Elements are operations of its convolutions.
-fn published(criterion: &mut Criterion) {
-    const PATCHES: usize = 100;
-    let mut group = criterion.benchmark_group("describe, one thread");
-    let per_cell: usize = CHANNELS.windows(2).map(|pair| 2 * 9 * pair[0] * pair[1]).sum();
-    let operations = PATCHES * ELEVATIONS * AZIMUTHS * per_cell;
-    group.sample_size(10).throughput(Throughput::Elements(operations as u64));
-    let cpu = Cpu::new(1).expect("worker threads start");
-    let (mut patches, mut frames) = patches(&cpu);
-    patches.count.truncate(PATCHES);
-    frames.truncate(PATCHES);
+/// The published network with made-up weights.
+fn describe_as_published<B>(device: &Timed<B>, group: &mut Group<'_>)
+where
+    B: SampleFarthest + GatherPatches + EstimateFrames + DescribeMiniSpinNet,
+{
+    let (patches, frames) = patches(device.backend(), FEW);
     let layer = |inputs: usize, outputs: usize| {
         let weight = (0..inputs * outputs).map(|i| (i * 7919 % 101) as f32 / 1e3 - 0.05).collect();
         Layer { inputs, weight, bias: vec![0.01; outputs] }
@@ -104,11 +112,25 @@ fn published(criterion: &mut Criterion) {
         attention: [layer(WIDTH, ATTENTION_CHANNELS), layer(ATTENTION_CHANNELS, 1)],
         cost_volume: None,
     };
-    let network = cpu.load_minispinnet(&weights).expect("a network");
-    group.bench_function("published network, 100 patches of up to 512 points, FLOP", |bencher| {
-        let describe = |frames| cpu.describe_minispinnet(black_box(&patches), frames, &network);
-        bencher.iter_batched(|| frames.clone(), describe, BatchSize::LargeInput);
-    });
+    let network = device.backend().load_minispinnet(&weights).expect("a network");
+    let what = format!("{FEW} patches of up to {PATCH_CAPACITY} points, FLOP");
+    device.time_with(
+        group,
+        what,
+        |b| b.concatenate(&[&frames]),
+        |b, frames| b.describe_minispinnet(&patches, frames, &network),
+    );
+}
+
+/// Elements are operations of the convolutions.
+fn published(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("published network");
+    let per_cell: usize = CHANNELS.windows(2).map(|pair| 2 * 9 * pair[0] * pair[1]).sum();
+    let operations = FEW * ELEVATIONS * AZIMUTHS * per_cell;
+    group.sample_size(10).throughput(Throughput::Elements(operations as u64));
+    let one_thread = Timed::new("cpu, one thread", Cpu::new(1).expect("worker threads start"));
+    describe_as_published(&one_thread, &mut group);
+    on_every_backend!(describe_as_published, &mut group);
 }
 
 criterion_group!(benches, describe, parts, published);

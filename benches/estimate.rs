@@ -1,25 +1,28 @@
 //! Candidates from hypotheses.
 
+mod backends;
 mod hypotheses;
 
-use coregister::backend::Cpu;
+use backends::{Group, Timed, on_every_backend};
 use coregister::stages::consensus::{ScoreHypotheses, Tolerance};
 use coregister::stages::estimate::{EstimateOptions, EstimatePoses};
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::hint::black_box;
+
+const TOLERANCE: Tolerance = Tolerance { base: 0.06, slope: 0.06 };
+const OPTIONS: EstimateOptions =
+    EstimateOptions { candidates: 64, tolerance: TOLERANCE, precision: 0.04, distinct: 0.2 };
+
+fn candidates<B: ScoreHypotheses + EstimatePoses>(device: &Timed<B>, group: &mut Group<'_>) {
+    let b = device.backend();
+    let matches = hypotheses::planted(b, 1300, 130);
+    let support = b.score_hypotheses(&matches.poses, &matches.source, &matches, TOLERANCE).expect("support");
+    device.time(group, "64 candidates from 1300 matches", |b| b.estimate_poses(&matches, &support, OPTIONS));
+}
 
 fn estimate(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("estimate");
     group.sample_size(20);
-    let cpu = Cpu::new(0).expect("worker threads start");
-    let matches = hypotheses::planted(1300, 130);
-    let tolerance = Tolerance { base: 0.06, slope: 0.06 };
-    let support =
-        cpu.score_hypotheses(&matches.poses, &matches.source, &matches, tolerance).expect("support");
-    let options = EstimateOptions { candidates: 64, tolerance, precision: 0.04, distinct: 0.2 };
-    group.bench_function("64 candidates from 1300 matches", |bencher| {
-        bencher.iter(|| cpu.estimate_poses(black_box(&matches), &support, options));
-    });
+    on_every_backend!(candidates, &mut group);
 }
 
 criterion_group!(benches, estimate);

@@ -1,28 +1,38 @@
 //! Frames of full patches.
 
+mod backends;
 mod room;
 
+use backends::{Group, Timed, on_every_backend};
 use coregister::backend::Cpu;
+use coregister::cloud::Point;
 use coregister::stages::frame::{EstimateFrames, Orientation};
-use coregister::stages::patch::GatherPatches;
+use coregister::stages::patch::{GatherPatches, Patches};
 use coregister::stages::sample::SampleFarthest;
 use criterion::{Criterion, criterion_group, criterion_main};
 use nalgebra::{Matrix3, Vector3};
 use std::hint::black_box;
 
+const ORIENTATION: Orientation = Orientation::Towards([0.0, 0.0, 5.0]);
+
+/// Full patches of a room, and their keypoints.
+fn patches<B: SampleFarthest + GatherPatches>(b: &B) -> (Patches<B>, B::Buffer<Point>) {
+    let points = b.upload(&room::scan(30_000)).expect("a scan");
+    let chosen = b.sample_farthest(&points, 1500).expect("samples");
+    let keypoints = b.gather_points(&points, &chosen).expect("keypoints");
+    (b.gather_patches(&points, &keypoints, 0.8).expect("patches"), keypoints)
+}
+
+fn estimate<B: SampleFarthest + GatherPatches + EstimateFrames>(device: &Timed<B>, group: &mut Group<'_>) {
+    let (patches, keypoints) = patches(device.backend());
+    device.time(group, "1500 frames", |b| b.estimate_frames(&patches, &keypoints, ORIENTATION));
+}
+
 fn frame(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame");
     group.sample_size(20);
-    let cpu = Cpu::new(0).expect("worker threads start");
-    let points = room::scan(30_000);
-    let chosen = cpu.sample_farthest(&points, 1500).expect("samples");
-    let keypoints = cpu.gather_points(&points, &chosen).expect("keypoints");
-    let patches = cpu.gather_patches(&points, &keypoints, 0.8).expect("patches");
-    group.bench_function("1500 frames", |bencher| {
-        bencher.iter(|| {
-            cpu.estimate_frames(black_box(&patches), &keypoints, Orientation::Towards([0.0, 0.0, 5.0]))
-        });
-    });
+    on_every_backend!(estimate, &mut group);
+    let (patches, _) = patches(&Cpu::new(0).expect("worker threads start"));
     group.bench_function("1500 covariances and eigensolutions by nalgebra, one thread", |bencher| {
         bencher.iter(|| {
             let covariance = |row: &[[f32; 3]]| -> Matrix3<f64> {

@@ -1,21 +1,25 @@
 //! The vertical of a cloud.
 
+mod backends;
 mod room;
 
-use coregister::backend::Cpu;
+use backends::{Group, Timed, on_every_backend};
 use coregister::stages::gravity::FindVertical;
 use coregister::stages::surface::BuildSurface;
 use coregister::stages::voxel::VoxelDownsample;
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::hint::black_box;
+
+fn vertical<B: VoxelDownsample + BuildSurface + FindVertical>(device: &Timed<B>, group: &mut Group<'_>) {
+    let b = device.backend();
+    let scan = b.upload(&room::scan(250_000)).expect("a scan");
+    let spacing = b.voxel_size(&scan, 15_000).expect("a voxel size");
+    let points = b.voxel_downsample(&scan, spacing).expect("thinned points");
+    let surface = b.build_surface(&points, spacing).expect("a surface");
+    device.time(group, "15 000 points", |b| b.find_vertical(&surface));
+}
 
 fn gravity(criterion: &mut Criterion) {
-    let cpu = Cpu::new(0).expect("worker threads start");
-    let scan = room::scan(250_000);
-    let spacing = cpu.voxel_size(&scan, 15_000).expect("a voxel size");
-    let points = cpu.voxel_downsample(&scan, spacing).expect("thinned points");
-    let surface = cpu.build_surface(&points, spacing).expect("a surface");
-    criterion.bench_function("gravity", |bencher| bencher.iter(|| cpu.find_vertical(black_box(&surface))));
+    on_every_backend!(vertical, &mut criterion.benchmark_group("gravity"));
 }
 
 criterion_group!(benches, gravity);

@@ -1,6 +1,8 @@
 //! Mutual nearest neighbours, in tiles and plainly.
 
-use coregister::backend::Cpu;
+mod backends;
+
+use backends::{Group, Timed, on_every_backend};
 use coregister::stages::matching::MatchMutual;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
@@ -29,14 +31,16 @@ fn brute_force(source: &[f32], target: &[f32]) -> Vec<usize> {
     source.chunks(WIDTH).map(nearest).collect()
 }
 
+fn mutual<B: MatchMutual>(device: &Timed<B>, group: &mut Group<'_>) {
+    let [source, target] = [1, 2].map(|seed| device.backend().upload(&unit_rows(1500, seed)).expect("rows"));
+    device.time(group, "1500 × 1500 rows of 168", |b| b.match_mutual(&source, &target, WIDTH));
+}
+
 fn matching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("matching");
     group.sample_size(20);
-    let cpu = Cpu::new(0).expect("worker threads start");
+    on_every_backend!(mutual, &mut group);
     let (source, target) = (unit_rows(1500, 1), unit_rows(1500, 2));
-    group.bench_function("1500 × 1500 rows of 168", |bencher| {
-        bencher.iter(|| cpu.match_mutual(black_box(&source), &target, WIDTH));
-    });
     group.bench_function("1500 × 1500 rows of 168, brute force one way, one thread", |bencher| {
         bencher.iter(|| brute_force(black_box(&source), &target));
     });

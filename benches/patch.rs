@@ -1,7 +1,9 @@
 //! Patches of a thinned cloud at the three usual scales, and their radii.
 
+mod backends;
 mod room;
 
+use backends::{Group, Timed, on_every_backend};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY};
@@ -21,25 +23,33 @@ fn brute_force(points: &[Point], keypoints: &[Point], radius: f32) -> Vec<Vec<Po
     keypoints.iter().map(patch).collect()
 }
 
+fn gather<B: SampleFarthest + GatherPatches>(device: &Timed<B>, group: &mut Group<'_>) {
+    let b = device.backend();
+    let points = b.upload(&room::scan(30_000)).expect("a scan");
+    let chosen = b.sample_farthest(&points, 1500).expect("samples");
+    let keypoints = b.gather_points(&points, &chosen).expect("keypoints");
+    let radii = b.neighbour_radii(&points, &keypoints, &SHARES).expect("radii");
+    for (share, &radius) in SHARES.iter().zip(&radii) {
+        device
+            .time(group, format!("1500 balls of {share}"), |b| b.gather_patches(&points, &keypoints, radius));
+    }
+    device.time(group, "radii", |b| b.neighbour_radii(&points, &keypoints, &SHARES));
+}
+
 fn patch(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("patch");
     group.sample_size(20);
+    on_every_backend!(gather, &mut group);
     let cpu = Cpu::new(0).expect("worker threads start");
     let points = room::scan(30_000);
     let chosen = cpu.sample_farthest(&points, 1500).expect("samples");
     let keypoints = cpu.gather_points(&points, &chosen).expect("keypoints");
     let radii = cpu.neighbour_radii(&points, &keypoints, &SHARES).expect("radii");
     for (share, &radius) in SHARES.iter().zip(&radii) {
-        group.bench_function(format!("1500 balls of {share}"), |bencher| {
-            bencher.iter(|| cpu.gather_patches(black_box(&points), &keypoints, radius));
-        });
         group.bench_function(format!("1500 balls of {share}, brute force, one thread"), |bencher| {
             bencher.iter(|| brute_force(black_box(&points), &keypoints, radius));
         });
     }
-    group.bench_function("radii", |bencher| {
-        bencher.iter(|| cpu.neighbour_radii(black_box(&points), &keypoints, &SHARES));
-    });
 }
 
 criterion_group!(benches, patch);

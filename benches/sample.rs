@@ -1,8 +1,9 @@
 //! Furthest point sampling, with buckets and without.
 
+mod backends;
 mod room;
 
-use coregister::backend::Cpu;
+use backends::{Group, Timed, on_every_backend};
 use coregister::cloud::Point;
 use coregister::stages::sample::SampleFarthest;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -27,16 +28,25 @@ fn brute_force(points: &[Point], count: usize) -> Vec<usize> {
     chosen
 }
 
+fn farthest<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>) {
+    for points in [15_000, 30_000, 300_000] {
+        let scan = device.backend().upload(&room::scan(points)).expect("a scan");
+        device.time(group, format!("1500 from {points}"), |b| b.sample_farthest(&scan, 1500));
+    }
+}
+
+/// As many thinned clouds as a device may have multiprocessors.
+fn farthest_of_each<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>) {
+    let scan = device.backend().upload(&room::scan(15_000)).expect("a scan");
+    let clouds = vec![&scan; 64];
+    device.time(group, "1500 from each of 64 × 15000", |b| b.sample_farthest_of_each(&clouds, 1500));
+}
+
 fn sample(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sample");
     group.sample_size(20);
-    let cpu = Cpu::new(0).expect("worker threads start");
-    for points in [30_000, 300_000] {
-        let scan = room::scan(points);
-        group.bench_function(format!("1500 from {points}"), |bencher| {
-            bencher.iter(|| cpu.sample_farthest(black_box(&scan), 1500));
-        });
-    }
+    on_every_backend!(farthest, &mut group);
+    on_every_backend!(farthest_of_each, &mut group);
     let scan = room::scan(30_000);
     group.bench_function("1500 from 30000, brute force", |bencher| {
         bencher.iter(|| brute_force(black_box(&scan), 1500));

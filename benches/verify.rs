@@ -1,8 +1,9 @@
 //! What two clouds say about a short list of candidates.
 
+mod backends;
 mod room;
 
-use coregister::backend::Cpu;
+use backends::{Group, Timed, on_every_backend};
 use coregister::geometry::{IDENTITY, Pose};
 use coregister::stages::surface::BuildSurface;
 use coregister::stages::verify::{AgreementOptions, MeasureAgreement, Scene};
@@ -10,7 +11,6 @@ use coregister::stages::viewpoint::EstimateViewpoint;
 use coregister::stages::voxel::VoxelDownsample;
 use criterion::{Criterion, criterion_group, criterion_main};
 use nalgebra::Rotation3;
-use std::hint::black_box;
 
 const POINTS: usize = 60_000;
 const CANDIDATES: usize = 16;
@@ -23,28 +23,35 @@ fn candidate(i: usize, spacing: f32) -> Pose {
     std::array::from_fn(|k| if k < 9 { rotation[(k / 3, k % 3)] } else { 5.0 * spacing * size })
 }
 
-fn verify(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("verify");
-    let cpu = Cpu::new(0).expect("worker threads start");
+fn agreement<B>(device: &Timed<B>, group: &mut Group<'_>)
+where
+    B: VoxelDownsample + BuildSurface + EstimateViewpoint + MeasureAgreement,
+{
+    let b = device.backend();
     let scan = room::scan(2 * POINTS);
-    let spacing = cpu.voxel_size(&scan, 15_000).expect("a voxel size");
+    let spacing = b.voxel_size(&b.upload(&scan).expect("a scan"), 15_000).expect("a voxel size");
     let part = |part: &[[f32; 3]]| {
-        let points = part.to_vec();
-        let thinned = cpu.voxel_downsample(&points, spacing).expect("thinned points");
-        let view = cpu.range_image(&points, [2.0, 2.0, 1.2]).expect("a range image");
-        (cpu.build_surface(&thinned, spacing).expect("a surface"), view)
+        let points = b.upload(part).expect("half a scan");
+        let thinned = b.voxel_downsample(&points, spacing).expect("thinned points");
+        let view = b.range_image(&points, [2.0, 2.0, 1.2]).expect("a range image");
+        (b.build_surface(&thinned, spacing).expect("a surface"), view)
     };
     let (source, target) = (part(&scan[..POINTS]), part(&scan[POINTS..]));
     let [source, target] = [&source, &target].map(|(surface, view)| Scene { surface, view, spacing });
     let poses: Vec<Pose> = (0..CANDIDATES).map(|i| candidate(i, spacing)).collect();
+    let poses = b.upload(&poses).expect("poses");
     let options = AgreementOptions { samples: SAMPLES, reach: 1.5 * spacing, margin: 3.0 * spacing };
-    group.bench_function(format!("{CANDIDATES} candidates, {SAMPLES} samples"), |bencher| {
-        bencher.iter(|| cpu.measure_agreement(black_box(source), target, &poses, options));
+    device.time(group, format!("{CANDIDATES} candidates, {SAMPLES} samples"), |b| {
+        b.measure_agreement(source, target, &poses, options)
     });
     let options = AgreementOptions { samples: 6_000, ..options };
-    group.bench_function("observation, 6000 samples", |bencher| {
-        bencher.iter(|| cpu.observe(black_box(source.surface), target.surface, &IDENTITY, options));
+    device.time(group, "observation, 6000 samples", |b| {
+        b.observe(source.surface, target.surface, &IDENTITY, options)
     });
+}
+
+fn verify(criterion: &mut Criterion) {
+    on_every_backend!(agreement, &mut criterion.benchmark_group("verify"));
 }
 
 criterion_group!(benches, verify);

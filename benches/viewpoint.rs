@@ -1,25 +1,24 @@
 //! Where a scan was seen from, and how far it was seen.
 
+mod backends;
 mod room;
 
-use coregister::backend::Cpu;
+use backends::{Group, Timed, on_every_backend};
 use coregister::stages::viewpoint::EstimateViewpoint;
 use criterion::{Criterion, criterion_group, criterion_main};
-use std::hint::black_box;
 
 const POINTS: usize = 60_000;
+
+fn see<B: EstimateViewpoint>(device: &Timed<B>, group: &mut Group<'_>) {
+    let scan = device.backend().upload(&room::scan(POINTS)).expect("a scan");
+    device.time(group, format!("estimate, {POINTS} points"), |b| b.estimate_viewpoint(&scan));
+    device.time(group, format!("range image, {POINTS} points"), |b| b.range_image(&scan, [2.0, 2.0, 1.2]));
+}
 
 fn viewpoint(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("viewpoint");
     group.sample_size(10);
-    let cpu = Cpu::new(0).expect("worker threads start");
-    let scan = room::scan(POINTS);
-    group.bench_function(format!("estimate, {POINTS} points"), |bencher| {
-        bencher.iter(|| cpu.estimate_viewpoint(black_box(&scan)));
-    });
-    group.bench_function(format!("range image, {POINTS} points"), |bencher| {
-        bencher.iter(|| cpu.range_image(black_box(&scan), [2.0, 2.0, 1.2]));
-    });
+    on_every_backend!(see, &mut group);
 }
 
 criterion_group!(benches, viewpoint);

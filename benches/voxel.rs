@@ -1,9 +1,11 @@
 //! Voxel downsampling of a raw scan.
 
+mod backends;
 mod room;
 
 use std::collections::HashMap;
 
+use backends::{Group, Timed, on_every_backend};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
 use coregister::stages::voxel::VoxelDownsample;
@@ -21,19 +23,19 @@ fn brute_force(points: &[Point], size: f32) -> Vec<Point> {
     cells.into_values().map(|(sum, count)| sum.map(|x| x / count)).collect()
 }
 
+fn downsample<B: VoxelDownsample>(device: &Timed<B>, group: &mut Group<'_>) {
+    let b = device.backend();
+    let scan = b.upload(&room::scan(300_000)).expect("a scan");
+    let size = b.voxel_size(&scan, 25_000).expect("a size");
+    device.time(group, "size of 300k", |b| b.voxel_size(&scan, 25_000));
+    device.time(group, "downsample 300k", |b| b.voxel_downsample(&scan, size));
+}
+
 fn voxel(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("voxel");
+    on_every_backend!(downsample, &mut group);
+    downsample(&Timed::new("cpu, one thread", Cpu::new(1).expect("worker threads start")), &mut group);
     let scan = room::scan(300_000);
-    for threads in [1, 2] {
-        let cpu = Cpu::new(threads).expect("worker threads start");
-        let size = cpu.voxel_size(&scan, 25_000).expect("a size");
-        group.bench_function(format!("size of 300k, {threads} threads"), |bencher| {
-            bencher.iter(|| cpu.voxel_size(black_box(&scan), 25_000));
-        });
-        group.bench_function(format!("downsample 300k, {threads} threads"), |bencher| {
-            bencher.iter(|| cpu.voxel_downsample(black_box(&scan), size));
-        });
-    }
     group.sample_size(20);
     group.bench_function("downsample 300k, one hash map", |bencher| {
         bencher.iter(|| brute_force(black_box(&scan), 0.07));

@@ -39,7 +39,7 @@ fn main() -> coregister::Result<()> {
 
 fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result<()> {
     let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);
-    let thresholds = Thresholds::of_set(&pair.set).unwrap_or_else(|| Thresholds::of_extent(extent(&target)));
+    let thresholds = pair.thresholds.unwrap_or_else(|| Thresholds::of_extent(extent(&target)));
     let scan = |cloud, role| canonical_cloud(cloud, role).map(|cloud| Scan::new(Arc::new(cloud)));
     let (source, target) = (scan(&source, "source")?, scan(&target, "target")?);
     let canonical = CanonicalPair { source: &source.cloud, target: &target.cloud };
@@ -75,8 +75,7 @@ fn which_are_distinct(candidates: &[Candidate], spread: &Extent, limit: f32) -> 
 fn is_right(pose: &RigidTransform, truth: &Truth, thresholds: &Thresholds) -> bool {
     match truth {
         Truth::Transform(truth) => {
-            truth.angle_to(pose).to_degrees() < thresholds.angle
-                && truth.distance_to(pose) < thresholds.distance
+            thresholds.right.hold(truth.angle_to(pose).to_degrees(), truth.distance_to(pose))
         }
         Truth::NoAnswer | Truth::Unknown => false,
     }

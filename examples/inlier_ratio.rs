@@ -48,7 +48,7 @@ fn main() -> coregister::Result<()> {
         let sums = sums.entry(pair.set.clone()).or_default();
         sums.describing += describing;
         for matches in looks {
-            let errors = right_angles(&canonical, &matches, &truth, thresholds.distance / 3.0);
+            let errors = right_angles(&canonical, &matches, &truth, thresholds.right.distance / 3.0);
             let share = errors.len() as f64 / matches.source.len().max(1) as f64;
             let median = errors.get(errors.len() / 2).copied().unwrap_or(f64::NAN);
             print!("  {share:.3} of {} ({median:.1}°)", matches.source.len());

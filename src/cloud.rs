@@ -32,6 +32,11 @@ impl Cloud {
         Self { origin, points: points.iter().map(relative).collect() }
     }
 
+    /// The same points, borrowed.
+    pub fn view(&self) -> CloudView<'_> {
+        CloudView { origin: self.origin, points: &self.points }
+    }
+
     /// Number of points, finite or not.
     pub fn len(&self) -> usize {
         self.points.len()
@@ -45,6 +50,21 @@ impl Cloud {
     /// The `i`-th point in the file's frame, f64.
     pub fn point(&self, i: usize) -> [f64; 3] {
         [0, 1, 2].map(|k| self.origin[k] + f64::from(self.points[i][k]))
+    }
+}
+
+/// A [`Cloud`] whose points belong to somebody else, such as an array of another language.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CloudView<'a> {
+    /// Added to every point, in f64.
+    pub origin: [f64; 3],
+    /// Coordinates relative to `origin`.
+    pub points: &'a [Point],
+}
+
+impl<'a> From<&'a Cloud> for CloudView<'a> {
+    fn from(cloud: &'a Cloud) -> Self {
+        cloud.view()
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Config {
     pub threads: usize,
     /// Whether the estimate is refined on the clouds at the end.
     pub refine: bool,
+    /// Most memory of a CUDA device that may be taken, in bytes; all of it if there is no limit.
+    pub max_gpu_memory: Option<usize>,
 }
 
 impl Default for Config {
@@ -38,6 +40,7 @@ impl Default for Config {
             seed: 0,
             threads: 0,
             refine: true,
+            max_gpu_memory: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 #[cfg(feature = "cuda")]
 use crate::backend::cuda::{self, Cuda, Installation, Nvidia};
 use crate::backend::{Cpu, Device as _};
-use crate::cloud::{Cloud, Point};
+use crate::cloud::{CloudView, Point};
 use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 use crate::error::{Error, Result};
 use crate::geometry::to_vector;
@@ -197,7 +197,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Cloud`] when a cloud has too few usable points or no extent.
-    pub fn register(&self, source: &Cloud, target: &Cloud) -> Result<Registration> {
+    pub fn register<'a>(
+        &self,
+        source: impl Into<CloudView<'a>>,
+        target: impl Into<CloudView<'a>>,
+    ) -> Result<Registration> {
+        let (source, target) = (source.into(), target.into());
         let mut timings = Timings::default();
         let (source, target) = self.prepare_both(source, target, &mut timings)?;
         self.answer(&source, &target, timings)
@@ -207,7 +212,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::register`].
-    pub fn register_with_details(&self, source: &Cloud, target: &Cloud) -> Result<(Registration, Details)> {
+    pub fn register_with_details<'a>(
+        &self,
+        source: impl Into<CloudView<'a>>,
+        target: impl Into<CloudView<'a>>,
+    ) -> Result<(Registration, Details)> {
+        let (source, target) = (source.into(), target.into());
         let mut timings = Timings::default();
         let (source, target) = self.prepare_both(source, target, &mut timings)?;
         let ((answer, matches), device) = self.compute(
@@ -224,11 +234,11 @@ impl Engine {
 
     fn prepare_both(
         &self,
-        source: &Cloud,
-        target: &Cloud,
+        source: CloudView<'_>,
+        target: CloudView<'_>,
         timings: &mut Timings,
     ) -> Result<(PreparedCloud, PreparedCloud)> {
-        let prepare = |cloud, role| move || self.prepare_as(cloud, role);
+        let prepare = |cloud, role| move || self.prepare_view(cloud, role);
         let (source, target) = timings
             .measure("clean", || self.cpu.backend.both(prepare(source, "source"), prepare(target, "target")));
         Ok((source?, target?))
@@ -239,8 +249,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Cloud`] when the cloud has too few usable points or no extent.
-    pub fn prepare(&self, cloud: &Cloud) -> Result<PreparedCloud> {
-        self.cpu.backend.run(|| self.prepare_as(cloud, "given"))
+    pub fn prepare<'a>(&self, cloud: impl Into<CloudView<'a>>) -> Result<PreparedCloud> {
+        self.prepare_as(cloud, "given")
     }
 
     /// As [`Engine::register`], with clouds that this engine or one with the same settings and device has prepared.
@@ -251,8 +261,19 @@ impl Engine {
         self.answer(source, target, Timings::default())
     }
 
-    /// A prepared cloud, which errors call the `role` cloud.
-    pub(crate) fn prepare_as(&self, cloud: &Cloud, role: &'static str) -> Result<PreparedCloud> {
+    /// As [`Engine::prepare`]; errors call it the `role` cloud.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub fn prepare_as<'a>(
+        &self,
+        cloud: impl Into<CloudView<'a>>,
+        role: &'static str,
+    ) -> Result<PreparedCloud> {
+        self.prepare_view(cloud.into(), role)
+    }
+
+    fn prepare_view(&self, cloud: CloudView<'_>, role: &'static str) -> Result<PreparedCloud> {
         let cloud = Arc::new(self.cpu.backend.run(|| canonical_cloud(cloud, role))?);
         if cloud.dropped > 0 {
             let (dropped, points) = (cloud.dropped, cloud.dropped + cloud.points.len());
@@ -385,7 +406,7 @@ pub(crate) fn cuda_devices() -> usize {
 
 #[cfg(feature = "cuda")]
 fn open_cuda(number: usize, falls_back: bool, config: &Config) -> Result<Accelerator> {
-    let backend = Cuda::new(Nvidia::open(number, None)?);
+    let backend = Cuda::new(Nvidia::open(number, config.max_gpu_memory)?);
     let network = load_network(&backend, config)?;
     let method = Box::new(Pipeline { backend, config: config.clone(), network });
     Ok(Accelerator { method, name: format!("cuda:{number}"), falls_back })
@@ -423,7 +444,11 @@ fn no_cost_volume(weights: Option<&Path>) -> String {
     )
 }
 
-fn check(config: &Config) -> Result<()> {
+/// Whether the settings are in range and go together, as [`Engine::new`] asks.
+///
+/// # Errors
+/// [`Error::Config`] for the first setting that is not or does not.
+pub fn check(config: &Config) -> Result<()> {
     if let Voxel::Size(size) = config.voxel
         && !(size.is_finite() && size > 0.0)
     {

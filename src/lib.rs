@@ -19,7 +19,7 @@ pub mod stages;
 pub mod training_data;
 pub mod transform;
 
-pub use cloud::Cloud;
+pub use cloud::{Cloud, CloudView};
 pub use config::Config;
 pub use engine::Engine;
 pub use error::{Error, Result};

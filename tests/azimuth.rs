@@ -4,7 +4,7 @@ mod common;
 
 use std::f32::consts::TAU;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, one_and_two_threads, random};
 use coregister::stages::azimuth::AlignAzimuth;
 use coregister::stages::describe::{AZIMUTHS, RINGS};
@@ -71,8 +71,7 @@ fn check_shifts<B: AlignAzimuth>(backend: &B) {
 
 #[test]
 fn turned_maps_give_the_turn() {
-    one_and_two_threads().iter().for_each(check_shifts);
-    emulated().iter().for_each(check_shifts);
+    on_every_backend!(check_shifts);
 }
 
 /// The contract, word for word, of one match.
@@ -114,8 +113,7 @@ fn check_ties<B: AlignAzimuth>(backend: &B) {
 
 #[test]
 fn the_lowest_of_equal_peaks_is_taken() {
-    one_and_two_threads().iter().for_each(check_ties);
-    emulated().iter().for_each(check_ties);
+    on_every_backend!(check_ties);
 }
 
 fn check_flat<B: AlignAzimuth>(backend: &B) {
@@ -127,8 +125,7 @@ fn check_flat<B: AlignAzimuth>(backend: &B) {
 
 #[test]
 fn flat_maps_give_no_turn() {
-    one_and_two_threads().iter().for_each(check_flat);
-    emulated().iter().for_each(check_flat);
+    on_every_backend!(check_flat);
 }
 
 /// An asymmetry far below a cell, on either side of zero.
@@ -154,8 +151,7 @@ fn check_end_of_range<B: AlignAzimuth>(backend: &B) {
 
 #[test]
 fn a_full_turn_is_none() {
-    one_and_two_threads().iter().for_each(check_end_of_range);
-    emulated().iter().for_each(check_end_of_range);
+    on_every_backend!(check_end_of_range);
 }
 
 /// To the bit: all devices sum up in one order.
@@ -173,9 +169,9 @@ fn agrees_with_the_cpu() {
         let mut index = || random.random_range(0..count as u32);
         let matches: Vec<Match> = (0..count + 13).map(|_| [index(), index()]).collect();
         let expected = cells(&cpu, &maps, &maps, rings, &matches);
-        for device in emulated() {
-            assert_eq!(cells(&device, &maps, &maps, rings, &matches), expected, "{count} {rings}");
-        }
+        on_every_device!(|device| {
+            assert_eq!(cells(device, &maps, &maps, rings, &matches), expected, "{count} {rings}");
+        });
     }
 }
 
@@ -208,5 +204,5 @@ fn check_reference<B: AlignAzimuth>(backend: &B) {
 fn equals_the_reference() {
     let [_, cpu] = one_and_two_threads();
     check_reference(&cpu);
-    check_reference(&emulated()[0]);
+    on_one_device!(check_reference);
 }

@@ -254,7 +254,11 @@ fn a_cloud_that_is_too_small_is_an_error() {
 #[test]
 fn an_answer_that_cannot_be_written_is_an_error() {
     let (_folder, list) = file("pairs.csv", "src,tgt\na.ply,b.ply\n");
-    assert_error(&["evaluate", &list, "--json", "no/such/folder/report.json"], "no/such/folder/report.json");
+    for flag in ["--json", "--markdown"] {
+        assert_error(&["evaluate", &list, flag, "no/such/folder/report"], "no/such/folder/report");
+    }
+    assert_error(&["evaluate", &list, "--json", "-", "--markdown", "-"], "cannot both");
+    assert_error(&["evaluate", &list, "--log", "logs"], "--log is for 3DMatch and ETH");
 }
 
 // Devices.

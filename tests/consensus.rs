@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, any_rotation, beyond_f32, cube, one_and_two_threads, parts_of, pose_of, random};
 use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, apply};
@@ -103,8 +103,7 @@ fn check<B: ScoreHypotheses>(backend: &B) {
 
 #[test]
 fn equals_brute_force() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    on_every_backend!(check);
 }
 
 fn check_limit<B: ScoreHypotheses>(backend: &B) {
@@ -130,8 +129,7 @@ fn check_limit<B: ScoreHypotheses>(backend: &B) {
 
 #[test]
 fn tolerance_grows_from_the_anchor() {
-    one_and_two_threads().iter().for_each(check_limit);
-    emulated().iter().for_each(check_limit);
+    on_every_backend!(check_limit);
 }
 
 #[test]
@@ -166,7 +164,7 @@ fn agrees_with_the_cpu<B: ScoreHypotheses>(backend: &B) {
 
 #[test]
 fn cuda_agrees_with_the_cpu() {
-    emulated().iter().for_each(agrees_with_the_cpu);
+    on_every_device!(agrees_with_the_cpu);
 }
 
 fn check_reference<B: ScoreHypotheses>(backend: &B) {
@@ -196,5 +194,5 @@ fn check_reference<B: ScoreHypotheses>(backend: &B) {
 #[ignore = "needs COREGISTER_TESTDATA"]
 fn equals_the_reference() {
     check_reference(&one_and_two_threads()[1]);
-    check_reference(&emulated()[0]);
+    on_one_device!(check_reference);
 }

@@ -1,5 +1,5 @@
-//! The whole method on emulated CUDA devices: the answers are the CPU's, and next to nothing but the clouds crosses the
-//! border between host and device.
+//! The whole method on CUDA devices, emulated and, where one is found, real: the answers are the CPU's, and next to
+//! nothing but the clouds crosses the border between host and device.
 
 mod common;
 
@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::emulated::Emulated;
+use common::found::on_one_device;
 use coregister::backend::{Cpu, cuda::Cuda};
 use coregister::batch::{Batch, BatchPair};
 use coregister::config::{Config, Descriptor};
@@ -55,17 +56,19 @@ fn the_answer_is_the_one_of_the_cpu() {
     let pair = demo();
     for descriptor in [Descriptor::Classic, Descriptor::Learned] {
         let expected = answer(&pipeline(Cpu::new(0).unwrap(), descriptor), &pair);
-        let found = answer(&emulated(Schedule::Random(1), descriptor), &pair);
-        let (pose, truth) = (to_rigid(&found.pose), to_rigid(&expected.pose));
-        assert!(truth.angle_to(&pose) < SAME, "{descriptor:?}: {pose:?}, not {truth:?}");
-        assert!(truth.distance_to(&pose) < SAME, "{descriptor:?}: {pose:?}, not {truth:?}");
-        assert!(
-            (found.confidence - expected.confidence).abs() < 1e-3,
-            "{descriptor:?}: {}",
-            found.confidence
-        );
-        assert_eq!(found.candidates.len(), expected.candidates.len(), "{descriptor:?}");
+        on_one_device!(|device| {
+            let found = answer(&pipeline(device.clone(), descriptor), &pair);
+            assert_same(&found, &expected, descriptor);
+        });
     }
+}
+
+fn assert_same(found: &Answer, expected: &Answer, descriptor: Descriptor) {
+    let (pose, truth) = (to_rigid(&found.pose), to_rigid(&expected.pose));
+    assert!(truth.angle_to(&pose) < SAME, "{descriptor:?}: {pose:?}, not {truth:?}");
+    assert!(truth.distance_to(&pose) < SAME, "{descriptor:?}: {pose:?}, not {truth:?}");
+    assert!((found.confidence - expected.confidence).abs() < 1e-3, "{descriptor:?}: {}", found.confidence);
+    assert_eq!(found.candidates.len(), expected.candidates.len(), "{descriptor:?}");
 }
 
 #[test]

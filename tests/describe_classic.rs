@@ -4,7 +4,7 @@ mod common;
 
 use std::f64::consts::TAU;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::patches::{
     Description, UPRIGHT, any_frames, circular_share, corners, distance, download_features, matrix,
     normalised, patches, share, turned, upload_patches, widened,
@@ -87,8 +87,7 @@ fn check<B: DescribeClassic>(backend: &B) {
 
 #[test]
 fn equals_the_formula() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    on_every_backend!(check);
 }
 
 fn check_turns<B: DescribeClassic>(backend: &B) {
@@ -126,7 +125,7 @@ fn check_turns<B: DescribeClassic>(backend: &B) {
 fn turns_about_the_axis_shift_the_map() {
     one_and_two_threads().iter().for_each(check_turns);
     // Thousands of patches.
-    emulated()[..1].iter().for_each(check_turns);
+    on_one_device!(check_turns);
 }
 
 fn check_rotation<B: DescribeClassic>(backend: &B) {
@@ -154,8 +153,7 @@ fn check_rotation<B: DescribeClassic>(backend: &B) {
 
 #[test]
 fn rotations_of_all_change_nothing() {
-    one_and_two_threads().iter().for_each(check_rotation);
-    emulated().iter().for_each(check_rotation);
+    on_every_backend!(check_rotation);
 }
 
 fn check_empty<B: DescribeClassic>(backend: &B) {
@@ -174,8 +172,7 @@ fn check_empty<B: DescribeClassic>(backend: &B) {
 
 #[test]
 fn patches_without_points_give_zeros() {
-    one_and_two_threads().iter().for_each(check_empty);
-    emulated().iter().for_each(check_empty);
+    on_every_backend!(check_empty);
 }
 
 #[test]
@@ -188,9 +185,9 @@ fn agrees_with_the_cpu() {
     frames.resize(rows.len(), UPRIGHT);
     let [cpu, _] = one_and_two_threads();
     let expected = described(&cpu, &rows, &frames);
-    for device in emulated() {
-        assert_eq!(described(&device, &rows, &frames), expected);
-    }
+    on_every_device!(|device| {
+        assert_eq!(described(device, &rows, &frames), expected);
+    });
 }
 
 #[test]
@@ -207,7 +204,6 @@ fn equals_the_reference() {
     const FEATURES: usize = 11;
     const ROW: usize = 511;
     let [_, cpu] = one_and_two_threads();
-    let [device, ..] = emulated();
     let golden = Golden::open_file("prototypes/compact/golden_compact.safetensors");
     let (points, count) = (golden.points("patches"), golden.integers("count"));
     let row = |i: usize| points[i * ROW..][..count[i] as usize].to_vec();
@@ -219,8 +215,8 @@ fn equals_the_reference() {
             feature / (1.0 - feature)
         };
         let expected = description_of(&(0..MAP).map(occupancy).collect::<Vec<_>>());
-        let found =
-            [described(&cpu, &[row(i)], &[UPRIGHT]), described(&device, &[row(i)], &[UPRIGHT])].concat();
+        let mut found = described(&cpu, &[row(i)], &[UPRIGHT]);
+        on_one_device!(|device| found.extend(described(device, &[row(i)], &[UPRIGHT])));
         for (invariant, equivariant) in &found {
             let errors = [distance(invariant, expected.0.clone()), distance(equivariant, expected.1.clone())];
             assert!(errors.iter().all(|error| *error < 5e-4), "{i}: {errors:?}");

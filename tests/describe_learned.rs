@@ -6,6 +6,7 @@ use std::f64::consts::TAU;
 use std::path::Path;
 
 use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::patches::{
     Description, UPRIGHT, any_frames, circular_share, corners, distance, download_features, matrix,
     normalised, patches, share, turned, upload_patches, widened,
@@ -268,8 +269,7 @@ fn check<B: DescribeLearned>(backend: &B, cases: &[Case]) {
 #[test]
 fn equals_the_formula() {
     let cases = cases();
-    one_and_two_threads().iter().for_each(|cpu| check(cpu, &cases));
-    emulated().iter().for_each(|device| check(device, &cases));
+    on_every_backend!(|cpu| check(cpu, &cases));
 }
 
 fn check_turns<B: DescribeLearned>(backend: &B) {
@@ -297,7 +297,7 @@ fn check_turns<B: DescribeLearned>(backend: &B) {
 fn turns_about_the_axis_shift_the_map() {
     one_and_two_threads().iter().for_each(check_turns);
     // Hundreds of patches.
-    emulated()[..1].iter().for_each(check_turns);
+    on_one_device!(check_turns);
 }
 
 #[test]
@@ -336,13 +336,14 @@ fn agrees_with_the_cpu() {
     let [cpu, _] = one_and_two_threads();
     for weights in networks() {
         let expected = described(&cpu, &weights, &rows, &frames);
-        let devices = emulated().map(|device| described(&device, &weights, &rows, &frames));
-        assert_agreement(&devices[0], &expected);
+        let mut all = Vec::new();
+        on_every_device!(|device| all.push(described(device, &weights, &rows, &frames)));
+        all.iter().for_each(|found| assert_agreement(found, &expected));
         // The order of threads does not show, nor does the place of a patch among others.
-        assert!(devices[1..].iter().all(|found| *found == devices[0]));
+        assert!(all[..3].iter().all(|found| *found == all[0]));
         let from = rows.len() - 25;
         let last = described(&emulated()[0], &weights, &rows[from..], &frames[from..]);
-        assert_eq!(last, devices[0][from..]);
+        assert_eq!(last, all[0][from..]);
     }
 }
 
@@ -354,9 +355,8 @@ fn any_number_of_patches_agrees_with_the_cpu() {
     let rows: Vec<Vec<Point>> = cube(4050, 1.1, 21).chunks(1).map(<[Point]>::to_vec).collect();
     let frames = any_frames(rows.len(), 22);
     let [cpu, _] = one_and_two_threads();
-    let [device, ..] = emulated();
     let expected = described(&cpu, &weights, &rows, &frames);
-    assert_agreement(&described(&device, &weights, &rows, &frames), &expected);
+    on_one_device!(|device| assert_agreement(&described(device, &weights, &rows, &frames), &expected));
 }
 
 /// A layer that picks inputs, `factor` of each.
@@ -396,10 +396,14 @@ fn cell_features_agree_with_the_cpu() {
     let frames: Vec<_> = some.iter().map(|i| frames[*i]).collect();
     let weights = transparent_network();
     let [cpu, _] = one_and_two_threads();
-    let [device, ..] = emulated();
     let expected = described(&cpu, &weights, &rows, &frames);
-    let found = described(&device, &weights, &rows, &frames);
-    for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+    on_one_device!(|device| {
+        assert_equal_but_for_a_factor(&described(device, &weights, &rows, &frames), &expected)
+    });
+}
+
+fn assert_equal_but_for_a_factor(found: &[Description], expected: &[Description]) {
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
         // Equal but for one factor: the norms are summed up in different orders.
         let pairs = found.1.iter().zip(&expected.1).map(|(a, b)| (f64::from(*a), f64::from(*b)));
         assert!(pairs.clone().all(|(found, expected)| (found == 0.0) == (expected == 0.0)), "{i}");
@@ -423,7 +427,7 @@ fn equals_the_reference() {
     check_reference_features(&golden, &rows);
 
     check_reference(&Cpu::new(0).unwrap(), &weights, &golden, &rows);
-    check_reference(&emulated()[0], &weights, &golden, &rows);
+    on_one_device!(|device| check_reference(device, &weights, &golden, &rows));
 }
 
 fn check_reference<B: DescribeLearned>(backend: &B, weights: &Weights, golden: &Golden, rows: &[Vec<Point>]) {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{
     Golden, any_rotation, cube, largest_displacement, one_and_two_threads, parts_of, pose_of, random,
 };
@@ -123,7 +123,7 @@ fn check_planted<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 #[test]
 fn a_pose_with_a_tenth_of_the_matches_is_found() {
     one_and_two_threads().iter().for_each(check_planted);
-    check_planted(&emulated()[0]);
+    on_one_device!(check_planted);
 }
 
 fn check_two<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
@@ -150,8 +150,7 @@ fn check_two<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 
 #[test]
 fn candidates_are_distinct() {
-    one_and_two_threads().iter().for_each(check_two);
-    emulated().iter().for_each(check_two);
+    on_every_backend!(check_two);
 }
 
 /// Matches so far apart that no fit connects them: poses come out as they went in.
@@ -177,8 +176,7 @@ fn check_few<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 
 #[test]
 fn poses_without_company_stay_as_they_are() {
-    one_and_two_threads().iter().for_each(check_few);
-    emulated().iter().for_each(check_few);
+    on_every_backend!(check_few);
 }
 
 /// Three matches of the same two points (one of each scale), or of points on a line, leave a rotation open: it must
@@ -211,8 +209,7 @@ fn check_degenerate<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 
 #[test]
 fn what_the_matches_leave_open_stays_as_it_was() {
-    one_and_two_threads().iter().for_each(check_degenerate);
-    emulated().iter().for_each(check_degenerate);
+    on_every_backend!(check_degenerate);
 }
 
 #[test]
@@ -261,7 +258,7 @@ fn agrees_with_the_cpu<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
 
 #[test]
 fn cuda_agrees_with_the_cpu() {
-    emulated().iter().for_each(agrees_with_the_cpu);
+    on_every_device!(agrees_with_the_cpu);
 }
 
 fn check_reference<B: EstimatePoses>(backend: &B) {
@@ -292,5 +289,5 @@ fn check_reference<B: EstimatePoses>(backend: &B) {
 #[ignore = "needs COREGISTER_TESTDATA"]
 fn equals_the_reference() {
     check_reference(&one_and_two_threads()[1]);
-    check_reference(&emulated()[0]);
+    on_one_device!(check_reference);
 }

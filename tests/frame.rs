@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, cube, one_and_two_threads, random, room};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
@@ -80,8 +80,7 @@ fn check_axes<B: EstimateFrames>(backend: &B) {
 
 #[test]
 fn axes_equal_a_general_eigensolver() {
-    one_and_two_threads().iter().for_each(check_axes);
-    emulated().iter().for_each(check_axes);
+    on_every_backend!(check_axes);
 }
 
 fn assert_shortest_rotation(frame: &Frame, axis: Vector3<f64>) {
@@ -110,8 +109,7 @@ fn check_rotations<B: EstimateFrames>(backend: &B) {
 
 #[test]
 fn frames_are_shortest_rotations() {
-    one_and_two_threads().iter().for_each(check_rotations);
-    emulated().iter().for_each(check_rotations);
+    on_every_backend!(check_rotations);
 }
 
 /// No direction at all for a keypoint at the origin.
@@ -135,8 +133,7 @@ fn check_orientation<B: EstimateFrames>(backend: &B) {
 
 #[test]
 fn the_axis_is_oriented() {
-    one_and_two_threads().iter().for_each(check_orientation);
-    emulated().iter().for_each(check_orientation);
+    on_every_backend!(check_orientation);
 }
 
 fn check_degenerate<B: EstimateFrames>(backend: &B) {
@@ -164,8 +161,7 @@ fn check_degenerate<B: EstimateFrames>(backend: &B) {
 
 #[test]
 fn degenerate_patches_get_a_frame() {
-    one_and_two_threads().iter().for_each(check_degenerate);
-    emulated().iter().for_each(check_degenerate);
+    on_every_backend!(check_degenerate);
 }
 
 #[test]
@@ -186,9 +182,9 @@ fn agrees_with_the_cpu() {
     let axis = [0.6, 0.0, -0.8];
     for orientation in [TOWARDS_ORIGIN, Orientation::AwayFrom([1.0, 2.0, 3.0]), Orientation::Fixed(axis)] {
         let expected = frames(&cpu, &rows, &keypoints, orientation);
-        for device in emulated() {
-            assert_eq!(frames(&device, &rows, &keypoints, orientation), expected);
-        }
+        on_every_device!(|device| {
+            assert_eq!(frames(device, &rows, &keypoints, orientation), expected);
+        });
     }
 }
 
@@ -212,7 +208,7 @@ fn golden_rows<B: GatherPatches>(
 fn frames_equal_the_reference() {
     let [_, cpu] = one_and_two_threads();
     check_reference(&cpu, &cpu);
-    check_reference(&cpu, &emulated()[0]);
+    on_one_device!(|device| check_reference(&cpu, device));
 }
 
 /// Checks the frames of a backend; another one gathers the patches.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device};
 use common::{any_rotation, cube, lattice, one_and_two_threads, random, room, surface_on};
 use coregister::backend::Device;
 use coregister::cloud::Point;
@@ -55,8 +55,7 @@ fn check_street<B: FindVertical>(backend: &B) {
 
 #[test]
 fn a_ground_shows_the_vertical_however_it_is_turned() {
-    one_and_two_threads().iter().for_each(check_street);
-    emulated().iter().for_each(check_street);
+    on_every_backend!(check_street);
 }
 
 /// What has no ground, or two, or faces all ways, has no vertical.
@@ -76,8 +75,7 @@ fn check_none<B: FindVertical>(backend: &B) {
 
 #[test]
 fn where_nothing_lies_below_nothing_is_up() {
-    one_and_two_threads().iter().for_each(check_none);
-    emulated().iter().for_each(check_none);
+    on_every_backend!(check_none);
 }
 
 /// Streets, rooms and less, all of which devices must see alike.
@@ -102,10 +100,10 @@ fn devices_agree_with_the_cpu() {
     for (i, (points, spacing)) in clouds().into_iter().enumerate() {
         let expected = cpu.find_vertical(&surface_on(&cpu, &points, spacing)).unwrap();
         found += usize::from(expected.is_some());
-        for device in emulated() {
-            let up = device.find_vertical(&surface_on(&device, &points, spacing)).unwrap();
+        on_every_device!(|device| {
+            let up = device.find_vertical(&surface_on(device, &points, spacing)).unwrap();
             assert_eq!(up, expected, "cloud {i}");
-        }
+        });
     }
     assert!(found > 5, "{found} have a vertical");
 }
@@ -123,9 +121,9 @@ fn voters_are_the_first_that_have_a_normal() {
     }
     let expected = cpu.find_vertical(&surface).unwrap();
     assert!(expected.is_some());
-    for device in emulated() {
+    on_every_device!(|device| {
         let normals = device.upload(&surface.normals).unwrap();
-        let surface = Surface { normals, ..surface_on(&device, &points, 0.3) };
+        let surface = Surface { normals, ..surface_on(device, &points, 0.3) };
         assert_eq!(device.find_vertical(&surface).unwrap(), expected);
-    }
+    });
 }

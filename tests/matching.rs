@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, one_and_two_threads, random};
 use coregister::stages::matching::{Match, MatchMutual};
 use rand::RngExt;
@@ -88,8 +88,7 @@ fn check<B: MatchMutual>(backend: &B) {
 
 #[test]
 fn equals_brute_force() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    on_every_backend!(check);
 }
 
 fn check_ties<B: MatchMutual>(backend: &B) {
@@ -106,8 +105,7 @@ fn check_ties<B: MatchMutual>(backend: &B) {
 
 #[test]
 fn ties_go_to_the_lower_index() {
-    one_and_two_threads().iter().for_each(check_ties);
-    emulated().iter().for_each(check_ties);
+    on_every_backend!(check_ties);
 }
 
 /// Equal rows far apart, for numbers of rows just above those that fill whole tiles.
@@ -135,7 +133,7 @@ fn check_duplicates<B: MatchMutual>(backend: &B) {
 #[test]
 fn duplicates_match_at_the_lower_index() {
     one_and_two_threads().iter().for_each(check_duplicates);
-    check_duplicates(&emulated()[2]);
+    on_one_device!(check_duplicates);
 }
 
 fn check_not_a_number<B: MatchMutual>(backend: &B) {
@@ -149,8 +147,7 @@ fn check_not_a_number<B: MatchMutual>(backend: &B) {
 
 #[test]
 fn rows_that_are_not_numbers_match_nothing() {
-    one_and_two_threads().iter().for_each(check_not_a_number);
-    emulated().iter().for_each(check_not_a_number);
+    on_every_backend!(check_not_a_number);
 }
 
 /// Rows that differ from a few random ones in the last bits, so that rounding alone says which product is larger.
@@ -171,20 +168,19 @@ fn extreme_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
 #[test]
 fn agrees_with_the_cpu() {
     let [cpu, _] = one_and_two_threads();
-    let emulated = emulated();
     for (rows, columns) in SIZES {
         for (width, of) in
             [(168, near_ties as fn(usize, usize, u64) -> _), (40, near_ties), (3, extreme_rows)]
         {
             let (source, target) = (of(rows, width, 10), of(columns, width, 11));
             let expected = matched(&cpu, &source, &target, width);
-            for device in &emulated {
+            on_every_device!(|device| {
                 assert_eq!(
                     matched(device, &source, &target, width),
                     expected,
                     "{rows} × {columns} × {width}"
                 );
-            }
+            });
         }
     }
 }
@@ -223,5 +219,5 @@ fn check_reference<B: MatchMutual>(backend: &B) {
 fn equals_the_reference() {
     let [_, cpu] = one_and_two_threads();
     check_reference(&cpu);
-    check_reference(&emulated()[0]);
+    on_one_device!(check_reference);
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_one_device};
 use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY};
@@ -69,8 +69,7 @@ fn check<B: GatherPatches>(backend: &B) {
 
 #[test]
 fn patches_equal_brute_force() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    on_every_backend!(check);
 }
 
 fn brute_force_radii(points: &[Point], keypoints: &[Point], shares: &[f32]) -> Vec<f32> {
@@ -103,8 +102,7 @@ fn check_radii<B: GatherPatches>(backend: &B) {
 
 #[test]
 fn radii_equal_brute_force() {
-    one_and_two_threads().iter().for_each(check_radii);
-    emulated().iter().for_each(check_radii);
+    on_every_backend!(check_radii);
 }
 
 /// The reference blanks slot 511 of every patch, so it uses 511 neighbours at most, and fills short patches with
@@ -160,7 +158,7 @@ fn check_reference<B: GatherPatches>(backend: &B) {
 fn patches_equal_the_reference() {
     let [_, cpu] = one_and_two_threads();
     check_reference(&cpu);
-    check_reference(&emulated()[0]);
+    on_one_device!(check_reference);
 }
 
 /// The reference samples its distances at random and rounds radii to two decimals, so only the size is compared.
@@ -180,5 +178,5 @@ fn check_radii_of_reference<B: GatherPatches>(backend: &B) {
 fn radii_are_near_the_reference() {
     let [_, cpu] = one_and_two_threads();
     check_radii_of_reference(&cpu);
-    check_radii_of_reference(&emulated()[0]);
+    on_one_device!(check_radii_of_reference);
 }

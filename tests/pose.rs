@@ -4,7 +4,7 @@ mod common;
 
 use std::f32::consts::TAU;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, any_rotation, cube, one_and_two_threads, parts_of, random};
 use coregister::cloud::Point;
 use coregister::geometry::apply;
@@ -90,8 +90,7 @@ fn check<B: RecoverPoses>(backend: &B) {
 
 #[test]
 fn equals_the_formula() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    on_every_backend!(check);
 }
 
 /// Keypoints that are far away, and angles of any size: devices differ by no more than the rounding of sine and cosine.
@@ -104,8 +103,8 @@ fn agrees_with_the_cpu() {
     let matches: Vec<Match> = (0..300).map(|i| [i, 0]).collect();
     let angles: Vec<f32> = (0..300).map(|_| random.random_range(-100.0..100.0)).collect();
     let (poses, from, to) = recovered(&cpu, &source, &target, &matches, &angles);
-    for device in emulated() {
-        let found = recovered(&device, &source, &target, &matches, &angles);
+    on_every_device!(|device| {
+        let found = recovered(device, &source, &target, &matches, &angles);
         assert_eq!((&found.1, &found.2), (&from, &to));
         for (found, expected) in found.0.iter().zip(&poses) {
             for (i, (a, b)) in found.iter().zip(expected).enumerate() {
@@ -114,7 +113,7 @@ fn agrees_with_the_cpu() {
                 assert!((a - b).abs() < 3e-7 * size, "{found:?} {expected:?}");
             }
         }
-    }
+    });
 }
 
 fn check_reference<B: RecoverPoses>(backend: &B) {
@@ -145,5 +144,5 @@ fn check_reference<B: RecoverPoses>(backend: &B) {
 fn equals_the_reference() {
     let [_, cpu] = one_and_two_threads();
     check_reference(&cpu);
-    check_reference(&emulated()[0]);
+    on_one_device!(check_reference);
 }

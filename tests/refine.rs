@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{
     any_rotation, largest_displacement, lattice, one_and_two_threads, parts_of, pose_of, random, room,
 };
@@ -109,7 +109,7 @@ fn check_room<B: RefinePoses>(backend: &B, starts: u64) {
 #[test]
 fn a_room_comes_back_to_its_place() {
     one_and_two_threads().iter().for_each(|cpu| check_room(cpu, 12));
-    check_room(&emulated()[0], 2);
+    on_one_device!(|device| check_room(device, 2));
 }
 
 /// A flat square of edge 4: two directions and a turn are open.
@@ -135,7 +135,7 @@ fn check_sliding<B: RefinePoses>(backend: &B) {
 #[test]
 fn a_plane_does_not_slide_away() {
     one_and_two_threads().iter().for_each(check_sliding);
-    check_sliding(&emulated()[0]);
+    on_one_device!(check_sliding);
 }
 
 fn check_nothing_to_pair<B: RefinePoses>(backend: &B) {
@@ -155,8 +155,7 @@ fn check_nothing_to_pair<B: RefinePoses>(backend: &B) {
 
 #[test]
 fn a_pose_without_pairs_stays_as_it_is() {
-    one_and_two_threads().iter().for_each(check_nothing_to_pair);
-    emulated().iter().for_each(check_nothing_to_pair);
+    on_every_backend!(check_nothing_to_pair);
 }
 
 #[test]
@@ -181,9 +180,9 @@ fn assert_agreement(case: Case) {
     let Case { source, target, poses, options } = case;
     let bits = |poses: Vec<Pose>| poses.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
     let expected = bits(refined_on(&cpu(), source, target, poses, options));
-    for device in emulated() {
-        assert_eq!(bits(refined_on(&device, source, target, poses, options)), expected, "{options:?}");
-    }
+    on_every_device!(|device| {
+        assert_eq!(bits(refined_on(device, source, target, poses, options)), expected, "{options:?}");
+    });
 }
 
 #[test]

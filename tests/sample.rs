@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::on_every_backend;
 use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
 use coregister::stages::sample::SampleFarthest;
@@ -68,8 +68,7 @@ fn check<B: SampleFarthest>(backend: &B) {
 
 #[test]
 fn equals_brute_force() {
-    one_and_two_threads().iter().for_each(check);
-    emulated().iter().for_each(check);
+    on_every_backend!(check);
 }
 
 #[test]
@@ -77,6 +76,28 @@ fn shorter_runs_are_prefixes() {
     let [cpu, _] = one_and_two_threads();
     let points = room(2000, 1);
     assert_eq!(sampled(&cpu, &points, 300)[..100], sampled(&cpu, &points, 100));
+}
+
+/// Clouds of all sizes at once, of which some are empty, some are used up early, and one is the longest of its kernel.
+fn check_each<B: SampleFarthest>(backend: &B) {
+    let small = [room(3000, 1), vec![], cube(1, 1.0, 2), vec![[1.0, 2.0, 3.0]; 200], lattice(9)];
+    let medium = [small.to_vec(), vec![room(8193, 3), cube(16_384, 1.0, 4)]].concat();
+    let large = [small.to_vec(), vec![room(16_385, 5)]].concat();
+    for clouds in [vec![], vec![vec![]], small.to_vec(), medium, large] {
+        let uploaded: Vec<_> = clouds.iter().map(|points| backend.upload(points).unwrap()).collect();
+        let uploaded: Vec<_> = uploaded.iter().collect();
+        for count in [0, 1, 30] {
+            let found = backend.sample_farthest_of_each(&uploaded, count).unwrap();
+            let found: Vec<_> = found.iter().map(|chosen| backend.download(chosen).unwrap()).collect();
+            let each: Vec<_> = clouds.iter().map(|points| sampled(backend, points, count)).collect();
+            assert_eq!(found, each, "{count} of {} clouds", clouds.len());
+        }
+    }
+}
+
+#[test]
+fn many_clouds_at_once_are_sampled_as_each_alone() {
+    on_every_backend!(check_each);
 }
 
 fn check_gather<B: SampleFarthest>(backend: &B) {
@@ -89,8 +110,7 @@ fn check_gather<B: SampleFarthest>(backend: &B) {
 
 #[test]
 fn gathers_in_the_order_of_the_indices() {
-    one_and_two_threads().iter().for_each(check_gather);
-    emulated().iter().for_each(check_gather);
+    on_every_backend!(check_gather);
 }
 
 /// The reference never picks a point with x² + y² + z² ≤ 10⁻³, except as the start, nor does such a point change

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device};
 use common::{any_rotation, beyond_f32, cube, lattice, one_and_two_threads, random, room, squared_distance};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
@@ -69,8 +69,7 @@ fn check_order<B: BuildSurface>(backend: &B) {
 
 #[test]
 fn points_are_grouped_by_cell() {
-    one_and_two_threads().iter().for_each(check_order);
-    emulated().iter().for_each(check_order);
+    on_every_backend!(check_order);
 }
 
 fn nearest_by_brute_force(points: &[Point], query: &Point, limit: f32) -> Option<(usize, f32)> {
@@ -170,8 +169,7 @@ fn check_planes<B: BuildSurface>(backend: &B) {
 
 #[test]
 fn normals_of_a_plane_are_its_own() {
-    one_and_two_threads().iter().for_each(check_planes);
-    emulated().iter().for_each(check_planes);
+    on_every_backend!(check_planes);
 }
 
 fn check_sphere<B: BuildSurface>(backend: &B) {
@@ -187,8 +185,7 @@ fn check_sphere<B: BuildSurface>(backend: &B) {
 
 #[test]
 fn normals_of_a_sphere_are_its_radii() {
-    one_and_two_threads().iter().for_each(check_sphere);
-    emulated().iter().for_each(check_sphere);
+    on_every_backend!(check_sphere);
 }
 
 fn check_no_plane<B: BuildSurface>(backend: &B) {
@@ -205,8 +202,7 @@ fn check_no_plane<B: BuildSurface>(backend: &B) {
 
 #[test]
 fn what_spans_no_plane_has_no_normal() {
-    one_and_two_threads().iter().for_each(check_no_plane);
-    emulated().iter().for_each(check_no_plane);
+    on_every_backend!(check_no_plane);
 }
 
 fn check_stray_point<B: BuildSurface>(backend: &B) {
@@ -229,8 +225,7 @@ fn check_stray_point<B: BuildSurface>(backend: &B) {
 
 #[test]
 fn a_stray_point_costs_no_memory_and_changes_no_normal() {
-    one_and_two_threads().iter().for_each(check_stray_point);
-    emulated().iter().for_each(check_stray_point);
+    on_every_backend!(check_stray_point);
 }
 
 #[test]
@@ -275,5 +270,5 @@ fn agrees_with_the_cpu<B: BuildSurface>(backend: &B) {
 
 #[test]
 fn devices_agree_with_the_cpu() {
-    emulated().iter().for_each(agrees_with_the_cpu);
+    on_every_device!(agrees_with_the_cpu);
 }

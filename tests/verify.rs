@@ -3,6 +3,7 @@
 mod common;
 
 use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::rays::{cluttered_room, pinhole, scan};
 use common::{
     any_rotation, cube, dice, lattice, one_and_two_threads, pose_of, random, room, squared_distance,
@@ -117,8 +118,7 @@ fn check_truth<B: Stages>(backend: &B) {
 
 #[test]
 fn views_agree_under_the_true_pose() {
-    one_and_two_threads().iter().for_each(check_truth);
-    emulated().iter().for_each(check_truth);
+    on_every_backend!(check_truth);
 }
 
 fn check_in_front<B: Stages>(backend: &B) {
@@ -145,8 +145,7 @@ fn check_in_front<B: Stages>(backend: &B) {
 
 #[test]
 fn what_comes_nearer_to_the_eye_stands_in_front() {
-    one_and_two_threads().iter().for_each(check_in_front);
-    emulated().iter().for_each(check_in_front);
+    on_every_backend!(check_in_front);
 }
 
 fn check_reach<B: Stages>(backend: &B) {
@@ -168,8 +167,7 @@ fn check_reach<B: Stages>(backend: &B) {
 
 #[test]
 fn only_what_is_in_reach_overlaps() {
-    one_and_two_threads().iter().for_each(check_reach);
-    emulated().iter().for_each(check_reach);
+    on_every_backend!(check_reach);
 }
 
 fn check_normals<B: Stages>(backend: &B) {
@@ -187,8 +185,7 @@ fn check_normals<B: Stages>(backend: &B) {
 
 #[test]
 fn surfaces_that_cross_do_not_overlap() {
-    one_and_two_threads().iter().for_each(check_normals);
-    emulated().iter().for_each(check_normals);
+    on_every_backend!(check_normals);
 }
 
 fn check_nothing<B: Stages>(backend: &B) {
@@ -206,8 +203,7 @@ fn check_nothing<B: Stages>(backend: &B) {
 
 #[test]
 fn empty_clouds_agree_on_nothing() {
-    one_and_two_threads().iter().for_each(check_nothing);
-    emulated().iter().for_each(check_nothing);
+    on_every_backend!(check_nothing);
 }
 
 /// The sums of the contract, point by point.
@@ -270,8 +266,7 @@ fn check_observation<B: Stages>(backend: &B) {
 
 #[test]
 fn an_observation_is_the_sum_over_the_contacts() {
-    one_and_two_threads().iter().for_each(check_observation);
-    emulated().iter().for_each(check_observation);
+    on_every_backend!(check_observation);
 }
 
 /// The free motions of a cloud on itself after a turn: rotations' axes and translations' axes, turned back.
@@ -339,8 +334,7 @@ fn check_free_motions<B: Stages>(backend: &B) {
 #[test]
 fn what_slides_or_turns_on_itself_is_free() {
     one_and_two_threads().iter().for_each(check_free_motions);
-    let [device, ..] = emulated();
-    check_free_motions(&device);
+    on_one_device!(check_free_motions);
 }
 
 #[test]
@@ -482,7 +476,7 @@ fn check_agreement_with_cpu<B: Stages>(backend: &B) {
 
 #[test]
 fn devices_agree_with_the_cpu() {
-    emulated().iter().for_each(check_agreement_with_cpu);
+    on_every_device!(check_agreement_with_cpu);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::emulated::{Emulated, emulated};
+use common::emulated::emulated;
+use common::found::{found, on_every_backend, on_one_device};
 use common::rays::{Shape, cluttered_room, furnished_room, mean_range, pinhole, rings, scan, yard};
 use common::{any_rotation, beyond_f32, dice, lattice, one_and_two_threads, pose_of, random, room};
 use coregister::backend::Cpu;
-use coregister::backend::cuda::Cuda;
 use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, apply, distance, subtract};
 use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage, Viewpoint};
@@ -15,12 +15,6 @@ use rand::RngExt;
 /// Eyes of the camera in a room and of the LiDAR in the yard.
 const CAMERA_EYES: [Point; 3] = [[0.4, 2.0, 1.3], [1.0, 0.7, 1.6], [0.6, 3.2, 0.9]];
 const LIDAR_EYES: [Point; 3] = [[0.0, 0.0, 1.8], [-1.0, 3.0, 2.0], [3.0, 0.5, 1.5]];
-
-/// For what takes long.
-fn one_device() -> Cuda<Emulated> {
-    let [.., random] = emulated();
-    random
-}
 
 fn viewpoint<B: EstimateViewpoint>(backend: &B, points: &[Point]) -> Viewpoint {
     backend.estimate_viewpoint(&backend.upload(points).unwrap()).unwrap()
@@ -100,8 +94,7 @@ fn check_no_sensor<B: EstimateViewpoint>(backend: &B) {
 
 #[test]
 fn surfaces_of_even_density_were_seen_by_no_sensor() {
-    one_and_two_threads().iter().for_each(check_no_sensor);
-    emulated().iter().for_each(check_no_sensor);
+    on_every_backend!(check_no_sensor);
 }
 
 fn degenerate_clouds() -> Vec<(&'static str, Vec<Point>)> {
@@ -136,8 +129,7 @@ fn check_degenerate<B: EstimateViewpoint>(backend: &B) {
 
 #[test]
 fn degenerate_clouds_have_a_viewpoint() {
-    one_and_two_threads().iter().for_each(check_degenerate);
-    emulated().iter().for_each(check_degenerate);
+    on_every_backend!(check_degenerate);
 }
 
 fn check_scale<B: EstimateViewpoint>(backend: &B) {
@@ -157,7 +149,7 @@ fn check_scale<B: EstimateViewpoint>(backend: &B) {
 #[test]
 fn the_viewpoint_scales_with_the_cloud() {
     one_and_two_threads().iter().for_each(check_scale);
-    check_scale(&one_device());
+    on_one_device!(check_scale);
 }
 
 /// The point at this share of the way from `eye` to `p`.
@@ -187,8 +179,7 @@ fn check_seen<B: EstimateViewpoint>(backend: &B) {
 
 #[test]
 fn the_cloud_does_not_stand_in_front_of_itself_but_what_is_half_way_does() {
-    one_and_two_threads().iter().for_each(check_seen);
-    emulated().iter().for_each(check_seen);
+    on_every_backend!(check_seen);
 }
 
 fn check_unseen<B: EstimateViewpoint>(backend: &B) {
@@ -211,8 +202,7 @@ fn check_unseen<B: EstimateViewpoint>(backend: &B) {
 
 #[test]
 fn directions_without_points_are_unseen() {
-    one_and_two_threads().iter().for_each(check_unseen);
-    emulated().iter().for_each(check_unseen);
+    on_every_backend!(check_unseen);
 }
 
 #[test]
@@ -264,14 +254,17 @@ fn devices_see_what_the_cpu_sees() {
     let [cpu, _] = one_and_two_threads();
     let devices = emulated();
     for (i, (name, points)) in clouds().into_iter().enumerate() {
-        let device = &devices[i % devices.len()];
-        let expected = viewpoint(&cpu, &points);
-        let found = viewpoint(device, &points);
-        assert_eq!(bits(&found), bits(&expected), "{name}: {found:?}, {expected:?} expected");
-        for eye in [expected.position, [0.0; 3], [0.3, 1.7, -0.9]] {
-            let [found, expected] = [image(device, &points, eye), image(&cpu, &points, eye)];
-            assert_eq!((found.edge, found.nearest), (expected.edge, expected.nearest), "{name} from {eye:?}");
-        }
+        check_sight(&cpu, &devices[i % devices.len()], name, &points);
+        found().iter().for_each(|device| check_sight(&cpu, device, name, &points));
+    }
+}
+
+fn check_sight<B: EstimateViewpoint>(cpu: &Cpu, device: &B, name: &str, points: &[Point]) {
+    let (found, expected) = (viewpoint(device, points), viewpoint(cpu, points));
+    assert_eq!(bits(&found), bits(&expected), "{name}: {found:?}, {expected:?} expected");
+    for eye in [expected.position, [0.0; 3], [0.3, 1.7, -0.9]] {
+        let [found, expected] = [image(device, points, eye), image(cpu, points, eye)];
+        assert_eq!((found.edge, found.nearest), (expected.edge, expected.nearest), "{name} from {eye:?}");
     }
 }
 

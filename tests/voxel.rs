@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{HashMap, HashSet};
 
-use common::emulated::emulated;
+use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{beyond_f32, cube, dice, lattice, one_and_two_threads, room};
 use coregister::cloud::Point;
 use coregister::stages::voxel::VoxelDownsample;
@@ -75,8 +75,7 @@ fn check_means<B: VoxelDownsample>(backend: &B) {
 
 #[test]
 fn means_equal_brute_force() {
-    one_and_two_threads().iter().for_each(check_means);
-    emulated().iter().for_each(check_means);
+    on_every_backend!(check_means);
 }
 
 #[test]
@@ -125,7 +124,7 @@ fn agrees_with_the_cpu<B: VoxelDownsample>(backend: &B) {
 
 #[test]
 fn devices_agree_with_the_cpu() {
-    emulated().iter().for_each(agrees_with_the_cpu);
+    on_every_device!(agrees_with_the_cpu);
 }
 
 /// Too fine a grid grows to 2²¹ cells along the longest axis.
@@ -146,8 +145,7 @@ fn check_extremes<B: VoxelDownsample>(backend: &B) {
 
 #[test]
 fn extremes_do_not_panic() {
-    one_and_two_threads().iter().for_each(check_extremes);
-    emulated().iter().for_each(check_extremes);
+    on_every_backend!(check_extremes);
 }
 
 /// Every prefix is a fair sample: the mean of a short prefix is near the mean of the whole.
@@ -210,13 +208,13 @@ fn check_scan_lines<B: VoxelDownsample>(backend: &B) {
 #[test]
 fn scan_lines_are_joined() {
     one_and_two_threads().iter().for_each(check_scan_lines);
-    check_scan_lines(&emulated()[0]);
+    on_one_device!(check_scan_lines);
 }
 
 #[test]
 fn scale_and_place_of_the_cloud_do_not_matter() {
     one_and_two_threads().iter().for_each(check_invariance);
-    check_invariance(&emulated()[0]);
+    on_one_device!(check_invariance);
 }
 
 fn check_size<B: VoxelDownsample>(backend: &B) {
@@ -260,6 +258,5 @@ fn check_size_of_small_clouds<B: VoxelDownsample>(backend: &B) {
 
 #[test]
 fn small_clouds_keep_most_of_their_points() {
-    one_and_two_threads().iter().for_each(check_size_of_small_clouds);
-    emulated().iter().for_each(check_size_of_small_clouds);
+    on_every_backend!(check_size_of_small_clouds);
 }

@@ -1,6 +1,6 @@
 //! Made-up matches and the poses that they suggest.
 
-use coregister::backend::Cpu;
+use coregister::backend::Device;
 use coregister::cloud::Point;
 use coregister::geometry::{Pose, apply, rotate, subtract};
 use coregister::stages::pose::Hypotheses;
@@ -10,11 +10,10 @@ use rand_chacha::ChaCha8Rng;
 
 /// `count` matches of which `true_ones` obey one pose, to 0.02 in their places and a few degrees in their rotations;
 /// the others connect anything with anything.
-pub fn planted(count: usize, true_ones: usize) -> Hypotheses<Cpu> {
+pub fn planted<D: Device>(device: &D, count: usize, true_ones: usize) -> Hypotheses<D> {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let truth = pose_at(Vector3::new(1.0, -0.5, 2.0), [0.0; 3], [0.3, -0.2, 0.1]);
-    let mut hypotheses: Hypotheses<Cpu> =
-        Hypotheses { poses: Vec::new(), source: Vec::new(), target: Vec::new() };
+    let (mut poses, mut sources, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     for i in 0..count {
         let [source, elsewhere, turn]: [Point; 3] =
             [0; 3].map(|_| [0; 3].map(|_| random.random_range(-2.0..2.0)));
@@ -25,11 +24,15 @@ pub fn planted(count: usize, true_ones: usize) -> Hypotheses<Cpu> {
         } else {
             (elsewhere, 1.5 * Vector3::from(turn))
         };
-        hypotheses.poses.push(pose_at(rotation, source, target));
-        hypotheses.source.push(source);
-        hypotheses.target.push(target);
+        poses.push(pose_at(rotation, source, target));
+        sources.push(source);
+        targets.push(target);
     }
-    hypotheses
+    Hypotheses {
+        poses: device.upload(&poses).expect("poses"),
+        source: device.upload(&sources).expect("source points"),
+        target: device.upload(&targets).expect("target points"),
+    }
 }
 
 /// The pose with this rotation vector that takes `source` to `target`.

@@ -19,7 +19,7 @@ use std::thread::available_parallelism;
 use kept::Kept;
 pub use lanes::Lanes;
 
-use crate::cloud::Cloud;
+use crate::cloud::CloudView;
 use crate::config::{Config, DeviceChoice};
 use crate::engine::{Engine, PreparedCloud, cuda_devices};
 use crate::error::{Error, Result};
@@ -103,9 +103,11 @@ impl Batch {
         }
         let lanes = most_lanes.min(STREAMS * numbers.len());
         let threads = (threads(config) / lanes.max(1)).max(1);
+        let streams = lanes.div_ceil(numbers.len().max(1)).max(1);
+        let max_gpu_memory = config.max_gpu_memory.map(|bytes| bytes / streams);
         let open = |lane: usize| {
             let device = DeviceChoice::Cuda(numbers[lane % numbers.len()]);
-            Engine::with_fallback(Config { device, threads, ..config.clone() }, falls_back)
+            Engine::with_fallback(Config { device, threads, max_gpu_memory, ..config.clone() }, falls_back)
         };
         Self::on((0..lanes).map(open).collect::<Result<_>>()?, options.most_bytes)
     }
@@ -134,15 +136,24 @@ impl Batch {
         self.lanes.all().len()
     }
 
+    /// What results call the device of each lane.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.lanes.all().iter().map(|lane| lane.engine.device())
+    }
+
     /// Registers all pairs. `read` gives the cloud of a key, and is asked once for each device as long as the cloud is
     /// kept; `take` gets the answers one at a time, in the order of the pairs, as soon as those before are there. A pair
     /// that fails has its error for an answer, and the run goes on.
-    pub fn run<T: Send, K: Clone + Eq + Hash + Send + Sync>(
+    pub fn run<T, K, C>(
         &self,
         pairs: impl Iterator<Item = BatchPair<T, K>> + Send,
-        read: impl Fn(&K) -> Result<Cloud> + Sync,
+        read: impl Fn(&K) -> Result<C> + Sync,
         mut take: impl FnMut(T, Result<Registration>) + Send,
-    ) {
+    ) where
+        T: Send,
+        K: Clone + Eq + Hash + Send + Sync,
+        for<'c> &'c C: Into<CloudView<'c>>,
+    {
         let kept: Vec<_> = (0..self.devices).map(|_| Kept::new(self.most_bytes)).collect();
         let work = |lane: &Lane, pair: BatchPair<T, K>| {
             let clouds = &kept[lane.device];
@@ -155,13 +166,16 @@ impl Batch {
 }
 
 impl Lane {
-    fn register<K: Clone + Eq + Hash>(
+    fn register<K: Clone + Eq + Hash, C>(
         &self,
         source: &K,
         target: &K,
         clouds: &Kept<K, PreparedCloud>,
-        read: &impl Fn(&K) -> Result<Cloud>,
-    ) -> Result<Registration> {
+        read: &impl Fn(&K) -> Result<C>,
+    ) -> Result<Registration>
+    where
+        for<'c> &'c C: Into<CloudView<'c>>,
+    {
         let prepare = |key: &K, role| clouds.get_or(key, || self.engine.prepare_as(&read(key)?, role));
         let (s, t) = (prepare(source, "source")?, prepare(target, "target")?);
         let answer = self.engine.register_prepared(&s, &t);

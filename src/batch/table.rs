@@ -235,6 +235,9 @@ mod tests {
             target: "b.ply".into(),
             overlap: None,
             truth: Truth::Unknown,
+            thresholds: None,
+            information: None,
+            fragments: None,
         }
     }
 

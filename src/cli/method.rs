@@ -81,6 +81,7 @@ impl Settings {
             seed: self.seed,
             threads: self.threads.map_or(0, usize::from),
             refine: !self.no_refine,
+            max_gpu_memory: None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Where results go: the standard output, or a file.
 
-use std::fmt;
-use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use coregister::Error;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,20 +28,32 @@ impl Destination {
     /// Reports an unwritable file before hours of work instead of after them. Keeps what the file holds.
     pub fn check(&self) -> coregister::Result<()> {
         let Self::File(path) = self else { return Ok(()) };
-        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        let opened = fs::OpenOptions::new().append(true).create(true).open(path);
         opened.map(drop).map_err(|source| Error::file("write", path, source))
     }
 
     /// Writes one JSON value and a line end.
     pub fn write_json(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        let text = serde_json::to_string(value)? + "\n";
-        match self {
-            Self::StandardOutput => print(text),
-            Self::File(path) => {
-                Ok(std::fs::write(path, text).map_err(|source| Error::file("write", path, source))?)
-            }
-        }
+        self.write(serde_json::to_string(value)? + "\n")
     }
+
+    /// Writes all of `text`. A regular file is replaced as a whole, so that it never holds half of it.
+    pub fn write(&self, text: String) -> anyhow::Result<()> {
+        let Self::File(path) = self else { return print(text) };
+        let is_special = fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+        let replaced = if is_special { None } else { replace(path, &text).ok() };
+        // Where nothing may be put beside it, the file itself is written.
+        let written = replaced.map_or_else(|| fs::write(path, text), Ok);
+        Ok(written.map_err(|source| Error::file("write", path, source))?)
+    }
+}
+
+/// Puts `text` in the place of the file that `path` leads to.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut beside = path.clone().into_os_string();
+    beside.push(".part");
+    fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path))
 }
 
 /// Prints to the standard output. A reader that has gone (`coregister … | head -1`) is no error: what it

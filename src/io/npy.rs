@@ -26,6 +26,22 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Cloud> {
     Ok(Coordinates { bytes: body, count, columns: [0, 1, 2].map(column), order }.read())
 }
 
+/// The 4×4 matrix in `path`, row by row.
+pub(crate) fn read_4x4(path: &Path) -> Result<[f64; 16]> {
+    let file = super::map(path)?;
+    let (header, body) = read_header(path, &file)?;
+    let (scalar, order) = element_type(path, &header)?;
+    if header.shape != [4, 4] {
+        return Err(Error::format(path, format!("the array is {}, not 4×4", shape_in_words(&header.shape))));
+    }
+    keep_promise(path, 16, "numbers of", scalar.size(), body.len())?;
+    let place = |i: usize| match header.layout {
+        Layout::Standard => i,
+        Layout::Fortran => i % 4 * 4 + i / 4,
+    };
+    Ok(std::array::from_fn(|i| scalar.value(&body[place(i) * scalar.size()..], order)))
+}
+
 /// The header, and the bytes after it.
 fn read_header<'a>(path: &Path, bytes: &'a [u8]) -> Result<(Header, &'a [u8])> {
     let wrong = |reason: &str| {
@@ -96,6 +112,10 @@ fn points_by_columns(path: &Path, shape: &[usize]) -> Result<(usize, usize)> {
         [_, width] if *width > 4 => "keep the columns x, y and z: numpy.save(path, array[:, :3])",
         _ => "reshape it to one row of x, y and z per point: array.reshape(-1, 3)",
     };
-    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
+    let shape = shape_in_words(shape);
     Err(Error::format(path, format!("the array is {shape}, but a cloud is N×3 or N×4; {remedy}")))
+}
+
+fn shape_in_words(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }

@@ -5,8 +5,20 @@ use crate::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
 
 /// Name and value of every setting; what was left open comes with what it became.
 pub fn settings(subject: &Subject) -> Vec<(&'static str, String)> {
-    let Config { device, descriptor, weights, azimuth, voxel, gravity, seed, threads, refine } =
-        subject.config;
+    let Config {
+        device,
+        max_gpu_memory,
+        descriptor,
+        weights,
+        azimuth,
+        voxel,
+        gravity,
+        seed,
+        threads,
+        refine,
+    } = subject.config;
+    let memory =
+        max_gpu_memory.map_or("all that is free".into(), |bytes| format!("at most {} MiB", bytes >> 20));
     let weights = weights.as_ref().map_or("built in".into(), |path| path.display().to_string());
     let voxel = match voxel {
         Voxel::Auto => format!("auto: {:.4}", subject.details.voxel),
@@ -14,6 +26,7 @@ pub fn settings(subject: &Subject) -> Vec<(&'static str, String)> {
     };
     vec![
         ("device", device_in_words(*device, &subject.registration.device)),
+        ("device memory", memory),
         ("threads", if *threads == 0 { "one per core".into() } else { threads.to_string() }),
         ("descriptor", descriptor_in_words(*descriptor).into()),
         ("weights", weights),

@@ -1,8 +1,10 @@
 //! CUDA backends without a GPU: the kernels run on the CPU, in several orders of their threads.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use coregister::backend::cuda::{Argument, Cuda, Driver, Grid, Kernel};
+use coregister::backend::cuda::{Account, Argument, Cuda, Driver, Grid, Kernel};
 use coregister::error::{Error, Result};
 use coregister_emulator::{Launch, Memory, Schedule, launch};
 
@@ -14,6 +16,40 @@ pub struct Emulated {
     pub uploads: Traffic,
     /// Back to the host; a device is waited for each time.
     pub downloads: Traffic,
+    launched: Mutex<BTreeSet<&'static str>>,
+    most_blocks: BTreeMap<&'static str, u32>,
+    account: Arc<Account>,
+    /// When it comes, allocations find no room.
+    pub allocations: CountDown,
+    /// When it comes, the device is lost.
+    pub calls: CountDown,
+}
+
+/// Counts calls down to the one from which on they fail; at first that is as good as never.
+pub struct CountDown(AtomicUsize);
+
+impl Default for CountDown {
+    fn default() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl CountDown {
+    /// The next `good` calls succeed.
+    pub fn fail_after(&self, good: usize) {
+        self.0.store(good, Ordering::Relaxed);
+    }
+
+    /// All calls succeed; returns how many have since the last time.
+    pub fn restart(&self) -> usize {
+        usize::MAX - self.0.swap(usize::MAX, Ordering::Relaxed)
+    }
+
+    /// Counts a call, and whether it is to fail.
+    fn has_come(&self) -> bool {
+        let next = |left: usize| left.checked_sub(1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_err()
+    }
 }
 
 /// How often something was copied, and how much.
@@ -40,11 +76,63 @@ impl Traffic {
     }
 }
 
+/// Memory of an emulated device, which counts as taken until it is dropped.
+pub struct EmulatedMemory {
+    memory: Memory,
+    account: Arc<Account>,
+}
+
+impl Drop for EmulatedMemory {
+    fn drop(&mut self) {
+        self.account.give_back(self.memory.len());
+    }
+}
+
 impl Emulated {
     /// A device whose threads run in this order.
     pub fn new(schedule: Schedule) -> Self {
+        Self::with_memory(schedule, usize::MAX)
+    }
+
+    /// The same with so many bytes of memory.
+    pub fn with_memory(schedule: Schedule, most: usize) -> Self {
         let name = format!("emulated, {schedule:?}");
-        Self { name, schedule, uploads: Traffic::default(), downloads: Traffic::default() }
+        Self {
+            account: Arc::new(Account::new(&name, most)),
+            name,
+            schedule,
+            uploads: Traffic::default(),
+            downloads: Traffic::default(),
+            launched: Mutex::default(),
+            most_blocks: BTreeMap::new(),
+            allocations: CountDown::default(),
+            calls: CountDown::default(),
+        }
+    }
+
+    /// Runs only the first blocks of a kernel, for a look at what blocks do to each other; what the others would have
+    /// written stays undefined.
+    pub fn with_most_blocks(mut self, kernel: &'static str, blocks: u32) -> Self {
+        self.most_blocks.insert(kernel, blocks);
+        self
+    }
+
+    /// Names of all kernels that have run.
+    pub fn launched(&self) -> BTreeSet<&'static str> {
+        self.launched.lock().expect("nothing panics with it").clone()
+    }
+
+    /// Bytes that are taken.
+    pub fn taken(&self) -> usize {
+        self.account.taken()
+    }
+
+    /// Fails if the device is lost.
+    fn enter(&self) -> Result<()> {
+        if self.calls.has_come() {
+            return Err(Error::Device(format!("{} is lost", self.name)));
+        }
+        Ok(())
     }
 }
 
@@ -54,69 +142,84 @@ pub fn emulated() -> [Cuda<Emulated>; 3] {
         .map(|order| Cuda::new(Emulated::new(order)))
 }
 
-fn within(memory: &Memory, offset: usize, bytes: usize) {
-    assert!(offset + bytes <= memory.len(), "bytes {offset}..{} of {}", offset + bytes, memory.len());
+fn within(memory: &EmulatedMemory, offset: usize, bytes: usize) {
+    let length = memory.memory.len();
+    assert!(offset + bytes <= length, "bytes {offset}..{} of {length}", offset + bytes);
 }
 
 impl Driver for Emulated {
-    type Memory = Memory;
+    type Memory = EmulatedMemory;
 
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn allocate(&self, bytes: usize) -> Result<Memory> {
-        Memory::new(bytes).map_err(|reason| Error::Device(format!("cannot allocate {bytes} bytes: {reason}")))
+    fn allocate(&self, bytes: usize) -> Result<EmulatedMemory> {
+        self.enter()?;
+        if self.allocations.has_come() {
+            return Err(self.account.out_of_memory(bytes));
+        }
+        self.account.take(bytes)?;
+        let memory = Memory::new(bytes).expect("memory of the host");
+        Ok(EmulatedMemory { memory, account: self.account.clone() })
     }
 
-    fn address(memory: &Memory) -> u64 {
-        memory.address()
+    fn address(memory: &EmulatedMemory) -> u64 {
+        memory.memory.address()
     }
 
-    fn write(&self, memory: &Memory, host: &[u8]) -> Result<()> {
+    fn write(&self, memory: &EmulatedMemory, host: &[u8]) -> Result<()> {
+        self.enter()?;
         within(memory, 0, host.len());
         self.uploads.add(host.len());
         // SAFETY: the memory has at least as many bytes, and nothing else refers to them.
-        unsafe { std::ptr::copy_nonoverlapping(host.as_ptr(), memory.address() as *mut u8, host.len()) };
+        unsafe { std::ptr::copy_nonoverlapping(host.as_ptr(), Self::address(memory) as *mut u8, host.len()) };
         Ok(())
     }
 
-    fn read(&self, memory: &Memory, offset: usize, host: &mut [u8]) -> Result<()> {
+    fn read(&self, memory: &EmulatedMemory, offset: usize, host: &mut [u8]) -> Result<()> {
+        self.enter()?;
         within(memory, offset, host.len());
         self.downloads.add(host.len());
-        let from = (memory.address() as usize + offset) as *const u8;
+        let from = (Self::address(memory) as usize + offset) as *const u8;
         // SAFETY: the memory has as many bytes from there on.
         unsafe { std::ptr::copy_nonoverlapping(from, host.as_mut_ptr(), host.len()) };
         Ok(())
     }
 
-    fn copy(&self, from: &Memory, to: &Memory, offset: usize, bytes: usize) -> Result<()> {
+    fn copy(&self, from: &EmulatedMemory, to: &EmulatedMemory, offset: usize, bytes: usize) -> Result<()> {
+        self.enter()?;
         within(from, 0, bytes);
         within(to, offset, bytes);
-        let to = (to.address() as usize + offset) as *mut u8;
+        let to = (Self::address(to) as usize + offset) as *mut u8;
         // SAFETY: both have as many bytes, and they are two.
-        unsafe { std::ptr::copy_nonoverlapping(from.address() as *const u8, to, bytes) };
+        unsafe { std::ptr::copy_nonoverlapping(Self::address(from) as *const u8, to, bytes) };
         Ok(())
     }
 
-    fn fill(&self, memory: &Memory, value: u8, bytes: usize) -> Result<()> {
+    fn fill(&self, memory: &EmulatedMemory, value: u8, bytes: usize) -> Result<()> {
+        self.enter()?;
         within(memory, 0, bytes);
         // SAFETY: the memory has as many bytes.
-        unsafe { std::ptr::write_bytes(memory.address() as *mut u8, value, bytes) };
+        unsafe { std::ptr::write_bytes(Self::address(memory) as *mut u8, value, bytes) };
         Ok(())
     }
 
     fn wait(&self) -> Result<()> {
-        Ok(())
+        self.enter()
     }
 
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
+        self.enter()?;
+        let [x, y, z] = grid.blocks;
+        let most = self.most_blocks.get(kernel.name).copied().unwrap_or(u32::MAX);
         let launch_of = Launch {
-            blocks: grid.blocks,
+            blocks: [x.min(most), y, z],
             threads: [grid.threads, 1, 1],
             shared_bytes: grid.shared_bytes as usize,
             schedule: self.schedule,
         };
+        self.launched.lock().expect("nothing panics with it").insert(kernel.name);
         let pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
         // SAFETY: the caller's word that these are the kernel's arguments.
         unsafe { launch(kernel.name, &launch_of, &pointers) }

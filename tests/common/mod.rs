@@ -1,9 +1,10 @@
 //! What the tests of several stages share: made-up clouds, reference data.
 
 // Every test file compiles its own copy and uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_macros)]
 
 pub mod emulated;
+pub mod found;
 pub mod patches;
 pub mod rays;
 

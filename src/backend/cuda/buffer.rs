@@ -45,7 +45,7 @@ impl<T: Element, D: Driver> CudaBuffer<T, D> {
     }
 
     /// Where the array begins, for the device; 0 for an empty one.
-    pub(super) fn address(&self) -> u64 {
+    pub(crate) fn address(&self) -> u64 {
         self.memory.as_ref().map_or(0, D::address)
     }
 

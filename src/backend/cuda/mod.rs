@@ -1,6 +1,7 @@
 //! CUDA devices: buffers are device memory, stages launch the kernels of `kernels/`. All work of one [`Cuda`] is done in
 //! the order in which it is asked for, on one stream; nothing but downloads waits, unless it is asked to.
 
+mod account;
 mod buffer;
 mod driver;
 #[cfg(feature = "cuda")]
@@ -11,6 +12,7 @@ mod primitives;
 
 use std::sync::Arc;
 
+pub use account::Account;
 pub use buffer::CudaBuffer;
 pub(crate) use driver::arguments;
 pub use driver::{Argument, Driver, Grid, Kernel};

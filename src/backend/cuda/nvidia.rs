@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_int};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUdeviceptr, CUfunction, CUresult};
 use cudarc::driver::{CudaContext, CudaStream};
 
+use super::account::Account;
 use super::driver::{Argument, Driver, Grid, Kernel};
 use super::images::image;
 use crate::error::{Error, Result};
@@ -100,12 +100,6 @@ pub struct Nvidia {
     process: u32,
 }
 
-/// How much memory is taken, and how much may be.
-struct Account {
-    taken: AtomicUsize,
-    most: usize,
-}
-
 /// A kernel that the driver has loaded. Modules are never unloaded, so the handle stays good as long as the context.
 #[derive(Clone, Copy)]
 struct Function(CUfunction);
@@ -135,11 +129,12 @@ impl Nvidia {
         keep_freed_memory(&context).map_err(failed)?;
         let stream = context.new_stream().map_err(failed)?;
         let most = most_memory.unwrap_or(device.memory);
+        let name = format!("cuda:{number} ({})", device.name);
         Ok(Self {
-            name: format!("cuda:{number} ({})", device.name),
+            account: Arc::new(Account::new(&name, most)),
+            name,
             stream,
             functions: Mutex::default(),
-            account: Arc::new(Account { taken: AtomicUsize::new(0), most }),
             process: std::process::id(),
         })
     }
@@ -160,16 +155,6 @@ impl Nvidia {
         result.map_err(|error| {
             Error::Device(format!("{} {what}: {}; try --device cpu", self.name, reason(error)))
         })
-    }
-
-    fn out_of_memory(&self, bytes: usize, taken: usize) -> Error {
-        Error::Device(format!(
-            "{} has no room for {} more: {} of at most {} are taken; thin the clouds, allow more memory, or use --device cpu",
-            self.name,
-            mebibytes(bytes),
-            mebibytes(taken),
-            mebibytes(self.account.most)
-        ))
     }
 
     /// The kernel, loaded when it is first asked for.
@@ -239,10 +224,6 @@ fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
     }
 }
 
-fn mebibytes(bytes: usize) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
 impl Driver for Nvidia {
     type Memory = NvidiaMemory;
 
@@ -252,12 +233,7 @@ impl Driver for Nvidia {
 
     fn allocate(&self, bytes: usize) -> Result<NvidiaMemory> {
         self.enter()?;
-        let taken = self.account.taken.fetch_add(bytes, Ordering::Relaxed);
-        let give_back = || self.account.taken.fetch_sub(bytes, Ordering::Relaxed);
-        if taken + bytes > self.account.most {
-            give_back();
-            return Err(self.out_of_memory(bytes, taken));
-        }
+        self.account.take(bytes)?;
         // SAFETY: the stream is a live one of the context that `enter` has made current.
         match unsafe { result::malloc_async(self.stream.cu_stream(), bytes) } {
             Ok(address) => Ok(NvidiaMemory {
@@ -266,12 +242,11 @@ impl Driver for Nvidia {
                 stream: self.stream.clone(),
                 account: self.account.clone(),
             }),
-            Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                give_back();
-                Err(self.out_of_memory(bytes, taken))
-            }
             Err(error) => {
-                give_back();
+                self.account.give_back(bytes);
+                if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+                    return Err(self.account.out_of_memory(bytes));
+                }
                 self.said(Err(error), "cannot allocate memory")
             }
         }
@@ -354,7 +329,7 @@ impl Driver for Nvidia {
 
 impl Drop for NvidiaMemory {
     fn drop(&mut self) {
-        self.account.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.account.give_back(self.bytes);
         // A device that is gone has no memory to give back, so errors do not matter.
         if self.stream.context().bind_to_thread().is_ok() {
             // SAFETY: allocated on this stream, and freed once.

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use nalgebra::{Matrix3, SymmetricEigen, Vector3};
 use rayon::prelude::*;
 
-use crate::cloud::{Cloud, Point, median};
+use crate::cloud::{CloudView, Point, median};
 use crate::error::{Error, Result};
 use crate::geometry::to_vector;
 use crate::transform::RigidTransform;
@@ -80,9 +80,10 @@ impl CanonicalPair<'_> {
 ///
 /// # Errors
 /// [`Error::Cloud`] when the cloud has fewer than [`MINIMUM_POINTS`] finite points or no extent.
-pub fn canonical_cloud(cloud: &Cloud, role: &'static str) -> Result<CanonicalCloud> {
+pub fn canonical_cloud<'a>(cloud: impl Into<CloudView<'a>>, role: &'static str) -> Result<CanonicalCloud> {
+    let cloud = cloud.into();
     let moments = Moments::of(cloud);
-    moments.check(role, cloud.len())?;
+    moments.check(role, cloud.points.len())?;
     Ok(moments.canonical(cloud, 2f64.powi(moments.size().log2().round() as i32)))
 }
 
@@ -94,8 +95,8 @@ struct Usable {
 }
 
 impl Usable {
-    fn of(cloud: &Cloud) -> Self {
-        let points: Vec<[f64; 3]> = spread(&cloud.points).map(|p| p.map(f64::from)).collect();
+    fn of(cloud: CloudView<'_>) -> Self {
+        let points: Vec<[f64; 3]> = spread(cloud.points).map(|p| p.map(f64::from)).collect();
         let centre = Vector3::from(median(&points).unwrap_or_default());
         let mut distances: Vec<f64> =
             points.iter().map(|p| (Vector3::from(*p) - centre).norm()).filter(|d| d.is_finite()).collect();
@@ -128,7 +129,7 @@ struct Moments {
 }
 
 impl Moments {
-    fn of(cloud: &Cloud) -> Self {
+    fn of(cloud: CloudView<'_>) -> Self {
         let usable = Usable::of(cloud);
         let sums = |points: &[Point]| {
             points
@@ -136,7 +137,7 @@ impl Moments {
                 .filter(|p| usable.contains(p))
                 .fold((0usize, Vector3::zeros()), |(n, sum), p| (n + 1, sum + to_vector(p)))
         };
-        let (count, sum) = fold_chunks(&cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
+        let (count, sum) = fold_chunks(cloud.points, sums, |a, b| (a.0 + b.0, a.1 + b.1));
         let mean = sum / count.max(1) as f64;
         let products = |points: &[Point]| {
             points.iter().filter(|p| usable.contains(p)).fold(Matrix3::zeros(), |sum, p| {
@@ -144,7 +145,7 @@ impl Moments {
                 sum + d * d.transpose()
             })
         };
-        let covariance = fold_chunks(&cloud.points, products, |a, b| a + b) / count.max(1) as f64;
+        let covariance = fold_chunks(cloud.points, products, |a, b| a + b) / count.max(1) as f64;
         Self { usable, count, mean, covariance }
     }
 
@@ -174,7 +175,7 @@ impl Moments {
         Ok(())
     }
 
-    fn canonical(&self, cloud: &Cloud, unit: f64) -> CanonicalCloud {
+    fn canonical(&self, cloud: CloudView<'_>, unit: f64) -> CanonicalCloud {
         let axes = self.principal_axes(cloud);
         let canonical_from_cloud = axes.transpose() / unit;
         let points: Vec<Point> = cloud
@@ -188,13 +189,13 @@ impl Moments {
             })
             .collect();
         let centre = self.mean + Vector3::from(cloud.origin);
-        let dropped = cloud.len() - points.len();
+        let dropped = cloud.points.len() - points.len();
         CanonicalCloud { points, unit, cloud_from_canonical: RigidTransform::new(axes, centre), dropped }
     }
 
     /// Columns: the principal axes, largest spread first, right-handed; each of the first two points to
     /// where the cloud's tail is longer (positive third moment).
-    fn principal_axes(&self, cloud: &Cloud) -> Matrix3<f64> {
+    fn principal_axes(&self, cloud: CloudView<'_>) -> Matrix3<f64> {
         let scale = self.covariance.trace();
         let eigen = SymmetricEigen::new(self.covariance / scale);
         let mut order = [0, 1, 2];
@@ -207,7 +208,7 @@ impl Moments {
                 [sum[0] + first.dot(&d).powi(3), sum[1] + second.dot(&d).powi(3)]
             })
         };
-        let [a, b] = fold_chunks(&cloud.points, skewness, |a, b| [a[0] + b[0], a[1] + b[1]]);
+        let [a, b] = fold_chunks(cloud.points, skewness, |a, b| [a[0] + b[0], a[1] + b[1]]);
         let first = if a < 0.0 { -first } else { first };
         let second = if b < 0.0 { -second } else { second };
         Matrix3::from_columns(&[first, second, first.cross(&second)])

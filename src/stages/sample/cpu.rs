@@ -25,6 +25,10 @@ impl SampleFarthest for Cpu {
         Ok(self.run(|| sample(points, count)))
     }
 
+    fn sample_farthest_of_each(&self, clouds: &[&Vec<Point>], count: usize) -> Result<Vec<Vec<u32>>> {
+        Ok(self.run(|| clouds.par_iter().map(|points| sample(points, count)).collect()))
+    }
+
     fn gather_points(&self, points: &Vec<Point>, indices: &Vec<u32>) -> Result<Vec<Point>> {
         Ok(indices.iter().map(|&index| points[index as usize]).collect())
     }
