@@ -118,7 +118,7 @@ const PREPARED_ELSEWHERE: &str = "a cloud was prepared by an engine with other s
 /// of the engine that prepared it, until this is dropped. Answers are the same as those for the clouds themselves.
 pub struct PreparedCloud {
     cloud: Arc<CanonicalCloud>,
-    cpu: Scan<Cpu>,
+    cpu: AnyScan,
     accelerated: Option<AnyScan>,
     /// Of the engine that prepared it.
     config: Config,
@@ -220,13 +220,10 @@ impl Engine {
         let (source, target) = (source.into(), target.into());
         let mut timings = Timings::default();
         let (source, target) = self.prepare_both(source, target, &mut timings)?;
-        let ((answer, matches), device) = self.compute(
-            &source,
-            &target,
-            &mut timings,
-            |method, s, t, timings| method.register_with_matches(s, t, timings),
-            |cpu, s, t, timings| cpu.register_with_matches(s, t, timings),
-        )?;
+        let ((answer, matches), device) =
+            self.compute(&source, &target, &mut timings, |method, s, t, timings| {
+                method.register_with_matches(s, t, timings)
+            })?;
         let pair = CanonicalPair { source: &source.cloud, target: &target.cloud };
         let details = details(&pair, &answer, &matches);
         Ok((self.registration(&pair, &answer, timings, device), details))
@@ -282,7 +279,7 @@ impl Engine {
             );
         }
         Ok(PreparedCloud {
-            cpu: Scan::new(cloud.clone()),
+            cpu: self.cpu.scan(cloud.clone()),
             accelerated: self.accelerator.as_ref().map(|device| device.method.scan(cloud.clone())),
             cloud,
             config: self.config().clone(),
@@ -294,7 +291,7 @@ impl Engine {
     pub(crate) fn bytes(&self, cloud: &PreparedCloud) -> usize {
         let on_device = self.accelerator.as_ref().zip(cloud.accelerated.as_ref());
         size_of_val(&*cloud.cloud.points)
-            + cloud.cpu.bytes(&self.cpu.backend)
+            + self.cpu.bytes(&cloud.cpu)
             + on_device.map_or(0, |(device, scan)| device.method.bytes(scan))
     }
 
@@ -307,13 +304,8 @@ impl Engine {
         self.check_prepared(source)?;
         self.check_prepared(target)?;
         let pair = CanonicalPair { source: &source.cloud, target: &target.cloud };
-        let (answer, device) = self.compute(
-            source,
-            target,
-            &mut timings,
-            |method, s, t, timings| method.register(s, t, timings),
-            |cpu, s, t, timings| cpu.register(s, t, timings),
-        )?;
+        let (answer, device) = self
+            .compute(source, target, &mut timings, |method, s, t, timings| method.register(s, t, timings))?;
         Ok(self.registration(&pair, &answer, timings, device))
     }
 
@@ -354,14 +346,13 @@ impl Engine {
         source: &PreparedCloud,
         target: &PreparedCloud,
         timings: &mut Timings,
-        on_accelerator: impl Fn(&dyn Method, &AnyScan, &AnyScan, &mut Timings) -> Result<R>,
-        on_cpu: impl Fn(&Pipeline<Cpu>, &Scan<Cpu>, &Scan<Cpu>, &mut Timings) -> Result<R>,
+        register: impl Fn(&dyn Method, &AnyScan, &AnyScan, &mut Timings) -> Result<R>,
     ) -> Result<(R, &str)> {
         if let (Some(device), Some(s), Some(t)) =
             (&self.accelerator, &source.accelerated, &target.accelerated)
         {
             let before = timings.clone();
-            match on_accelerator(device.method.as_ref(), s, t, timings) {
+            match register(device.method.as_ref(), s, t, timings) {
                 Err(Error::Device(reason)) if device.falls_back => {
                     warn!("{reason}; going on with the CPU");
                     *timings = before;
@@ -369,7 +360,7 @@ impl Engine {
                 answer => return Ok((answer?, &device.name)),
             }
         }
-        Ok((on_cpu(&self.cpu, &source.cpu, &target.cpu, timings)?, CPU))
+        Ok((register(&self.cpu, &source.cpu, &target.cpu, timings)?, CPU))
     }
 }
 

@@ -1,8 +1,8 @@
 // C++17 classes over the C interface of coregister: two overlapping point clouds in, one verified rigid transform out.
 //
-// Everything frees itself, and failures are thrown as coregister::Error. Clouds, prepared clouds and engines may be used
-// by several threads at once. Nothing but the standard library is needed; the types fit Eigen, PCL and ROS without
-// knowing them.
+// Everything frees itself, and failures are thrown as coregister::Error. Clouds, prepared clouds and engines may be
+// used by several threads at once. Nothing but the standard library is needed; the types fit Eigen, PCL and ROS
+// without knowing them.
 
 #ifndef COREGISTER_HPP
 #define COREGISTER_HPP
@@ -89,7 +89,10 @@ auto coordinates_of(const P &point) {
 }
 
 template <typename P>
-using ScalarOf = std::remove_cv_t<std::remove_pointer_t<typename decltype(coordinates_of(std::declval<const P &>()))::value_type>>;
+using Coordinates = decltype(coordinates_of(std::declval<const P &>()));
+
+template <typename P>
+using ScalarOf = std::remove_cv_t<std::remove_pointer_t<typename Coordinates<P>::value_type>>;
 
 /// What data() of a container points to.
 template <typename Container>
@@ -138,8 +141,8 @@ private:
     coregister_points points_;
 };
 
-/// The points of a sensor_msgs PointCloud2, of ROS 1 or 2, where they lie. x, y and z have to be of one type, FLOAT32 or
-/// FLOAT64.
+/// The points of a sensor_msgs PointCloud2, of ROS 1 or 2, where they lie. x, y and z have to be of one type,
+/// FLOAT32 or FLOAT64.
 template <typename PointCloud2>
 View view_point_cloud2(const PointCloud2 &message) {
     constexpr int float32 = 7;
@@ -255,7 +258,9 @@ public:
     }
 
     /// File with the weights of the learned descriptor.
-    Config &weights(const std::string &path) { return done(coregister_config_set_weights(handle_.get(), path.c_str())); }
+    Config &weights(const std::string &path) {
+        return done(coregister_config_set_weights(handle_.get(), path.c_str()));
+    }
 
     Config &azimuth(coregister_azimuth azimuth) { return done(coregister_config_set_azimuth(handle_.get(), azimuth)); }
 
@@ -341,7 +346,8 @@ struct Registration {
         using Entry = std::decay_t<decltype(result(0, 0))>;
         for (int row = 0; row < 4; ++row) {
             for (int column = 0; column < 4; ++column) {
-                result(row, column) = static_cast<Entry>(target_from_source[static_cast<std::size_t>(4 * row + column)]);
+                const auto place = static_cast<std::size_t>(4 * row + column);
+                result(row, column) = static_cast<Entry>(target_from_source[place]);
             }
         }
         return result;

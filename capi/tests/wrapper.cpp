@@ -206,7 +206,8 @@ static void errors() {
 // A staircase of blocks: nothing about it is symmetric.
 static std::vector<std::array<float, 3>> blocks() {
     std::vector<std::array<float, 3>> points;
-    const float sizes[][4] = {{0, 0, 3, 0.2F}, {1, 0.5F, 0.8F, 1.3F}, {2.2F, 1.7F, 0.6F, 0.7F}, {0.2F, 2.1F, 0.5F, 2.0F}};
+    const float sizes[][4] = {
+        {0.0F, 0.0F, 3.0F, 0.2F}, {1.0F, 0.5F, 0.8F, 1.3F}, {2.2F, 1.7F, 0.6F, 0.7F}, {0.2F, 2.1F, 0.5F, 2.0F}};
     const float step = 0.05F;
     for (const auto &[left, front, edge, height] : sizes) {
         for (float a = 0; a < edge; a += step) {
