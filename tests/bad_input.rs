@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{random, room};
 use coregister::cloud::Point;
+use coregister::config::{DeviceChoice, Gravity, Voxel};
 use coregister::io::write_cloud;
 use coregister::{Cloud, Config, Engine, Error, Registration, RigidTransform, Status};
 use nalgebra::{Rotation3, Vector3};
@@ -274,6 +275,32 @@ fn coordinates_at_the_ends_of_the_range() {
             }
             Err(error) => println!("{what}: {error}"),
         }
+    }
+}
+
+// Settings at the ends of their range
+
+fn register_with(config: Config) -> Registration {
+    let source = moved(&room(5_000, 2), &shift(), 1.0);
+    let config = Config { device: DeviceChoice::Cpu, ..config };
+    Engine::new(config).unwrap().register(&cloud(&source), &cloud(&room(5_000, 1))).unwrap()
+}
+
+#[test]
+fn voxels_of_any_size() {
+    for size in [5e-324, 1e-300, 1e-30, 1e-9, 1e9, 1e30, 7.2e233, f64::MAX] {
+        let registration = register_with(Config { voxel: Voxel::Size(size), ..Config::default() });
+        assert_not_wrong(&format!("voxels of {size:e}"), &registration, &shift().inverse(), 0.05);
+    }
+}
+
+#[test]
+fn an_up_axis_of_any_length() {
+    let config = |length: f64| Config { gravity: Gravity::Axis([0.0, length, length]), ..Config::default() };
+    let normal = register_with(config(1.0));
+    for length in [5e-324, 1e-200, 1e200, f64::MAX] {
+        let registration = register_with(config(length));
+        assert_eq!(registration.target_from_source, normal.target_from_source, "{length:e}");
     }
 }
 

@@ -30,6 +30,11 @@ const WANTED_POINTS: usize = 15_000;
 const KEYPOINTS: usize = 1_500;
 /// Edge of the coarse voxels in fine ones.
 const COARSE: f32 = 4.0;
+/// Edges of voxels that users may ask for, in the unit of the cloud. Finer ones would hold no other points, since
+/// coordinates are not finer, nor would coarser ones, since all points lie in one; but f32 would lose their products.
+const FINEST: f64 = 1e-6;
+/// See [`FINEST`].
+const COARSEST: f64 = 1e6;
 /// The vertical is looked for where the cloud surrounds its viewpoint at least this much.
 const MOST_NARROW: f32 = 0.5;
 /// Rungs of the ladder of lengths from one power of two to the next.
@@ -151,7 +156,7 @@ impl<B: Backend> Pipeline<B> {
         scan.recorded.get_or(b, unit, || {
             let points = b.upload(&scan.cloud.points_in(unit))?;
             let spacing = timings.measure("voxel", || match self.config.voxel {
-                Voxel::Size(size) => Ok((size / unit) as f32),
+                Voxel::Size(size) => Ok((size / unit).clamp(FINEST, COARSEST) as f32),
                 Voxel::Auto => b.voxel_size(&points, WANTED_POINTS).map(rung),
             })?;
             let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&points))?;
@@ -195,7 +200,9 @@ impl<B: Backend> Pipeline<B> {
             Gravity::Auto if viewpoint.narrowness > MOST_NARROW => Ok(None),
             Gravity::Auto => self.backend.find_vertical(surface),
             Gravity::Axis(up) => {
-                let up = cloud.cloud_from_canonical.rotation.transpose() * Vector3::from(up).normalize();
+                // The squares of very long and very short ones are beyond f64.
+                let up = (Vector3::from(up) / Vector3::from(up).amax()).normalize();
+                let up = cloud.cloud_from_canonical.rotation.transpose() * up;
                 Ok(Some([up.x as f32, up.y as f32, up.z as f32]))
             }
         }
