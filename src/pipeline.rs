@@ -153,7 +153,7 @@ impl<B: Backend> Pipeline<B> {
             let hypotheses = self.concatenate(&proposals)?;
             let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
             candidates = self.compare(&s, &t, &estimated, &hypotheses, timings)?;
-            let confidence = self.confidence(&s, &candidates);
+            let confidence = stand(&self.distinct(&s, &candidates));
             self.log_view(&view, s.recorded.unit, &hypotheses, &candidates, confidence);
             if confidence >= SURE {
                 break;
@@ -363,12 +363,6 @@ impl<B: Backend> Pipeline<B> {
         Ok(best_first((0..poses.len()).map(candidate).collect()))
     }
 
-    /// Probability that the first candidate is right, given those that differ from it.
-    fn confidence(&self, source: &Prepared<B>, candidates: &[Candidate]) -> f64 {
-        let distinct = self.distinct(source, candidates);
-        confidence(&distinct.iter().map(|candidate| candidate.log_odds).collect::<Vec<_>>())
-    }
-
     /// The candidates that differ from all better ones.
     fn distinct(&self, source: &Prepared<B>, candidates: &[Candidate]) -> Vec<Candidate> {
         let ranked = candidates.iter().map(|candidate| (candidate.pose, *candidate));
@@ -397,8 +391,8 @@ impl<B: Backend> Pipeline<B> {
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
-        let confidence = self.confidence(source, &candidates);
         let distinct = self.distinct(source, &candidates);
+        let confidence = stand(&distinct);
         let spacing = source.surface.spacing;
         Ok(Answer { pose, confidence, candidates, distinct, observation, spacing })
     }
@@ -469,6 +463,11 @@ impl<B: Backend> Network<B> {
     pub fn has_cost_volume(&self) -> bool {
         matches!(self, Self::MiniSpinNet(_, Some(_)))
     }
+}
+
+/// Probability that the first of these candidates, which all differ, is right.
+fn stand(distinct: &[Candidate]) -> f64 {
+    confidence(&distinct.iter().map(|candidate| candidate.log_odds).collect::<Vec<_>>())
 }
 
 /// By log-odds, descending; earlier ones first on ties.

@@ -77,7 +77,10 @@ impl Arguments {
     pub fn run(&self) -> anyhow::Result<Outcome> {
         let start = Instant::now();
         let pairs = read_pairs(&self.pairs)?;
-        let pairs = self.shard.map_or(pairs.clone(), |shard| shard.of(pairs));
+        let pairs = match self.shard {
+            Some(shard) => shard.of(pairs),
+            None => pairs,
+        };
         let (table, done) = match self.resume {
             true => Table::resume(&self.output, &pairs)?,
             false => (Table::create(&self.output)?, Vec::new()),
