@@ -109,7 +109,7 @@ fn looks(
 ) -> coregister::Result<(Vec<Hypotheses<Cpu>>, Duration)> {
     let mut timings = Timings::default();
     let (s, t) = pipeline.prepare_both(source, target, &mut timings)?;
-    let looks = pipeline.views(&s, &t)?;
+    let looks = pipeline.views(&s, &t);
     let mut look = |view: &coregister::pipeline::View| {
         let of_source = pipeline.describe(source, &s, view.source, &mut timings)?;
         let of_target = pipeline.describe(target, &t, view.target, &mut timings)?;

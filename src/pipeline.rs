@@ -27,8 +27,6 @@ use crate::stages::refine::RefineOptions;
 use crate::stages::verify::judge::{confidence, log_odds};
 use crate::stages::verify::{Agreement, AgreementOptions, Observation, Scene};
 
-/// Share of the cloud in a keypoint's ball, one per scale, largest first.
-const SHARES: [f32; 2] = [0.05, 0.02];
 /// Candidates that are refined and compared on the clouds.
 const CANDIDATES: usize = 64;
 /// Candidates that are compared on the fine surfaces as well.
@@ -145,7 +143,7 @@ impl<B: Backend> Pipeline<B> {
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
         let (mut proposals, mut candidates) = (Vec::new(), Vec::new());
-        for view in timings.measure("radius", || self.views(&s, &t))? {
+        for view in self.views(&s, &t) {
             let describe = |(scan, cloud, look), timings: &mut _| self.describe(scan, cloud, look, timings);
             let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
             let (source_features, target_features) = self.both(&describe, of_source, of_target, timings)?;
@@ -153,7 +151,7 @@ impl<B: Backend> Pipeline<B> {
             let hypotheses = self.concatenate(&proposals)?;
             let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
             candidates = self.compare(&s, &t, &estimated, &hypotheses, timings)?;
-            let confidence = stand(&self.distinct(&s, &candidates));
+            let confidence = confidence_of(&self.distinct(&s, &candidates));
             self.log_view(&view, s.recorded.unit, &hypotheses, &candidates, confidence);
             if confidence >= SURE {
                 break;
@@ -198,8 +196,8 @@ impl<B: Backend> Pipeline<B> {
     /// The ways in which the pair is looked at, one after another: with each pair of axes in turn at all scales, largest
     /// first; and before that, where the settings leave the descriptor open, at the largest scale with the one that
     /// costs little.
-    pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Result<Vec<View>> {
-        let radii = self.radii(source, target, &SHARES)?;
+    pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Vec<View> {
+        let radii = shared_radii(&source.radii, &target.radii);
         let axes = self.axes(source, target);
         let view = |(source, target), radius, descriptor| {
             let look = |axes| Look { radius, axes, descriptor };
@@ -212,7 +210,7 @@ impl<B: Backend> Pipeline<B> {
         };
         let quick = quick.map(|descriptor| view(axes[0], radii[0], descriptor));
         let at_all_scales = |axes| radii.iter().map(move |&radius| view(axes, radius, thorough));
-        Ok(quick.into_iter().chain(axes.into_iter().flat_map(at_all_scales)).collect())
+        quick.into_iter().chain(axes.into_iter().flat_map(at_all_scales)).collect()
     }
 
     /// The axes of both clouds' patches, in the order in which they are tried: along the vertical where both clouds show
@@ -234,12 +232,11 @@ impl<B: Backend> Pipeline<B> {
         axes
     }
 
-    /// Radii shared by both clouds at which a ball holds about these shares of a cloud on average, in their order; they
-    /// are on the ladder of lengths.
+    /// Radii shared by both clouds at which a ball holds about these shares of a cloud on average, in their order.
     pub fn radii(&self, source: &Prepared<B>, target: &Prepared<B>, shares: &[f32]) -> Result<Vec<f32>> {
         let of = |cloud: &Prepared<B>| self.backend.neighbour_radii(&cloud.points, &cloud.keypoints, shares);
         let (source, target) = self.backend.both(|| of(source), || of(target));
-        Ok(source?.into_iter().zip(target?).map(|(s, t)| rung((s * t).sqrt())).collect())
+        Ok(shared_radii(&source?, &target?))
     }
 
     /// One hypothesis per mutual match of the features of one scale.
@@ -392,7 +389,7 @@ impl<B: Backend> Pipeline<B> {
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         let pose = if self.config.refine { refined } else { best.estimated };
         let distinct = self.distinct(source, &candidates);
-        let confidence = stand(&distinct);
+        let confidence = confidence_of(&distinct);
         let spacing = source.surface.spacing;
         Ok(Answer { pose, confidence, candidates, distinct, observation, spacing })
     }
@@ -465,8 +462,13 @@ impl<B: Backend> Network<B> {
     }
 }
 
+/// Between the radii that each cloud asks for, on the ladder of lengths.
+fn shared_radii(source: &[f32], target: &[f32]) -> Vec<f32> {
+    source.iter().zip(target).map(|(s, t)| rung((s * t).sqrt())).collect()
+}
+
 /// Probability that the first of these candidates, which all differ, is right.
-fn stand(distinct: &[Candidate]) -> f64 {
+fn confidence_of(distinct: &[Candidate]) -> f64 {
     confidence(&distinct.iter().map(|candidate| candidate.log_odds).collect::<Vec<_>>())
 }
 

@@ -28,6 +28,8 @@ use crate::stages::viewpoint::{RangeImage, Viewpoint};
 const WANTED_POINTS: usize = 15_000;
 /// Keypoints per cloud.
 const KEYPOINTS: usize = 1_500;
+/// Share of the cloud in a keypoint's ball, one per scale, largest first.
+const SHARES: [f32; 2] = [0.05, 0.02];
 /// Edge of the coarse voxels in fine ones.
 const COARSE: f32 = 4.0;
 /// Edges of voxels that users may ask for, in the unit of the cloud. Finer ones would hold no other points, since
@@ -80,6 +82,8 @@ pub struct Prepared<D: Device> {
     pub keypoints: D::Buffer<Point>,
     /// How far the keypoints spread.
     pub extent: Extent,
+    /// Radii of patches that the cloud asks for, one per scale, largest first.
+    pub radii: Vec<f32>,
     /// The thinned points with normals.
     pub surface: Surface<D>,
     /// The same at four times the spacing, for the first steps of refinement.
@@ -180,10 +184,11 @@ impl<B: Backend> Pipeline<B> {
             let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
             let keypoints = b.gather_points(&points, &indices)?;
             let extent = Extent::of(&b.download(&keypoints)?);
+            let radii = timings.measure("radius", || b.neighbour_radii(&points, &keypoints, &SHARES))?;
             let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
             let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
             let up = timings.measure("gravity", || self.up(&scan.cloud, &surface, &recorded.viewpoint))?;
-            Ok(Prepared { recorded: recorded.clone(), points, keypoints, extent, surface, coarse, up })
+            Ok(Prepared { recorded: recorded.clone(), points, keypoints, extent, radii, surface, coarse, up })
         })
     }
 
