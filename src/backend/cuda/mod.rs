@@ -146,6 +146,16 @@ impl<D: Driver> Device for Cuda<D> {
         self.driver.wait()
     }
 
+    type Mark = D::Mark;
+
+    fn mark(&self) -> Result<D::Mark> {
+        self.driver.mark()
+    }
+
+    fn follow(&self, mark: &D::Mark) -> Result<()> {
+        self.driver.follow(mark)
+    }
+
     fn len<T: Element>(&self, buffer: &CudaBuffer<T, D>) -> usize {
         buffer.len()
     }

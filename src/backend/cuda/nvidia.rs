@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUdeviceptr, CUfunction, CUresult};
-use cudarc::driver::{CudaContext, CudaStream};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream};
 
 use super::account::Account;
 use super::driver::{Argument, Driver, Grid, Kernel};
@@ -226,6 +226,7 @@ fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
 
 impl Driver for Nvidia {
     type Memory = NvidiaMemory;
+    type Mark = CudaEvent;
 
     fn name(&self) -> &str {
         &self.name
@@ -302,6 +303,16 @@ impl Driver for Nvidia {
     fn wait(&self) -> Result<()> {
         self.enter()?;
         self.said(self.stream.synchronize(), "has failed")
+    }
+
+    fn mark(&self) -> Result<CudaEvent> {
+        self.enter()?;
+        self.said(self.stream.record_event(None), "cannot mark its work")
+    }
+
+    fn follow(&self, mark: &CudaEvent) -> Result<()> {
+        self.enter()?;
+        self.said(self.stream.wait(mark), "cannot follow other work")
     }
 
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
