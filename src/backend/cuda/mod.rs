@@ -9,6 +9,8 @@ mod images;
 #[cfg(feature = "cuda")]
 mod nvidia;
 mod primitives;
+#[cfg(feature = "cuda")]
+mod staging;
 
 use std::sync::Arc;
 
