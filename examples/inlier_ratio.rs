@@ -1,10 +1,12 @@
 //! How good the matches are, before anything robust is done with them: on pairs with known answers, for every way
 //! of looking at a pair, the share of mutual matches that are right and the angle by which right ones are off.
 //!
-//! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors]]`
+//! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors [apart]]]`
 //!
 //! The last lines hold, for every set, the mean share over all ways of looking, right and all matches a look, and the
 //! time that describing took per look (of both clouds). Without a set, or with an empty one, all pairs are looked at.
+//!
+//! Scales are matched as the method does, together with the larger ones before them, or, with `apart`, each alone.
 //!
 //! A match is right when its keypoints lie within a third of the set's distance threshold under the true pose.
 
@@ -20,7 +22,7 @@ use coregister::evaluate::{Thresholds, Truth, read_pairs};
 use coregister::geometry::to_vector;
 use coregister::io::read_cloud;
 use coregister::pipeline::scan::Scan;
-use coregister::pipeline::{Pipeline, to_rigid};
+use coregister::pipeline::{Pipeline, Seen, View, to_rigid};
 use coregister::registration::Timings;
 use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::stages::pose::Hypotheses;
@@ -31,6 +33,7 @@ fn main() -> coregister::Result<()> {
     let list = arguments.get(1).map_or("data/demo_pair.csv", String::as_str);
     let wanted = arguments.get(2).cloned().unwrap_or_default();
     let config = config(arguments.get(3).map_or("classic", String::as_str));
+    let joined = arguments.get(4).is_none_or(|word| word != "apart");
     let backend = Cpu::new(0)?;
     let network = load_network(&backend, &config)?;
     let pipeline = Pipeline { backend, config, network };
@@ -44,7 +47,7 @@ fn main() -> coregister::Result<()> {
             continue;
         };
         print!("{:12} {:24}", pair.set, pair.name);
-        let (looks, describing) = looks(&pipeline, &source, &target)?;
+        let (looks, describing) = looks(&pipeline, &source, &target, joined)?;
         let sums = sums.entry(pair.set.clone()).or_default();
         sums.describing += describing;
         for matches in looks {
@@ -106,14 +109,20 @@ fn looks(
     pipeline: &Pipeline<Cpu>,
     source: &Scan<Cpu>,
     target: &Scan<Cpu>,
+    joined: bool,
 ) -> coregister::Result<(Vec<Hypotheses<Cpu>>, Duration)> {
     let mut timings = Timings::default();
     let (s, t) = pipeline.prepare_both(source, target, &mut timings)?;
     let looks = pipeline.views(&s, &t);
-    let mut look = |view: &coregister::pipeline::View| {
+    let mut seen = Vec::new();
+    let mut look = |&view: &View| {
         let of_source = pipeline.describe(source, &s, view.source, &mut timings)?;
         let of_target = pipeline.describe(target, &t, view.target, &mut timings)?;
-        pipeline.propose(&s, &of_source, &t, &of_target, &mut timings)
+        if !joined {
+            seen.clear();
+        }
+        seen.push(Seen { view, source: of_source, target: of_target });
+        pipeline.propose(&s, &t, &seen, &mut timings)
     };
     let matches = looks.iter().map(&mut look).collect::<Result<_, _>>()?;
     let describing = timings.stages.iter().filter(|(stage, _)| *stage == "describe");

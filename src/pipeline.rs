@@ -2,6 +2,7 @@
 
 pub mod scan;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
@@ -22,6 +23,7 @@ use crate::stages::describe::weights::Weights;
 use crate::stages::describe::{Descriptor, Features};
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::frame::Orientation;
+use crate::stages::matching::Match;
 use crate::stages::pose::{Hypotheses, Placed};
 pub use crate::stages::rank::Candidate;
 use crate::stages::rank::Judged;
@@ -71,6 +73,24 @@ pub struct View {
     pub source: Look,
     /// At the target.
     pub target: Look,
+}
+
+/// What was seen in one view.
+pub struct Seen<B: Backend> {
+    /// How the clouds were looked at.
+    pub view: View,
+    /// Description of the source's patches.
+    pub source: Arc<Features<B>>,
+    /// Description of the target's patches.
+    pub target: Arc<Features<B>>,
+}
+
+impl View {
+    /// Whether both views look along the same axes and describe in the same way, be it at other scales.
+    fn differs_in_scale_only(&self, other: &Self) -> bool {
+        let same = |a: &Look, b: &Look| a.axes == b.axes && a.descriptor == b.descriptor;
+        same(&self.source, &other.source) && same(&self.target, &other.target)
+    }
 }
 
 /// The answer in canonical frames.
@@ -138,12 +158,13 @@ impl<B: Backend> Pipeline<B> {
         let (s, t) = self.prepare_both(source, target, timings)?;
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
-        let (mut proposals, mut candidates) = (Vec::new(), Vec::new());
+        let (mut seen, mut proposals, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
         for view in self.views(&s, &t) {
             let describe = |(scan, cloud, look), timings: &mut _| self.describe(scan, cloud, look, timings);
             let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
-            let (source_features, target_features) = self.both(&describe, of_source, of_target, timings)?;
-            proposals.push(self.propose(&s, &source_features, &t, &target_features, timings)?);
+            let (of_source, of_target) = self.both(&describe, of_source, of_target, timings)?;
+            seen.push(Seen { view, source: of_source, target: of_target });
+            proposals.push(self.propose(&s, &t, &seen, timings)?);
             let hypotheses = self.concatenate(&proposals)?;
             let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
             candidates = self.compare(&s, &t, &estimated, &hypotheses, timings)?;
@@ -248,17 +269,17 @@ impl<B: Backend> Pipeline<B> {
         Ok(shared_radii(&source?, &target?))
     }
 
-    /// One hypothesis per mutual match of the features of one scale.
+    /// One hypothesis per mutual match of the last of the views, which must not be empty.
     pub fn propose(
         &self,
         source: &Prepared<B>,
-        s: &Features<B>,
         target: &Prepared<B>,
-        t: &Features<B>,
+        views: &[Seen<B>],
         timings: &mut Timings,
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
-        let matches = timings.measure("matching", || b.match_mutual(&s.invariant, &t.invariant, s.width))?;
+        let matches = timings.measure("matching", || self.match_scales(views))?;
+        let (s, t) = (&views[views.len() - 1].source, &views[views.len() - 1].target);
         let (maps, of_target) = (&s.equivariant, &t.equivariant);
         let angles = timings.measure("azimuth", || match self.cost_volume(s.rings) {
             Some(volume) => b.align_by_cost_volume(maps, of_target, volume, &matches),
@@ -267,6 +288,23 @@ impl<B: Backend> Pipeline<B> {
         let source = Placed { keypoints: &source.keypoints, frames: &s.frames };
         let target = Placed { keypoints: &target.keypoints, frames: &t.frames };
         timings.measure("pose", || b.recover_poses(source, target, &matches, &angles))
+    }
+
+    /// The mutual matches of the last view's descriptors, together with those of the larger scales that were looked at
+    /// in the same way: several scales tell places apart that look alike at one of them.
+    fn match_scales(&self, views: &[Seen<B>]) -> Result<B::Buffer<Match>> {
+        let b = &self.backend;
+        let last = &views[views.len() - 1];
+        let scales: Vec<_> = views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view)).collect();
+        if let [only] = scales[..] {
+            return b.match_mutual(&only.source.invariant, &only.target.invariant, only.source.width);
+        }
+        let rows = |features: fn(&Seen<B>) -> &Features<B>| {
+            let parts = scales.iter().map(|seen| (&features(seen).invariant, features(seen).width));
+            b.join_rows(&parts.collect::<Vec<_>>())
+        };
+        let width = scales.iter().map(|seen| seen.source.width).sum();
+        b.match_mutual(&rows(|seen| &seen.source)?, &rows(|seen| &seen.target)?, width)
     }
 
     /// The cost volume, where the settings ask for it and the maps have the rings of its network.

@@ -245,6 +245,7 @@ fn match_rows(device: &Emulator) {
     };
     let matches = device.match_mutual(&rows(150), &rows(600), 40).unwrap();
     assert!(device.len(&matches) > 100);
+    device.join_rows(&[(&rows(20), 40), (&rows(10), 20)]).unwrap();
 }
 
 /// Matches of points with themselves, in frames that agree.
