@@ -1,4 +1,5 @@
 // Furthest point sampling and gathering. See src/stages/sample/.
+#include "cluster.cuh"
 #include "extent.cuh"
 
 constexpr unsigned THREADS = 1024;
@@ -18,31 +19,38 @@ __device__ Furthest furthest_of_warp(Furthest own) {
     return {__uint_as_float(most), __reduce_min_sync(ALL_LANES, bits == most ? own.index : NONE)};
 }
 
-// The furthest of the block, for all threads. Two sets of `of_warps` are used in turn, so one barrier suffices: a set is
+// The threads that sample a cloud: those of a block. Two sets of results are used in turn, so one barrier suffices: a set is
 // written again only after the barrier of the other one.
-__device__ Furthest furthest_of_block(Furthest own, Furthest (*of_warps)[WARPS], unsigned round) {
-    Furthest* current = of_warps[round % 2];
-    Furthest of_warp = furthest_of_warp(own);
-    if (lane_number() == 0) current[warp_number()] = of_warp;
-    __syncthreads();
-    return furthest_of_warp(current[lane_number()]);
-}
+struct Block {
+    Furthest (*of_warps)[WARPS];
 
-// The points `threadIdx.x + k * THREADS` and their squared distances to the nearest chosen point: distances and the first
-// HELD points in registers, the other points in shared memory, coordinate by coordinate, so that each is read by a warp
-// at once.
-template <unsigned POINTS, unsigned HELD>
+    __device__ unsigned number() const { return threadIdx.x; }
+
+    __device__ Furthest furthest_of_all(Furthest own, unsigned round) const {
+        Furthest* current = of_warps[round % 2];
+        Furthest of_warp = furthest_of_warp(own);
+        if (lane_number() == 0) current[warp_number()] = of_warp;
+        __syncthreads();
+        return furthest_of_warp(current[lane_number()]);
+    }
+};
+
+// Every STRIDE-th point from `first` on and its squared distance to the nearest chosen point: POINTS of them, distances and
+// the first HELD points in registers, the other points in shared memory, coordinate by coordinate, so that each is read by
+// a warp at once.
+template <unsigned STRIDE, unsigned POINTS, unsigned HELD>
 struct OnChip {
+    unsigned first;
     float nearest[POINTS];
     Point held[HELD];
     float* others;
 
-    __device__ OnChip(const Point* points, float*, unsigned length) {
+    __device__ OnChip(const Point* points, float*, unsigned length, unsigned number) : first(number) {
         DYNAMIC_SHARED(float, shared);
         others = shared + threadIdx.x;
 #pragma unroll
         for (unsigned k = 0; k < POINTS; ++k) {
-            unsigned i = threadIdx.x + k * THREADS;
+            unsigned i = first + k * STRIDE;
             // What is past the end is never the furthest.
             nearest[k] = i < length ? INFINITY : 0.0f;
             Point point = i < length ? points[i] : Point{0.0f, 0.0f, 0.0f};
@@ -76,7 +84,7 @@ struct OnChip {
                 at = k;
             }
         }
-        return {furthest, threadIdx.x + at * THREADS};
+        return {furthest, first + at * STRIDE};
     }
 };
 
@@ -84,7 +92,7 @@ struct OnChip {
 struct InMemory {
     float* nearest;
 
-    __device__ InMemory(const Point*, float* memory, unsigned length) : nearest(memory) {
+    __device__ InMemory(const Point*, float* memory, unsigned length, unsigned) : nearest(memory) {
         for (unsigned i = threadIdx.x; i < length; i += THREADS) nearest[i] = INFINITY;
     }
 
@@ -116,24 +124,23 @@ struct Outcome {
     Extent extent;
 };
 
-// For the whole block; returns how many points were chosen.
-template <class Points>
-__device__ unsigned sample(const Cloud& cloud) {
-    __shared__ Furthest of_warps[2][WARPS];
+// For all threads that sample a cloud; returns how many points were chosen.
+template <class Points, class Team>
+__device__ unsigned sample(const Cloud& cloud, const Team& team) {
     const Point* points = cloud.points;
     const unsigned length = cloud.length, count = cloud.count;
     if (count == 0) return 0;
-    Points all(points, cloud.memory, length);
+    Points all(points, cloud.memory, length, team.number());
     unsigned latest = 0, number = 0;
     for (;;) {
         Point chosen = points[latest];
-        if (threadIdx.x == 0) {
+        if (team.number() == 0) {
             cloud.indices[number] = latest;
             cloud.chosen[number] = chosen;
         }
         ++number;
         if (number == count) break;
-        Furthest furthest = furthest_of_block(all.update(points, length, chosen), of_warps, number);
+        Furthest furthest = team.furthest_of_all(all.update(points, length, chosen), number);
         // What is left lies on chosen points.
         if (furthest.distance == 0.0f) break;
         latest = furthest.index;
@@ -148,20 +155,64 @@ __device__ unsigned sample(const Cloud& cloud) {
 // barriers of 32 warps on top. The points stay on the multiprocessor, whose shared memory would allow for twice that
 // speed. Other multiprocessors take other clouds meanwhile, so clouds are sampled together where there are several.
 extern "C" __global__ void __launch_bounds__(THREADS) sample_farthest_small(const Cloud* clouds, Outcome* outcomes) {
-    unsigned number = sample<OnChip<8, 8>>(clouds[blockIdx.x]);
+    __shared__ Furthest of_warps[2][WARPS];
+    unsigned number = sample<OnChip<THREADS, 8, 8>>(clouds[blockIdx.x], Block{of_warps});
     if (threadIdx.x == 0) outcomes[blockIdx.x].number = number;
 }
 
 // The same with at most 16 points a thread, of which as many are in registers as fit there: 64 a thread.
 extern "C" __global__ void __launch_bounds__(THREADS) sample_farthest_medium(const Cloud* clouds, Outcome* outcomes) {
-    unsigned number = sample<OnChip<16, 8>>(clouds[blockIdx.x]);
+    __shared__ Furthest of_warps[2][WARPS];
+    unsigned number = sample<OnChip<THREADS, 16, 8>>(clouds[blockIdx.x], Block{of_warps});
     if (threadIdx.x == 0) outcomes[blockIdx.x].number = number;
 }
 
 // The same with any number of points, and with `memory`: 20 bytes a point and sample, from the second-level cache.
 extern "C" __global__ void __launch_bounds__(THREADS) sample_farthest_large(const Cloud* clouds, Outcome* outcomes) {
-    unsigned number = sample<InMemory>(clouds[blockIdx.x]);
+    __shared__ Furthest of_warps[2][WARPS];
+    unsigned number = sample<InMemory>(clouds[blockIdx.x], Block{of_warps});
     if (threadIdx.x == 0) outcomes[blockIdx.x].number = number;
+}
+
+// Blocks of a cluster, and threads of each.
+constexpr unsigned BLOCKS = 8, CLUSTER_THREADS = 256;
+constexpr unsigned CLUSTER_WARPS = BLOCKS * CLUSTER_THREADS / WARP;
+static_assert(CLUSTER_WARPS == 2 * WARP, "a lane looks at the results of two warps");
+
+#ifdef HAS_CLUSTERS
+
+// The threads of a cluster. Each warp tells its result to every block, so one barrier suffices here as well.
+struct ClusterOfBlocks {
+    Furthest (*of_warps)[CLUSTER_WARPS];
+
+    __device__ unsigned number() const { return cluster_rank() * CLUSTER_THREADS + threadIdx.x; }
+
+    __device__ Furthest furthest_of_all(Furthest own, unsigned round) const {
+        Furthest* current = of_warps[round % 2];
+        Furthest of_warp = furthest_of_warp(own);
+        if (lane_number() < BLOCKS) in_block(current, lane_number())[number() / WARP] = of_warp;
+        cluster_sync();
+        Furthest one = current[lane_number()], other = current[WARP + lane_number()];
+        bool is_other = other.distance > one.distance || (other.distance == one.distance && other.index < one.index);
+        return furthest_of_warp(is_other ? other : one);
+    }
+};
+
+#endif
+
+// A cluster for each cloud, at most 16 points a thread: for a few clouds, which leave multiprocessors idle otherwise. Each
+// block has an eighth of the points, so what bounds it is how long the blocks take to meet 1 500 times.
+extern "C" __global__ void __launch_bounds__(CLUSTER_THREADS)
+sample_farthest_in_cluster(const Cloud* clouds, Outcome* outcomes) {
+#ifdef HAS_CLUSTERS
+    __shared__ Furthest of_warps[2][CLUSTER_WARPS];
+    unsigned cloud = blockIdx.x / BLOCKS;
+    ClusterOfBlocks team = {of_warps};
+    // Before the first result is told to a block it has to be there.
+    cluster_sync();
+    unsigned number = sample<OnChip<BLOCKS * CLUSTER_THREADS, 16, 16>>(clouds[cloud], team);
+    if (team.number() == 0) outcomes[cloud].number = number;
+#endif
 }
 
 // A block for each cloud: the extent of the points that were chosen of it.

@@ -126,8 +126,12 @@ fn sum_and_sort(device: &Emulator) {
     assert!(device.download(&sorted).unwrap().is_sorted());
 }
 
-/// Clouds for each size of block.
+/// Clouds for each size of block, in a cluster where there are clusters.
 fn sample(device: &Emulator) {
+    device.driver().set_largest_cluster(8);
+    let points = device.upload(&room(8_200, 2)).unwrap();
+    assert_eq!(device.len(&device.sample_farthest(&points, 5).unwrap().indices), 5);
+    device.driver().set_largest_cluster(1);
     for count in [2_000, 9_000, 17_000] {
         let points = device.upload(&room(count, 2)).unwrap();
         let chosen = device.sample_farthest(&points, 5).unwrap();

@@ -2,11 +2,15 @@
 
 mod common;
 
+use common::emulated::Emulated;
 use common::found::on_every_backend;
 use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
+use coregister::backend::Device;
+use coregister::backend::cuda::Cuda;
 use coregister::cloud::Point;
 use coregister::geometry::Extent;
 use coregister::stages::sample::{Sample, SampleFarthest};
+use coregister_emulator::Schedule;
 
 /// The contract, word for word.
 fn brute_force(points: &[Point], count: usize) -> Vec<u32> {
@@ -111,6 +115,23 @@ fn check_points<B: SampleFarthest>(backend: &B, found: &Sample<B>, cloud: &[Poin
 #[test]
 fn many_clouds_at_once_are_sampled_as_each_alone() {
     on_every_backend!(check_each);
+}
+
+/// In clusters: the fewest points for which there are any, and the most.
+#[test]
+fn clusters_sample_as_blocks_do() {
+    let clouds = [room(8_193, 1), vec![[1.0, 2.0, 3.0]; 200], lattice(9), vec![], room(32_768, 2)];
+    for schedule in [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)] {
+        let device = Cuda::new(Emulated::new(schedule));
+        device.driver().set_largest_cluster(8);
+        let uploaded = clouds.each_ref().map(|points| device.upload(points).unwrap());
+        let found = device.sample_farthest_of_each(&uploaded.each_ref(), 30).unwrap();
+        assert!(device.driver().launched().contains("sample_farthest_in_cluster"));
+        for (found, points) in found.iter().zip(&clouds) {
+            assert_eq!(device.download(&found.indices).unwrap(), brute_force(points, 30), "{schedule:?}");
+            check_points(&device, found, points);
+        }
+    }
 }
 
 fn check_gather<B: SampleFarthest>(backend: &B) {

@@ -92,7 +92,7 @@ fn compile_runtime() {
     if env::var_os("CARGO_FEATURE_UCONTEXT").is_some() {
         build.define("EMULATOR_UCONTEXT", None);
     }
-    build.files(["block", "context", "fault", "memory"].map(|name| format!("runtime/{name}.cpp")));
+    build.files(["block", "cluster", "context", "fault", "memory"].map(|name| format!("runtime/{name}.cpp")));
     build.compile("coregister_emulator_runtime");
 }
 

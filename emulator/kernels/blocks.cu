@@ -1,4 +1,5 @@
 // Where a thread is, barriers that count, shared and constant memory.
+#include "cluster.cuh"
 #include "common.cuh"
 
 struct Place {
@@ -37,6 +38,18 @@ extern "C" __global__ void test_unwritten_shared(float* output) {
     DYNAMIC_SHARED(float, tile);
     output[blockIdx.x * blockDim.x + threadIdx.x] = tile[threadIdx.x];
     tile[threadIdx.x] = 1.0f;
+}
+
+// Each block tells its number to all of its cluster, round after round, and writes what it was told last.
+extern "C" __global__ void test_cluster(unsigned rounds, unsigned* results) {
+    __shared__ unsigned told[2][8];
+    unsigned blocks = cluster_size();
+    cluster_sync();
+    for (unsigned round = 0; round < rounds; ++round) {
+        if (threadIdx.x < blocks) in_block(told[round % 2], threadIdx.x)[cluster_rank()] = 100 * round + blockIdx.x;
+        cluster_sync();
+    }
+    if (threadIdx.x < blocks) results[blocks * blockIdx.x + threadIdx.x] = told[(rounds - 1) % 2][threadIdx.x];
 }
 
 __constant__ float weights[4] = {0.5f, 1.5f, 2.5f, 3.5f};

@@ -1,4 +1,5 @@
 // Mistakes that must be seen.
+#include "cluster.cuh"
 #include "common.cuh"
 
 extern "C" __global__ void test_barrier_in_a_branch(int* output) {
@@ -89,4 +90,16 @@ extern "C" __global__ void test_race_around_a_shuffle(int* data) {
     if (threadIdx.x == 0) slot = 1;
     int first = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x), 0);
     data[threadIdx.x] = slot + first;
+}
+
+// The first block of a cluster ends while the others wait for it.
+extern "C" __global__ void test_leave_cluster() {
+    if (cluster_rank() > 0) cluster_sync();
+}
+
+// There is no such block.
+extern "C" __global__ void test_block_beyond_cluster() {
+    __shared__ unsigned value;
+    cluster_sync();
+    if (threadIdx.x == 0) *in_block(&value, 8) = 1;
 }

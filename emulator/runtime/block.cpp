@@ -29,6 +29,10 @@ void for_each_lane(unsigned lanes, Visit visit) {
     for (; lanes != 0; lanes &= lanes - 1) visit(lowest_lane(lanes));
 }
 
+/// `__shared__` variables are static ones of a thread of the operating system. These lie, in a program that is not loaded
+/// later, at the same distance from each other in all threads.
+char* statics_of_this_thread() { return reinterpret_cast<char*>(&this_block); }
+
 bool is_same(const char* a, const char* b) { return a == b || strcmp(a, b) == 0; }
 
 bool is_same(const Site& a, const Site& b) {
@@ -125,6 +129,7 @@ void Block::begin(const BlockRequest& request) {
     }
     this_block = &view_;
     running_block = this;
+    if (request.cluster != nullptr) request.cluster->enter(request.rank, statics_of_this_thread());
 }
 
 void Block::run_threads() {
@@ -165,6 +170,7 @@ void Block::resume(Thread& thread) {
 }
 
 void Block::end() {
+    if (request_->cluster != nullptr) request_->cluster->leave();
     if (failure_.empty()) {
         if (!dynamic_shared_.is_slack_intact()) failure_ = "wrote past the end of its dynamic shared memory";
     } else {
@@ -264,6 +270,35 @@ unsigned Block::meet_block(bool agrees, Site site) {
     }
     sanitizer::acquire(order);
     return barrier_.agreed;
+}
+
+/// The last thread of the block to arrive waits for the other blocks.
+void Block::meet_cluster(Site site) {
+    expect_same_barrier(site);
+    char* order = &barrier_.order[barrier_.completed % 2];
+    sanitizer::release(order);
+    if (++barrier_.arrived == threads_.size()) {
+        if (Cluster* cluster = request_->cluster; cluster != nullptr) {
+            sanitizer::acquire(order);
+            char* of_cluster = cluster->order();
+            sanitizer::release(of_cluster);
+            if (!cluster->meet()) fail("a block of the cluster ends, but others are at " + describe(site));
+            sanitizer::acquire(of_cluster);
+            sanitizer::release(order);
+        }
+        release_block();
+    } else {
+        suspend(site);
+    }
+    sanitizer::acquire(order);
+}
+
+char* Block::in_block(char* address, unsigned rank, Site site) {
+    if (rank >= cluster_size()) {
+        fail("thread " + describe(current().index) + " calls " + describe(site) + " for block " + std::to_string(rank) +
+             " of " + std::to_string(cluster_size()));
+    }
+    return request_->cluster == nullptr ? address : request_->cluster->in_block(address, statics_of_this_thread(), rank);
 }
 
 /// The manual allows a barrier in conditional code only if the condition is the same for all threads. A device may
@@ -426,6 +461,14 @@ std::string Block::explain_deadlock() const {
 }
 
 // What kernels call
+
+void meet_cluster(Site site) { running_block->meet_cluster(site); }
+
+unsigned cluster_rank() { return running_block->cluster_rank(); }
+
+unsigned cluster_size() { return running_block->cluster_size(); }
+
+char* in_block(char* address, unsigned rank, Site site) { return running_block->in_block(address, rank, site); }
 
 unsigned meet_block(bool agrees, Site site) { return running_block->meet_block(agrees, site); }
 

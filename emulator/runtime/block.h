@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster.h"
 #include "context.h"
 #include "kernel.h"
 #include "memory.h"
@@ -27,6 +28,9 @@ struct BlockRequest {
     uint32_t index[3];
     Order order;
     uint32_t seed;
+    /// The cluster that the block belongs to, and its number there; none for a block of its own.
+    Cluster* cluster;
+    uint32_t rank;
     /// An address that stands for the end of the launch: all that a block does happened before it.
     void* finished;
 };
@@ -89,6 +93,8 @@ public:
 
     // Called by the kernel, through threads.h.
     unsigned meet_block(bool agrees, Site site);
+    void meet_cluster(Site site);
+    char* in_block(char* address, unsigned rank, Site site);
     uint64_t meet_warp(WarpOperation operation, unsigned mask, uint64_t value, unsigned source, Site site);
     /// Ends the block with this error.
     [[noreturn]] void fail(std::string reason);
@@ -96,6 +102,8 @@ public:
     Thread& current() { return *static_cast<Thread*>(this_thread); }
     const Kernel& kernel() const { return *request_->kernel; }
     const BlockView& view() const { return view_; }
+    unsigned cluster_rank() const { return request_->rank; }
+    unsigned cluster_size() const { return request_->cluster == nullptr ? 1 : request_->cluster->size(); }
     const Stacks& stacks() const { return stacks_; }
 
 private:

@@ -50,6 +50,16 @@ struct Site {
 /// Waits for the whole block; returns how many of its threads came with `agrees`.
 unsigned meet_block(bool agrees, Site site);
 
+/// Waits for the whole cluster.
+void meet_cluster(Site site);
+
+/// The number of this block in its cluster, and how many there are.
+unsigned cluster_rank();
+unsigned cluster_size();
+
+/// Where another block of the cluster has what this one has at `address`, in static shared memory.
+char* in_block(char* address, unsigned rank, Site site);
+
 /// Waits for the lanes of `mask`; returns what the operation gives to this lane. `source` is the lane whose value a
 /// shuffle takes.
 uint64_t meet_warp(WarpOperation operation, unsigned mask, uint64_t value, unsigned source, Site site);
@@ -117,6 +127,17 @@ inline int __syncthreads_or(int predicate, EMULATOR_CALLER) {
 
 inline int __syncthreads_and(int predicate, EMULATOR_CALLER) {
     return emulator::meet_block(predicate == 0, EMULATOR_SITE) == 0;
+}
+
+// Clusters. See kernels/cluster.cuh for what these are under nvcc.
+
+inline unsigned cluster_rank() { return emulator::cluster_rank(); }
+inline unsigned cluster_size() { return emulator::cluster_size(); }
+inline void cluster_sync(EMULATOR_CALLER) { emulator::meet_cluster(EMULATOR_SITE); }
+
+template <class T>
+inline T* in_block(T* address, unsigned rank, EMULATOR_CALLER) {
+    return reinterpret_cast<T*>(emulator::in_block(reinterpret_cast<char*>(address), rank, EMULATOR_SITE));
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_CALLER) {

@@ -5,13 +5,14 @@ use std::{ffi::c_void, ptr};
 use rayon::prelude::*;
 use thiserror::Error;
 
-use crate::runtime::{self, BlockRequest, Kernel, Order};
+use crate::runtime::{self, BlockRequest, Cluster, Kernel, Order};
 
 /// The limits of devices of compute capability 9.0.
 const MOST_THREADS: u64 = 1024;
 const MOST_THREADS_ALONG: [u32; 3] = [1024, 1024, 64];
 const MOST_BLOCKS_ALONG: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
 const MOST_SHARED_BYTES: usize = 227 * 1024;
+const MOST_BLOCKS_IN_CLUSTER: u32 = 8;
 
 /// The order in which the threads of a block run between barriers, and that of the blocks.
 ///
@@ -31,6 +32,8 @@ pub enum Schedule {
 pub struct Launch {
     pub blocks: [u32; 3],
     pub threads: [u32; 3],
+    /// Blocks along x that make a cluster.
+    pub cluster: u32,
     /// The bytes of dynamic shared memory of a block.
     pub shared_bytes: usize,
     pub schedule: Schedule,
@@ -52,6 +55,11 @@ pub enum LaunchError {
     Threads { kernel: String, threads: [u32; 3], most: u64 },
     #[error("kernel {kernel}: {bytes} bytes of shared memory are more than {MOST_SHARED_BYTES}")]
     SharedMemory { kernel: String, bytes: usize },
+    #[error(
+        "kernel {kernel}: clusters of {cluster} blocks are none, or more than {MOST_BLOCKS_IN_CLUSTER}, or do not divide \
+         {blocks} blocks"
+    )]
+    Cluster { kernel: String, cluster: u32, blocks: u32 },
     #[error("kernel {kernel}, block {},{},{}: {reason}", block[0], block[1], block[2])]
     Block { kernel: String, block: [u32; 3], reason: String },
 }
@@ -104,6 +112,10 @@ fn refuse_what_devices_refuse(
     if shared_bytes > MOST_SHARED_BYTES {
         return Err(LaunchError::SharedMemory { kernel: name(), bytes: shared_bytes });
     }
+    let cluster = launch.cluster;
+    if !(1..=MOST_BLOCKS_IN_CLUSTER).contains(&cluster) || !blocks[0].is_multiple_of(cluster) {
+        return Err(LaunchError::Cluster { kernel: name(), cluster, blocks: blocks[0] });
+    }
     Ok(())
 }
 
@@ -125,10 +137,12 @@ type BlockError = ([u32; 3], String);
 unsafe fn run_blocks(kernel: &Kernel, launch: &Launch, arguments: &[*mut c_void]) -> Result<(), BlockError> {
     let mut finished = 0;
     let shared = Shared { kernel, arguments: arguments.as_ptr(), finished: &raw mut finished };
-    let count = volume(launch.blocks);
-    let run = |number| {
+    let count = volume(launch.blocks) / u64::from(launch.cluster);
+    let run = |number| match launch.cluster {
         // SAFETY: the arguments outlive the launch; the caller vouches for them.
-        apart_for_the_sanitizer(|| unsafe { run_block(&shared, launch, number) })
+        1 => apart_for_the_sanitizer(|| unsafe { run_block(&shared, launch, number, None) }),
+        // SAFETY: as above.
+        _ => unsafe { run_cluster(&shared, launch, number) },
     };
     let error = match launch.schedule {
         Schedule::Ascending => (0..count).find_map(|number| run(number).err()),
@@ -152,10 +166,43 @@ struct Shared<'a> {
 // point at is used by all blocks at once, as the caller of `launch` knows.
 unsafe impl Sync for Shared<'_> {}
 
+/// Runs the blocks of a cluster side by side, each on a thread of its own.
+///
 /// # Safety
 ///
 /// As for [`launch`].
-unsafe fn run_block(shared: &Shared, launch: &Launch, number: u64) -> Result<(), BlockError> {
+unsafe fn run_cluster(shared: &Shared, launch: &Launch, number: u64) -> Result<(), BlockError> {
+    let cluster = Cluster::new(launch.cluster);
+    let first = number * u64::from(launch.cluster);
+    let run = |rank: u32| {
+        // SAFETY: as the caller vouches; the cluster outlives its blocks.
+        unsafe { run_block(shared, launch, first + u64::from(rank), Some((&cluster, rank))) }
+    };
+    let run = &run;
+    let mut errors = Vec::new();
+    std::thread::scope(|scope| {
+        let blocks: Vec<_> = (0..launch.cluster).map(|rank| scope.spawn(move || run(rank))).collect();
+        errors.extend(
+            blocks.into_iter().filter_map(|block| block.join().expect("a block does not panic").err()),
+        );
+    });
+    // Where one fails, others miss it: the error that tells more is that of the block they miss.
+    errors.sort_by_key(|(_, reason)| reason.starts_with(MISSED));
+    errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// How the error begins of a block that waits for one of its cluster which has ended.
+const MISSED: &str = "a block of the cluster ends";
+
+/// # Safety
+///
+/// As for [`launch`].
+unsafe fn run_block(
+    shared: &Shared,
+    launch: &Launch,
+    number: u64,
+    cluster: Option<(&Cluster, u32)>,
+) -> Result<(), BlockError> {
     let index = index_within(launch.blocks, number);
     let (order, seed) = match launch.schedule {
         Schedule::Ascending => (Order::Ascending, 0),
@@ -171,6 +218,8 @@ unsafe fn run_block(shared: &Shared, launch: &Launch, number: u64) -> Result<(),
         index,
         order,
         seed,
+        cluster: cluster.map_or(ptr::null_mut(), |(cluster, _)| cluster.address()),
+        rank: cluster.map_or(0, |(_, rank)| rank),
         finished: shared.finished.cast(),
     };
     // SAFETY: the pointers are to what the caller borrowed; it vouches for the arguments.

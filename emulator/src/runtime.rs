@@ -25,6 +25,9 @@ pub struct BlockRequest {
     pub index: [u32; 3],
     pub order: Order,
     pub seed: u32,
+    /// The cluster that the block belongs to, and its number there; null for a block of its own.
+    pub cluster: *mut c_void,
+    pub rank: u32,
     pub finished: *mut c_void,
 }
 
@@ -41,6 +44,8 @@ unsafe extern "C" {
     fn emulator_find_kernel(name: *const c_char) -> *const Kernel;
     fn emulator_run_block(request: *const BlockRequest, reason: *mut c_char, capacity: usize) -> bool;
     fn emulator_finish_launch(finished: *mut c_void);
+    fn emulator_create_cluster(size: u32) -> *mut c_void;
+    fn emulator_destroy_cluster(cluster: *mut c_void);
 }
 
 pub fn find_kernel(name: &str) -> Option<&'static Kernel> {
@@ -62,6 +67,31 @@ pub unsafe fn run_block(request: &BlockRequest) -> Result<(), String> {
     }
     // SAFETY: see above.
     Err(unsafe { CStr::from_ptr(reason.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+/// `emulator::Cluster`: where blocks meet.
+pub struct Cluster(*mut c_void);
+
+// SAFETY: made for threads to meet at.
+unsafe impl Sync for Cluster {}
+
+impl Cluster {
+    /// For so many blocks.
+    pub fn new(size: u32) -> Self {
+        // SAFETY: any number will do.
+        Self(unsafe { emulator_create_cluster(size) })
+    }
+
+    pub fn address(&self) -> *mut c_void {
+        self.0
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // SAFETY: it was created, and is destroyed once.
+        unsafe { emulator_destroy_cluster(self.0) }
+    }
 }
 
 /// Tells ThreadSanitizer that what follows comes after all that blocks did which had this address as `finished`.

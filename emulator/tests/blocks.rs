@@ -13,7 +13,11 @@ fn every_thread_knows_where_it_is() {
         let mut to = output.address();
         // SAFETY: as the kernel declares; a place of twelve numbers for each thread.
         unsafe {
-            launch("test_places", &Launch { blocks, threads, shared_bytes: 0, schedule }, &arguments![to])
+            launch(
+                "test_places",
+                &Launch { blocks, threads, cluster: 1, shared_bytes: 0, schedule },
+                &arguments![to],
+            )
         }
         .unwrap();
         let places = output.read();
@@ -46,6 +50,23 @@ fn barriers_count_anew_each_time() {
             let expected =
                 [count, i32::from(rest().any(|rest| rest == 7)), i32::from(rest().all(|rest| rest < 7))];
             assert!(of_threads.chunks(3).all(|results| results == expected), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn blocks_of_a_cluster_meet_and_reach_each_other() {
+    for (schedule, size, threads) in [(SCHEDULES[0], 8, 32), (SCHEDULES[1], 4, 70), (SCHEDULES[2], 1, 8)] {
+        let (clusters, mut rounds) = (3, 50u32);
+        let output = Buffer::<u32>::new((clusters * size * size) as usize);
+        let mut to = output.address();
+        let shape = Launch { cluster: size, ..line(clusters * size, threads, schedule) };
+        // SAFETY: as the kernel declares; a result for each two blocks of a cluster.
+        unsafe { launch("test_cluster", &shape, &arguments![rounds, to]) }.unwrap();
+        for (block, told) in output.read().chunks(size as usize).enumerate() {
+            let first = block as u32 / size * size;
+            let expected: Vec<u32> = (first..first + size).map(|other| 4900 + other).collect();
+            assert_eq!(told, expected, "{schedule:?}");
         }
     }
 }

@@ -47,8 +47,26 @@ fn what_devices_refuse_is_refused() {
         let message = error("test_block_sum", &Launch { blocks, ..shape.clone() });
         assert!(message.contains("blocks are none, or more than"), "{message}");
     }
+    for (cluster, blocks) in [(0, 8), (9, 9), (4, 6)] {
+        let message = error("test_block_sum", &Launch { cluster, ..line(blocks, 32, Schedule::Ascending) });
+        let expected = format!(
+            "clusters of {cluster} blocks are none, or more than 8, or do not divide {blocks} blocks"
+        );
+        assert!(message.ends_with(&expected), "{message}");
+    }
     let message = error("test_block_sum", &Launch { shared_bytes: 227 * 1024 + 1, ..shape.clone() });
     assert_eq!(message, "kernel test_block_sum: 232449 bytes of shared memory are more than 232448");
+}
+
+#[test]
+fn what_blocks_of_a_cluster_do_to_each_other_is_an_error() {
+    for schedule in SCHEDULES {
+        let shape = Launch { cluster: 4, ..line(8, 32, schedule) };
+        let message = error_of("test_leave_cluster", &shape, &[]).to_string();
+        assert!(message.contains("a block of the cluster ends, but others are at cluster_sync"), "{message}");
+        let message = error_of("test_block_beyond_cluster", &shape, &[]).to_string();
+        assert!(message.contains("in_block") && message.contains("for block 8 of 4"), "{message}");
+    }
 }
 
 #[test]
@@ -56,8 +74,8 @@ fn barriers_in_divergent_code_are_errors() {
     for schedule in SCHEDULES {
         let reason = reason_of("test_barrier_in_a_branch", 64, schedule);
         assert!(reason.starts_with("barrier in divergent code: thread "), "{reason}");
-        assert!(reason.contains("__syncthreads (mistakes.cu:6)"), "{reason}");
-        assert!(reason.contains("__syncthreads (mistakes.cu:10)"), "{reason}");
+        assert!(reason.contains("__syncthreads (mistakes.cu:7)"), "{reason}");
+        assert!(reason.contains("__syncthreads (mistakes.cu:11)"), "{reason}");
 
         let reason = reason_of("test_barrier_one_time_more", 64, schedule);
         assert!(reason.starts_with("barrier in divergent code: "), "{reason}");
@@ -80,7 +98,7 @@ fn deadlocks_are_errors() {
         assert!(reason.contains(", thread 3,0,0 waits in __syncthreads (mistakes.cu:"), "{reason}");
 
         let reason = reason_of("test_masks_that_differ", 32, schedule);
-        assert!(reason.contains("waits in __ballot_sync (mistakes.cu:36) with mask 0xffffffff"), "{reason}");
+        assert!(reason.contains("waits in __ballot_sync (mistakes.cu:37) with mask 0xffffffff"), "{reason}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use coregister::backend::cuda::{Account, Argument, Cuda, Driver, Grid, Kernel};
@@ -22,6 +22,7 @@ pub struct Emulated {
     launched: Mutex<BTreeSet<&'static str>>,
     latest: Mutex<&'static str>,
     most_blocks: BTreeMap<&'static str, u32>,
+    largest_cluster: AtomicU32,
     account: Arc<Account>,
     /// When it comes, allocations find no room.
     pub allocations: CountDown,
@@ -118,6 +119,7 @@ impl Emulated {
             latest: Mutex::new("the start"),
             launched: Mutex::default(),
             most_blocks: BTreeMap::new(),
+            largest_cluster: AtomicU32::new(1),
             allocations: CountDown::default(),
             calls: CountDown::default(),
         }
@@ -128,6 +130,11 @@ impl Emulated {
     pub fn with_most_blocks(mut self, kernel: &'static str, blocks: u32) -> Self {
         self.most_blocks.insert(kernel, blocks);
         self
+    }
+
+    /// Has clusters of up to so many blocks from now on; at first it has none, as devices before compute capability 9.0.
+    pub fn set_largest_cluster(&self, blocks: u32) {
+        self.largest_cluster.store(blocks, Ordering::Relaxed);
     }
 
     /// Names of all kernels that have run.
@@ -237,12 +244,17 @@ impl Driver for Emulated {
         self.enter()
     }
 
+    fn largest_cluster(&self) -> u32 {
+        self.largest_cluster.load(Ordering::Relaxed)
+    }
+
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         self.enter()?;
         let [x, y, z] = grid.blocks;
         let most = self.most_blocks.get(kernel.name).copied().unwrap_or(u32::MAX);
         let launch_of = Launch {
             blocks: [x.min(most), y, z],
+            cluster: grid.cluster,
             threads: [grid.threads, 1, 1],
             shared_bytes: grid.shared_bytes as usize,
             schedule: self.schedule,

@@ -15,7 +15,7 @@ macro_rules! arguments {
 
 /// A launch along one axis without dynamic shared memory.
 pub fn line(blocks: u32, threads: u32, schedule: Schedule) -> Launch {
-    Launch { blocks: [blocks, 1, 1], threads: [threads, 1, 1], shared_bytes: 0, schedule }
+    Launch { blocks: [blocks, 1, 1], threads: [threads, 1, 1], cluster: 1, shared_bytes: 0, schedule }
 }
 
 /// Memory that holds numbers of type `T`.

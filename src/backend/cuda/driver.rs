@@ -47,6 +47,9 @@ pub trait Driver: Send + Sync + 'static {
     /// Lets the device begin no further work before that up to the mark is done. Does not wait itself.
     fn follow(&self, mark: &Self::Mark) -> Result<()>;
 
+    /// Most blocks of a cluster: 1 where the device, or the code that it runs, knows no clusters.
+    fn largest_cluster(&self) -> u32;
+
     /// Runs a kernel.
     ///
     /// # Safety
@@ -75,6 +78,8 @@ impl Kernel {
 pub struct Grid {
     /// Blocks along x, y and z; nothing is run where one of them is zero.
     pub blocks: [u32; 3],
+    /// Blocks along x that run at the same time and reach each other's shared memory; they divide all along x.
+    pub cluster: u32,
     /// Threads of a block along x.
     pub threads: u32,
     /// Dynamic shared memory of a block in bytes.
@@ -84,7 +89,7 @@ pub struct Grid {
 impl Grid {
     /// `blocks` blocks of `threads` threads.
     pub const fn new(blocks: usize, threads: u32) -> Self {
-        Self { blocks: [blocks as u32, 1, 1], threads, shared_bytes: 0 }
+        Self { blocks: [blocks as u32, 1, 1], cluster: 1, threads, shared_bytes: 0 }
     }
 
     /// At least one thread for each of `items`, in blocks of `threads`.
@@ -95,6 +100,12 @@ impl Grid {
     /// The same with `rows` blocks along y.
     pub const fn rows(mut self, rows: usize) -> Self {
         self.blocks[1] = rows as u32;
+        self
+    }
+
+    /// The same in clusters of so many blocks.
+    pub const fn in_clusters(mut self, blocks: u32) -> Self {
+        self.cluster = blocks;
         self
     }
 

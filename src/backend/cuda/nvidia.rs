@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_int};
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
@@ -18,6 +19,11 @@ use crate::error::{Error, Result};
 const USUAL_SHARED_BYTES: u32 = 48 << 10;
 /// The oldest devices that the embedded kernels run on.
 pub const OLDEST_CAPABILITY: (i32, i32) = (8, 0);
+
+/// Major numbers of the compute capabilities with clusters for which the embedded kernels are compiled.
+const CAPABILITIES_WITH_CLUSTERS: [i32; 2] = [9, 12];
+/// Blocks that every such device can have in a cluster.
+const MOST_PORTABLE_CLUSTER: u32 = 8;
 
 /// What is known about CUDA on this machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +56,11 @@ impl DeviceDescription {
     /// Whether the embedded kernels run on the device.
     pub fn is_supported(&self) -> bool {
         self.capability >= OLDEST_CAPABILITY
+    }
+
+    /// Most blocks of a cluster. Other devices that have clusters run code for older ones, which knows none.
+    fn largest_cluster(&self) -> u32 {
+        if CAPABILITIES_WITH_CLUSTERS.contains(&self.capability.0) { MOST_PORTABLE_CLUSTER } else { 1 }
     }
 }
 
@@ -98,6 +109,7 @@ pub struct Nvidia {
     staging: Staging,
     functions: Mutex<HashMap<Kernel, Function>>,
     account: Arc<Account>,
+    largest_cluster: u32,
     /// The process that opened the device: children of it cannot use it.
     process: u32,
 }
@@ -138,6 +150,7 @@ impl Nvidia {
             staging: Staging::new(stream.clone()),
             stream,
             functions: Mutex::default(),
+            largest_cluster: device.largest_cluster(),
             process: std::process::id(),
         })
     }
@@ -183,6 +196,24 @@ impl Nvidia {
         }
     }
 
+    /// What the driver wants to know of a launch.
+    fn config(&self, grid: Grid, cluster: &mut sys::CUlaunchAttribute) -> sys::CUlaunchConfig {
+        let [x, y, z] = grid.blocks;
+        sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: grid.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: grid.shared_bytes,
+            hStream: self.stream.cu_stream(),
+            attrs: cluster,
+            // Devices without clusters are not asked for any.
+            numAttrs: u32::from(grid.cluster > 1),
+        }
+    }
+
     /// Lets a kernel have more dynamic shared memory than usual.
     fn allow_shared(&self, function: Function, bytes: u32) -> Result<(), DriverError> {
         if bytes <= USUAL_SHARED_BYTES {
@@ -191,6 +222,16 @@ impl Nvidia {
         let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: the function is loaded.
         unsafe { result::function::set_function_attribute(function.0, which, bytes as i32) }
+    }
+}
+
+/// Clusters of so many blocks along x.
+fn cluster_of(blocks: u32) -> sys::CUlaunchAttribute {
+    let size = sys::CUlaunchAttributeValue_union__bindgen_ty_1 { x: blocks, y: 1, z: 1 };
+    sys::CUlaunchAttribute {
+        id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+        pad: [0; 4],
+        value: sys::CUlaunchAttributeValue { clusterDim: size },
     }
 }
 
@@ -315,24 +356,21 @@ impl Driver for Nvidia {
         self.said(self.stream.wait(mark), "cannot follow other work")
     }
 
+    fn largest_cluster(&self) -> u32 {
+        self.largest_cluster
+    }
+
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         self.enter()?;
         let function = self.function(kernel)?;
-        let ([x, y, z], threads, shared) = (grid.blocks, grid.threads, grid.shared_bytes);
         let mut pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
-        let launched = self.allow_shared(function, shared).and_then(|()| {
-            // SAFETY: the function is loaded, and the caller's word holds for the arguments, which the driver copies.
-            unsafe {
-                let blocks = (x, y, z);
-                result::launch_kernel(
-                    function.0,
-                    blocks,
-                    (threads, 1, 1),
-                    shared,
-                    self.stream.cu_stream(),
-                    &mut pointers,
-                )
-            }
+        let launched = self.allow_shared(function, grid.shared_bytes).and_then(|()| {
+            let mut cluster = cluster_of(grid.cluster);
+            let config = self.config(grid, &mut cluster);
+            // SAFETY: the function is loaded, the attribute outlives the call, and the caller's word holds for the arguments,
+            // which the driver copies.
+            unsafe { sys::cuLaunchKernelEx(&config, function.0, pointers.as_mut_ptr(), ptr::null_mut()) }
+                .result()
         });
         self.said(launched, &format!("cannot run the kernel {}", kernel.name))
     }

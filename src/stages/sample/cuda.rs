@@ -12,6 +12,7 @@ use crate::geometry::Extent;
 
 const SMALL: Kernel = Kernel::new("sample", "sample_farthest_small");
 const MEDIUM: Kernel = Kernel::new("sample", "sample_farthest_medium");
+const IN_CLUSTER: Kernel = Kernel::new("sample", "sample_farthest_in_cluster");
 const LARGE: Kernel = Kernel::new("sample", "sample_farthest_large");
 const MEASURE: Kernel = Kernel::new("sample", "measure_samples");
 const GATHER: Kernel = Kernel::new("sample", "gather_points");
@@ -20,6 +21,12 @@ const GATHER: Kernel = Kernel::new("sample", "gather_points");
 const THREADS: usize = 1024;
 /// Shared memory of the medium kernel: eight points of each thread.
 const MEDIUM_SHARED: usize = 8 * THREADS * size_of::<Point>();
+/// Blocks of a cluster that samples a cloud, threads of each, and points of each thread, as in the kernels.
+const CLUSTER: u32 = 8;
+const CLUSTER_THREADS: u32 = 256;
+const MOST_IN_CLUSTER: usize = 16 * (CLUSTER * CLUSTER_THREADS) as usize;
+/// So many clouds do not leave enough multiprocessors idle for clusters.
+const MANY_CLOUDS: usize = 16;
 /// Threads of the block that measures what was sampled, as in the kernels.
 const MEASURING_THREADS: u32 = 256;
 const GATHERING_THREADS: u32 = 256;
@@ -59,18 +66,13 @@ impl<D: Driver> SampleFarthest for Cuda<D> {
         count: usize,
     ) -> Result<Vec<Sample<Self>>> {
         let longest = clouds.iter().map(|points| points.len()).max().unwrap_or(0);
-        let grid = Grid::new(clouds.len(), THREADS as u32);
-        let (kernel, grid, in_memory) = match longest.div_ceil(THREADS) {
-            ..=8 => (SMALL, grid, false),
-            9..=16 => (MEDIUM, grid.with_shared(MEDIUM_SHARED), false),
-            _ => (LARGE, grid, true),
-        };
+        let (kernel, grid, in_memory) = self.sampling_kernel(clouds.len(), longest);
         let jobs: Vec<Job<D>> =
             clouds.iter().map(|points| self.job(points, count, in_memory)).collect::<Result<_>>()?;
         let described: Vec<Cloud> =
             clouds.iter().zip(&jobs).map(|(points, job)| job.describe(points)).collect();
         let (described, outcomes) = (self.upload(&described)?, self.allocate::<Outcome>(clouds.len())?);
-        // SAFETY: there are a job and an outcome for each block; the buffers of a job have as many elements as it says, and
+        // SAFETY: there are a job and an outcome for each block or cluster; the buffers of a job have as many elements as it says, and
         // the distances one for each point where the kernel keeps them in memory. All are there until it has ended.
         unsafe { self.launch(kernel, grid, arguments![&described, &outcomes])? };
         let grid = Grid::new(clouds.len(), MEASURING_THREADS);
@@ -94,6 +96,19 @@ impl<D: Driver> SampleFarthest for Cuda<D> {
 }
 
 impl<D: Driver> Cuda<D> {
+    /// What samples so many clouds of at most `longest` points, and whether it wants memory for distances.
+    fn sampling_kernel(&self, clouds: usize, longest: usize) -> (Kernel, Grid, bool) {
+        let a_block_each = Grid::new(clouds, THREADS as u32);
+        let a_cluster_each = Grid::new(CLUSTER as usize * clouds, CLUSTER_THREADS).in_clusters(CLUSTER);
+        let has_clusters = self.driver().largest_cluster() >= CLUSTER && clouds < MANY_CLOUDS;
+        match longest.div_ceil(THREADS) {
+            ..=8 => (SMALL, a_block_each, false),
+            _ if has_clusters && longest <= MOST_IN_CLUSTER => (IN_CLUSTER, a_cluster_each, false),
+            9..=16 => (MEDIUM, a_block_each.with_shared(MEDIUM_SHARED), false),
+            _ => (LARGE, a_block_each, true),
+        }
+    }
+
     fn job(&self, points: &CudaBuffer<Point, D>, count: usize, in_memory: bool) -> Result<Job<D>> {
         let count = count.min(points.len());
         let distances = if in_memory { points.len() } else { 0 };
