@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use coregister::report::{BatchRow, BatchStatus, batch_page};
+use coregister::batch::table::PairStatus;
+use coregister::report::{BatchRow, batch_page};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -118,7 +119,7 @@ fn a_batch_page_of_many_rows() {
     };
     let mut rows: Vec<BatchRow> = (0..500)
         .map(|i| BatchRow {
-            status: BatchStatus::Accepted,
+            status: PairStatus::Accepted,
             confidence: Some(0.9 + 0.0002 * i as f64),
             overlap: Some(0.3 + 0.001 * i as f64),
             inliers: Some(100 + i),
@@ -126,11 +127,15 @@ fn a_batch_page_of_many_rows() {
             ..common(i)
         })
         .collect();
+    rows[1].warnings = "ignoring 3 of 100 points of the source cloud".into();
+    for row in &mut rows[300..400] {
+        row.correct = Some(true);
+    }
     let wrong = &mut rows[400];
     (wrong.correct, wrong.rotation_error, wrong.translation_error) = (Some(false), Some(91.5), Some(3.25));
     for (i, row) in rows.iter_mut().enumerate().skip(410).step_by(9) {
         *row = BatchRow {
-            status: BatchStatus::Rejected,
+            status: PairStatus::Rejected,
             confidence: Some(0.001 * i as f64),
             reason: "the clouds do not agree clearly enough on this transform".into(),
             ..common(i)
@@ -141,8 +146,6 @@ fn a_batch_page_of_many_rows() {
         reason: "cannot read <b>scan.ply</b>: no such file".into(),
         ..common(470)
     };
-    rows[0].report = "accepted.html".into();
-    rows[1].report = "javascript:alert(1)".into();
     let page = batch_page("500 pairs", &rows);
     assert_eq!(data(&page)["rows"].as_array().unwrap().len(), 500);
     fs::write(folder().join("batch.html"), page).unwrap();

@@ -1,20 +1,21 @@
 //! `coregister batch`: a list of pairs in, a file of results out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use coregister::Error;
-use coregister::batch::table::{Row, Table};
-use coregister::batch::{Batch, BatchOptions, BatchPair, Devices, USUAL_BYTES};
+use coregister::batch::table::{PairStatus, Row, Table};
+use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices, USUAL_BYTES};
 use coregister::evaluate::{Pair, read_pairs};
 use coregister::io::read_cloud;
 use coregister::report::{BatchRow, batch_page};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Outcome;
-use super::method::Settings;
+use super::method::{Settings, parse_devices};
 use super::output;
 
 /// Bytes of a mebibyte.
@@ -50,7 +51,8 @@ pub struct Arguments {
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<Shard>,
 
-    /// Memory for clouds that are kept for pairs to come, in MiB, on the host or on each CUDA device
+    /// Memory for clouds that are kept for pairs to come, in MiB, on the host or on each CUDA device; those of the pairs
+    /// at work may come on top
     #[arg(long, value_name = "MIB", default_value_t = USUAL_BYTES / MEBIBYTE)]
     cloud_memory: usize,
 
@@ -85,17 +87,18 @@ impl Arguments {
             true => Table::resume(&self.output, &pairs)?,
             false => (Table::create(&self.output)?, Vec::new()),
         };
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(self.report.is_some());
         done.iter().for_each(|row| tally.count(row, None));
         self.register(&pairs[done.len()..], table, &mut tally, progress(pairs.len(), done.len()))?;
-        if let Some(path) = &self.report {
+        if let (Some(path), Some(rows)) = (&self.report, &tally.rows) {
             let title = format!("Pairs of {}", self.pairs.display());
-            std::fs::write(path, batch_page(&title, &tally.rows))
-                .map_err(|source| Error::file("write", path, source))?;
+            let page = batch_page(&title, rows);
+            std::fs::write(path, page).map_err(|source| Error::file("write", path, source))?;
         }
         let (all, new) = (pairs.len(), pairs.len() - done.len());
         let seconds = start.elapsed().as_secs_f64();
-        let Tally { accepted, rejected, failed, .. } = tally;
+        let [accepted, rejected, failed] =
+            [PairStatus::Accepted, PairStatus::Rejected, PairStatus::Failed].map(|status| tally.of(status));
         output::print(format!(
             "{all} pairs: {accepted} accepted, {rejected} rejected, {failed} failed; {new} of them now, in {seconds:.1} s\n"
         ))?;
@@ -130,7 +133,7 @@ impl Arguments {
         });
         batch.run(
             to_do,
-            |path| read_cloud(path),
+            |path| read_cloud(path).map(BatchCloud::Points),
             |pair, answer| {
                 let row = Row::new(pair, &answer);
                 if written.is_ok() {
@@ -147,23 +150,27 @@ impl Arguments {
 }
 
 /// How pairs ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
-    accepted: usize,
-    rejected: usize,
-    failed: usize,
-    /// For the report.
-    rows: Vec<BatchRow>,
+    counts: BTreeMap<PairStatus, usize>,
+    /// For the report, if there is to be one.
+    rows: Option<Vec<BatchRow>>,
 }
 
 impl Tally {
+    fn new(reports: bool) -> Self {
+        Self { counts: BTreeMap::new(), rows: reports.then(Vec::new) }
+    }
+
+    fn of(&self, status: PairStatus) -> usize {
+        self.counts.get(&status).copied().unwrap_or_default()
+    }
+
     /// Counts a pair; the time is unknown where an earlier run registered it.
     fn count(&mut self, row: &Row, spent: Option<Duration>) {
-        self.rows.push(BatchRow { seconds: spent.map(|spent| spent.as_secs_f64()), ..BatchRow::from(row) });
-        match row.status.as_str() {
-            "accepted" => self.accepted += 1,
-            "rejected" => self.rejected += 1,
-            _ => self.failed += 1,
+        *self.counts.entry(row.status).or_default() += 1;
+        if let Some(rows) = &mut self.rows {
+            rows.push(BatchRow { seconds: spent.map(|spent| spent.as_secs_f64()), ..BatchRow::from(row) });
         }
     }
 }
@@ -175,22 +182,6 @@ fn progress(length: usize, done: usize) -> ProgressBar {
     bar.set_position(done as u64);
     bar.reset_eta();
     bar
-}
-
-fn parse_devices(text: &str) -> Result<Devices, String> {
-    match text {
-        "all" => Ok(Devices::All),
-        "cpu" => Ok(Devices::Cpu),
-        _ => {
-            let numbers: Result<Vec<usize>, _> =
-                text.split(',').map(|number| number.trim().parse()).collect();
-            let wrong = |_| "give all, cpu, or numbers of CUDA devices such as 0,1".to_owned();
-            let mut numbers = numbers.map_err(wrong)?;
-            numbers.sort_unstable();
-            numbers.dedup();
-            Ok(Devices::Cuda(numbers))
-        }
-    }
 }
 
 fn parse_shard(text: &str) -> Result<Shard, String> {

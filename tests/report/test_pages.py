@@ -247,11 +247,13 @@ def test_the_batch_page_filters_and_sorts(open_page):
     page.assert_quiet()
 
 
-def test_the_batch_page_links_to_files_beside_it_only(open_page):
+def test_the_batch_page_tells_right_from_wrong_where_it_is_known(open_page):
     page = open_page("batch")
-    page.page.click("#rows th button:text-is('name')")
-    links = page.page.locator("#rows a")
-    assert links.count() == 1 and links.first.get_attribute("href") == "accepted.html"
-    links.first.click()
-    page.page.wait_for_selector("#status")
-    assert page.text("#status") == "ACCEPTED"
+    assert "99.0 %\nof known answers right" in page.text("#tiles")
+    assert page.page.locator("#sets thead th").all_inner_texts()[-2:] == ["right", "median s"]
+    page.page.fill("#search", "pair 400")
+    heads = page.page.locator("#rows th button").all_inner_texts()
+    cells = page.page.locator("#rows tbody td").all_inner_texts()
+    assert cells[heads.index("right")] == "no"
+    assert cells[heads.index("error °")] == "91.5"
+    page.assert_quiet()
