@@ -76,5 +76,4 @@ fn on_device<B: Backend + 'static, R>(
     answer
 }
 
-pub(super) const PREPARED_ELSEWHERE: &str = "a cloud was prepared by an engine with other settings or on another device; prepare it with \
-     the engine that registers it";
+pub(super) const PREPARED_ELSEWHERE: &str = "a cloud was prepared with other settings or on another device; prepare it with what registers it";
