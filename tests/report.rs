@@ -74,6 +74,17 @@ fn a_rejected_pair_of_hostile_name_gets_a_report_that_says_why() {
 }
 
 #[test]
+fn a_report_says_that_points_were_left_out() {
+    let plate: String = (0..2_000).map(|i| format!("{} {} 0\n", i % 50, i / 50)).collect();
+    let plate_file = folder().join("warned.xyz");
+    fs::write(&plate_file, plate + "nan 0 0\n").unwrap();
+    let (_, page, answer) = register("warned", &plate_file, "demo_target.ply");
+    let warning = answer["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("ignoring 1 of 2001 points of the source cloud"), "{warning}");
+    assert_eq!(data(&page)["answer"]["warnings"], answer["warnings"]);
+}
+
+#[test]
 fn a_report_that_cannot_be_written_is_an_error_that_names_it() {
     let output = Command::new(env!("CARGO_BIN_EXE_coregister"))
         .arg("register")

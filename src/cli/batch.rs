@@ -12,11 +12,10 @@ use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices, USU
 use coregister::evaluate::{Pair, read_pairs};
 use coregister::io::read_cloud;
 use coregister::report::{BatchRow, batch_page};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Outcome;
 use super::method::{Settings, parse_devices};
-use super::output;
+use super::output::{self, Progress};
 
 /// Bytes of a mebibyte.
 const MEBIBYTE: usize = 1 << 20;
@@ -89,7 +88,7 @@ impl Arguments {
         };
         let mut tally = Tally::new(self.report.is_some());
         done.iter().for_each(|row| tally.count(row, None));
-        self.register(&pairs[done.len()..], table, &mut tally, progress(pairs.len(), done.len()))?;
+        self.register(&pairs[done.len()..], table, &mut tally, Progress::new(pairs.len(), done.len()))?;
         if let (Some(path), Some(rows)) = (&self.report, &tally.rows) {
             let title = format!("Pairs of {}", self.pairs.display());
             let page = batch_page(&title, rows);
@@ -114,7 +113,7 @@ impl Arguments {
         pairs: &[Pair],
         mut table: Table,
         tally: &mut Tally,
-        bar: ProgressBar,
+        mut progress: Progress,
     ) -> anyhow::Result<()> {
         if pairs.is_empty() {
             return Ok(());
@@ -141,10 +140,9 @@ impl Arguments {
                     stop.store(written.is_err(), Ordering::Relaxed);
                 }
                 tally.count(&row, answer.ok().map(|found| found.timings.total()));
-                bar.inc(1);
+                progress.step(&pair.set);
             },
         );
-        bar.finish_and_clear();
         Ok(written?)
     }
 }
@@ -173,15 +171,6 @@ impl Tally {
             rows.push(BatchRow { seconds: spent.map(|spent| spent.as_secs_f64()), ..BatchRow::from(row) });
         }
     }
-}
-
-/// A bar that has come so far, with the rate of the rest.
-fn progress(length: usize, done: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} ({per_sec}, {eta} left)");
-    let bar = ProgressBar::new(length as u64).with_style(style.expect("the template is valid"));
-    bar.set_position(done as u64);
-    bar.reset_eta();
-    bar
 }
 
 fn parse_shard(text: &str) -> Result<Shard, String> {

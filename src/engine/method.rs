@@ -76,4 +76,5 @@ fn on_device<B: Backend + 'static, R>(
     answer
 }
 
-pub(super) const PREPARED_ELSEWHERE: &str = "a cloud was prepared with other settings or on another device; prepare it with what registers it";
+pub(super) const PREPARED_ELSEWHERE: &str =
+    "a cloud was prepared with other settings or on another device; prepare it with what registers it";

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::Outcome;
 use super::method::{MethodFlags, parse_devices};
-use super::output;
+use super::output::Progress;
 use outputs::{Autosave, Outputs};
 
 /// Register the pairs of a list or of a benchmark and compare the answers with the known ones
@@ -123,20 +123,17 @@ impl Arguments {
     }
 
     fn evaluate(&self, computer: &Computer, pairs: &[Pair]) -> Report {
-        let bar = output::progress_bar(pairs.len());
+        let mut progress = Progress::new(pairs.len(), 0);
         let mut autosave = Autosave::default();
-        let report = computer.evaluate(pairs, |rows| {
-            bar.set_message(rows.last().map_or_else(String::new, |row: &Row| row.set.clone()));
-            bar.inc(1);
+        computer.evaluate(pairs, |rows| {
+            progress.step(rows.last().map_or("", |row| &row.set));
             if autosave.is_due()
                 && let Err(error) = self.outputs.save(&Report::new(pairs.len(), rows.to_vec()))
             {
                 // Written again later; if that fails as well, the end of the run reports it.
                 warn!("{error:#}");
             }
-        });
-        bar.finish_and_clear();
-        report
+        })
     }
 
     fn pairs(&self) -> anyhow::Result<Vec<Pair>> {
