@@ -100,12 +100,18 @@ fn the_cpu_finishes_what_a_device_cannot() {
         device.driver().calls.fail_after(calls);
         let found = engine.register(&source, &target).expect("the CPU's answer");
         assert_eq!(said(&found), said(&expected), "lost after {calls} calls");
-        assert!(found.warnings[0].contains("is lost") && found.warnings[0].ends_with("going on with the CPU"));
+        assert!(
+            found.warnings[0].contains("is lost") && found.warnings[0].ends_with("going on with the CPU")
+        );
         let stages =
             |found: &Registration| found.timings.stages.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         assert_eq!(stages(&found), stages(&expected), "times of what was done in vain");
     }
     device.driver().calls.restart();
     let again = engine.register(&source, &target).unwrap();
-    assert_eq!((again.device.as_str(), &again.warnings[..]), ("emulated", &[][..]), "later pairs are tried again");
+    assert_eq!(
+        (again.device.as_str(), &again.warnings[..]),
+        ("emulated", &[][..]),
+        "later pairs are tried again"
+    );
 }

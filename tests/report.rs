@@ -105,9 +105,13 @@ fn a_batch_writes_a_table_with_the_failures_first() {
     let (source, target) = (source.display(), target.display());
     fs::write(&list, format!("name,set,src,tgt\ngood,a,{source},{target}\nbad,b,missing.ply,{target}\n"))
         .unwrap();
-    let page = folder().join("list.html");
+    let (page, results) = (folder().join("list.html"), folder().join("list-results.csv"));
+    // Of an earlier run.
+    for file in [&page, &results] {
+        let _ = fs::remove_file(file);
+    }
     let mut command = Command::new(env!("CARGO_BIN_EXE_coregister"));
-    command.args(["batch", "--devices", "cpu"]).arg(&list).arg("-o").arg(folder().join("list-results.csv"));
+    command.args(["batch", "--devices", "cpu"]).arg(&list).arg("-o").arg(&results);
     let output = command.arg("--report").arg(&page).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "one pair cannot be read: {message}");
@@ -116,6 +120,11 @@ fn a_batch_writes_a_table_with_the_failures_first() {
     assert_eq!([of(0, "name"), of(0, "status")], ["bad", "failed"]);
     assert_eq!([of(1, "name"), of(1, "status")], ["good", "accepted"]);
     assert!(of(0, "reason").as_str().unwrap().contains("missing.ply"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coregister"));
+    command.arg("batch").arg(&list).arg("-o").arg(folder().join("none.csv"));
+    let refused = command.args(["--report", "missing/folder/list.html"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("missing/folder/list.html"));
+    assert!(!folder().join("none.csv").exists(), "nothing is begun");
     assert!(of(0, "seconds").is_null() && of(1, "seconds").as_f64() > Some(0.0));
 }
 

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use coregister::Error;
 use coregister::batch::table::{PairStatus, Row, Table};
 use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices, USUAL_BYTES};
 use coregister::evaluate::{Pair, read_pairs};
@@ -15,7 +14,7 @@ use coregister::report::{BatchRow, batch_page};
 
 use super::Outcome;
 use super::method::{Settings, parse_devices};
-use super::output::{self, Progress};
+use super::output::{self, Destination, Progress};
 
 /// Bytes of a mebibyte.
 const MEBIBYTE: usize = 1 << 20;
@@ -82,6 +81,8 @@ impl Arguments {
             Some(shard) => shard.of(pairs),
             None => pairs,
         };
+        // Found out before hours of work instead of after them.
+        self.report.iter().try_for_each(|path| Destination::File(path.clone()).check())?;
         let (table, done) = match self.resume {
             true => Table::resume(&self.output, &pairs)?,
             false => (Table::create(&self.output)?, Vec::new()),
@@ -91,8 +92,7 @@ impl Arguments {
         self.register(&pairs[done.len()..], table, &mut tally, Progress::new(pairs.len(), done.len()))?;
         if let (Some(path), Some(rows)) = (&self.report, &tally.rows) {
             let title = format!("Pairs of {}", self.pairs.display());
-            let page = batch_page(&title, rows);
-            std::fs::write(path, page).map_err(|source| Error::file("write", path, source))?;
+            Destination::File(path.clone()).write(batch_page(&title, rows))?;
         }
         let (all, new) = (pairs.len(), pairs.len() - done.len());
         let seconds = start.elapsed().as_secs_f64();
