@@ -83,7 +83,7 @@ enum ProtocolName {
 
 /// What registers the pairs: one after another, or several at a time.
 enum Computer {
-    Engine(Engine),
+    Engine(Box<Engine>),
     Batch(Batch),
 }
 
@@ -114,7 +114,7 @@ impl Arguments {
     fn open(&self) -> coregister::Result<Computer> {
         let config = self.method.config();
         match &self.devices {
-            None => Engine::new(config).map(Computer::Engine),
+            None => Engine::new(config).map(|engine| Computer::Engine(Box::new(engine))),
             Some(devices) => {
                 let options = BatchOptions { devices: devices.clone(), ..BatchOptions::default() };
                 Batch::open(&config, &options).map(Computer::Batch)
