@@ -27,8 +27,7 @@ where
     B: SampleFarthest + GatherPatches + EstimateFrames,
 {
     let points = b.upload(&room::scan(30_000)).expect("a scan");
-    let chosen = b.sample_farthest(&points, count).expect("samples");
-    let keypoints = b.gather_points(&points, &chosen).expect("keypoints");
+    let keypoints = b.sample_farthest(&points, count).expect("samples").points;
     let patches = b.gather_patches(&points, &keypoints, 0.8).expect("patches");
     let towards = Orientation::Towards([0.0, 0.0, 5.0]);
     let frames = b.estimate_frames(&patches, &keypoints, towards).expect("frames");

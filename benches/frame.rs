@@ -18,8 +18,7 @@ const ORIENTATION: Orientation = Orientation::Towards([0.0, 0.0, 5.0]);
 /// Full patches of a room, and their keypoints.
 fn patches<B: SampleFarthest + GatherPatches>(b: &B) -> (Patches<B>, B::Buffer<Point>) {
     let points = b.upload(&room::scan(30_000)).expect("a scan");
-    let chosen = b.sample_farthest(&points, 1500).expect("samples");
-    let keypoints = b.gather_points(&points, &chosen).expect("keypoints");
+    let keypoints = b.sample_farthest(&points, 1500).expect("samples").points;
     (b.gather_patches(&points, &keypoints, 0.8).expect("patches"), keypoints)
 }
 

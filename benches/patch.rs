@@ -26,8 +26,7 @@ fn brute_force(points: &[Point], keypoints: &[Point], radius: f32) -> Vec<Vec<Po
 fn gather<B: SampleFarthest + GatherPatches>(device: &Timed<B>, group: &mut Group<'_>) {
     let b = device.backend();
     let points = b.upload(&room::scan(30_000)).expect("a scan");
-    let chosen = b.sample_farthest(&points, 1500).expect("samples");
-    let keypoints = b.gather_points(&points, &chosen).expect("keypoints");
+    let keypoints = b.sample_farthest(&points, 1500).expect("samples").points;
     let radii = b.neighbour_radii(&points, &keypoints, &SHARES).expect("radii");
     for (share, &radius) in SHARES.iter().zip(&radii) {
         device
@@ -42,8 +41,7 @@ fn patch(criterion: &mut Criterion) {
     on_every_backend!(gather, &mut group);
     let cpu = Cpu::new(0).expect("worker threads start");
     let points = room::scan(30_000);
-    let chosen = cpu.sample_farthest(&points, 1500).expect("samples");
-    let keypoints = cpu.gather_points(&points, &chosen).expect("keypoints");
+    let keypoints = cpu.sample_farthest(&points, 1500).expect("samples").points;
     let radii = cpu.neighbour_radii(&points, &keypoints, &SHARES).expect("radii");
     for (share, &radius) in SHARES.iter().zip(&radii) {
         group.bench_function(format!("1500 balls of {share}, brute force, one thread"), |bencher| {

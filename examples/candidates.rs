@@ -19,7 +19,7 @@ use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::{Config, RigidTransform};
 
 const HEADER: &str = "set,name,overlap,rank,distinct,right,source_overlap,target_overlap,source_in_front,\
-                      target_in_front,rmse,agreeing,support,log_odds";
+                      target_in_front,source_in_view,target_in_view,rmse,spacing,source_unevenness,target_unevenness,agreeing,support,log_odds";
 
 fn main() -> coregister::Result<()> {
     let list = std::env::args().nth(1).unwrap_or_else(|| "data/demo_pair.csv".into());
@@ -45,7 +45,7 @@ fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result
     let canonical = CanonicalPair { source: &source.cloud, target: &target.cloud };
     let mut timings = Timings::default();
     let candidates = pipeline.register(&source, &target, &mut timings)?.candidates;
-    let (prepared, _) = pipeline.prepare_both(&source, &target, &mut timings)?;
+    let (prepared, other) = pipeline.prepare_both(&source, &target, &mut timings)?;
     let distinct = which_are_distinct(&candidates, &prepared.extent, DISTINCT * prepared.surface.spacing);
     for (rank, (candidate, distinct)) in candidates.iter().zip(distinct).enumerate() {
         let pose = canonical.to_file_frames(&to_rigid(&candidate.pose));
@@ -54,7 +54,9 @@ fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result
         print!("{},{},{overlap},{rank},{},{}", pair.set, pair.name, u8::from(distinct), u8::from(right));
         let (a, s) = (candidate.agreement, candidate.support);
         print!(",{},{},{},{}", a.source_overlap, a.target_overlap, a.source_in_front, a.target_in_front);
-        println!(",{},{},{},{}", a.rmse, s.count, s.score, candidate.log_odds);
+        print!(",{},{},{},{}", a.source_in_view, a.target_in_view, a.rmse, prepared.surface.spacing);
+        let [source, target] = [&prepared, &other].map(|p| p.recorded.viewpoint.unevenness);
+        println!(",{source},{target},{},{},{}", s.count, s.score, candidate.log_odds);
     }
     Ok(())
 }

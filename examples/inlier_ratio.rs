@@ -3,8 +3,10 @@
 //!
 //! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors]]`
 //!
-//! The last lines hold, for every set, the mean share over all ways of looking, right and all matches a look, and the
-//! time that describing took per look (of both clouds). Without a set, or with an empty one, all pairs are looked at.
+//! Every look is matched twice: alone, and, as the method does, together with the larger scales before it. The last
+//! lines hold, for every set and both ways, the mean share over all looks, right and all matches a look, and the mean of
+//! the looks' median angles; and the time that describing took per look (of both clouds). Without a set, or with an empty
+//! one, all pairs are looked at.
 //!
 //! A match is right when its keypoints lie within a third of the set's distance threshold under the true pose.
 
@@ -20,7 +22,7 @@ use coregister::evaluate::{Thresholds, Truth, read_pairs};
 use coregister::geometry::to_vector;
 use coregister::io::read_cloud;
 use coregister::pipeline::scan::Scan;
-use coregister::pipeline::{Pipeline, to_rigid};
+use coregister::pipeline::{Pipeline, Seen, View, to_rigid};
 use coregister::registration::Timings;
 use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::stages::pose::Hypotheses;
@@ -34,7 +36,7 @@ fn main() -> coregister::Result<()> {
     let backend = Cpu::new(0)?;
     let network = load_network(&backend, &config)?;
     let pipeline = Pipeline { backend, config, network };
-    let mut sums = BTreeMap::<String, Sums>::new();
+    let mut sums = BTreeMap::<String, (Sums, Sums, Duration)>::new();
     for pair in read_pairs(Path::new(list))?.iter().filter(|pair| pair.set.starts_with(&wanted)) {
         let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);
         let scan = |cloud, role| canonical_cloud(cloud, role).map(|cloud| Scan::new(Arc::new(cloud)));
@@ -45,19 +47,20 @@ fn main() -> coregister::Result<()> {
         };
         print!("{:12} {:24}", pair.set, pair.name);
         let (looks, describing) = looks(&pipeline, &source, &target)?;
-        let sums = sums.entry(pair.set.clone()).or_default();
-        sums.describing += describing;
-        for matches in looks {
-            let errors = right_angles(&canonical, &matches, &truth, thresholds.right.distance / 3.0);
-            let share = errors.len() as f64 / matches.source.len().max(1) as f64;
-            let median = errors.get(errors.len() / 2).copied().unwrap_or(f64::NAN);
-            print!("  {share:.3} of {} ({median:.1}°)", matches.source.len());
-            sums.add(share, errors.len(), matches.source.len());
+        let (alone, joined, spent) = sums.entry(pair.set.clone()).or_default();
+        *spent += describing;
+        for look in looks {
+            for (matches, sums) in look.iter().zip([&mut *alone, &mut *joined]) {
+                let errors = right_angles(&canonical, matches, &truth, thresholds.right.distance / 3.0);
+                sums.add(&errors, matches.source.len());
+            }
+            print!("  {} or {}", alone.last, joined.last);
         }
         println!();
     }
-    for (set, sums) in sums {
-        println!("{set:12} {}", sums.means());
+    for (set, (alone, joined, spent)) in sums {
+        let milliseconds = 1e3 * spent.as_secs_f64() / f64::from(alone.looks);
+        println!("{set:12} alone: {}; joined: {}; {milliseconds:.2} ms", alone.means(), joined.means());
     }
     Ok(())
 }
@@ -74,50 +77,64 @@ fn config(descriptor: &str) -> Config {
 /// Over the looks at the pairs of a set.
 #[derive(Default)]
 struct Sums {
-    looks: usize,
+    looks: u32,
     share: f64,
     right: usize,
     all: usize,
-    describing: Duration,
+    /// Of the looks with right matches: how many, and the sum of their median angles in degrees.
+    with_angles: u32,
+    angle: f64,
+    /// The last look in words.
+    last: String,
 }
 
 impl Sums {
-    fn add(&mut self, share: f64, right: usize, all: usize) {
+    /// Takes in the angles of a look's right matches, ascending, and the number of all its matches.
+    fn add(&mut self, angles: &[f64], all: usize) {
+        let share = angles.len() as f64 / all.max(1) as f64;
         self.looks += 1;
         self.share += share;
-        self.right += right;
+        self.right += angles.len();
         self.all += all;
+        self.last = format!("{share:.3} of {all}");
+        if let Some(median) = angles.get(angles.len() / 2) {
+            self.with_angles += 1;
+            self.angle += median;
+            self.last += &format!(" ({median:.1}°)");
+        }
     }
 
     fn means(&self) -> String {
-        let per_look = |sum: f64| sum / self.looks as f64;
+        let per_look = |sum: f64| sum / f64::from(self.looks);
         format!(
-            "share {:.4}, right {:.1} of {:.1}, {:.2} ms",
+            "share {:.4}, right {:.1} of {:.1}, {:.2}°",
             per_look(self.share),
             per_look(self.right as f64),
             per_look(self.all as f64),
-            per_look(1e3 * self.describing.as_secs_f64())
+            self.angle / f64::from(self.with_angles)
         )
     }
 }
 
-/// The matches of every way of looking at the pair, and the time spent on describing.
+/// The matches of every way of looking at the pair, alone and joined, and the time spent on describing.
 fn looks(
     pipeline: &Pipeline<Cpu>,
     source: &Scan<Cpu>,
     target: &Scan<Cpu>,
-) -> coregister::Result<(Vec<Hypotheses<Cpu>>, Duration)> {
+) -> coregister::Result<(Vec<[Hypotheses<Cpu>; 2]>, Duration)> {
     let mut timings = Timings::default();
     let (s, t) = pipeline.prepare_both(source, target, &mut timings)?;
-    let looks = pipeline.views(&s, &t);
-    let mut look = |view: &coregister::pipeline::View| {
+    let mut seen = Vec::new();
+    let mut look = |view: View| {
         let of_source = pipeline.describe(source, &s, view.source, &mut timings)?;
         let of_target = pipeline.describe(target, &t, view.target, &mut timings)?;
-        pipeline.propose(&s, &of_source, &t, &of_target, &mut timings)
+        seen.push(Seen { view, source: of_source, target: of_target });
+        let alone = pipeline.propose(&s, &t, &seen[seen.len() - 1..], &mut timings)?;
+        Ok([alone, pipeline.propose(&s, &t, &seen, &mut timings)?])
     };
-    let matches = looks.iter().map(&mut look).collect::<Result<_, _>>()?;
+    let looks = pipeline.views(&s, &t).into_iter().map(&mut look).collect::<coregister::Result<_>>()?;
     let describing = timings.stages.iter().filter(|(stage, _)| *stage == "describe");
-    Ok((matches, describing.map(|(_, spent)| *spent).sum()))
+    Ok((looks, describing.map(|(_, spent)| *spent).sum()))
 }
 
 /// Rotation errors of the right matches' poses in degrees, ascending.

@@ -1,5 +1,5 @@
 // Support of hypotheses among matches. See src/stages/consensus/.
-#include "common.cuh"
+#include "verdict.cuh"
 
 // Lanes that share a hypothesis: as many running sums as on the CPU, where they fill a vector register, so that scores
 // are summed in the same order.
@@ -32,12 +32,6 @@ __device__ __forceinline__ void load(const Point* from, unsigned count, Point* t
     float* copies = reinterpret_cast<float*>(to);
     for (unsigned i = threadIdx.x; i < 3 * count; i += THREADS) copies[i] = numbers[i];
 }
-
-// What the host has as `Support`.
-struct Support {
-    unsigned count;
-    float score;
-};
 
 // support[h] = what the matches (source[i], target[i]) say about poses[h], whose lever arms start at anchors[h].
 //

@@ -1,56 +1,25 @@
 // From hypotheses to candidates. See src/stages/estimate/.
+#include "extent.cuh"
 #include "geometry.cuh"
 #include "ordered.cuh"
 #include "rotation.cuh"
+#include "verdict.cuh"
 
-// Threads of a block in all kernels of this file, as on the host's side. An extent is made of as many running sums.
-constexpr unsigned THREADS = 256;
+// Threads of a block in all kernels of this file, as on the host's side.
+constexpr unsigned THREADS = EXTENT_THREADS;
 constexpr unsigned NONE = 0xffffffffu;
 
-// keys[i] is the lower, the higher the score, in the order of IEEE 754's totalOrder, which is that of `f32::total_cmp`.
+// keys[i] is the lower, the higher the score.
 extern "C" __global__ void __launch_bounds__(THREADS)
-rank_scores(const float2* support, unsigned length, unsigned long long* keys) {
+rank_scores(const Support* support, unsigned length, unsigned long long* keys) {
     unsigned i = thread_number();
-    if (i >= length) return;
-    // The second number of a `Support`.
-    unsigned bits = __float_as_uint(support[i].y);
-    unsigned ascending = bits >> 31 ? ~bits : bits | 0x80000000u;
-    keys[i] = ~ascending;
-}
-
-// Where points are, roughly: `Extent` of src/geometry.rs, operation by operation.
-struct Extent {
-    Point centre;
-    float radius;
-};
-
-// The sum over the block's threads, for all of them, added in halves.
-__device__ float sum_of_block(float value, float (&sums)[THREADS]) {
-    sums[threadIdx.x] = value;
-    __syncthreads();
-    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-        __syncthreads();
-    }
-    float sum = sums[0];
-    __syncthreads();
-    return sum;
+    if (i < length) keys[i] = ~ascending_bits(support[i].score);
 }
 
 // One block: the extent of `length` points.
 extern "C" __global__ void __launch_bounds__(THREADS) measure_extent(const Point* points, unsigned length, Extent* extent) {
-    __shared__ float sums[THREADS];
-    float scale = 1.0f / static_cast<float>(max(length, 1u));
-    Point sum = {0.0f, 0.0f, 0.0f};
-    for (unsigned i = threadIdx.x; i < length; i += THREADS) {
-        Point p = points[i];
-        sum = {sum.x + p.x, sum.y + p.y, sum.z + p.z};
-    }
-    Point centre = {sum_of_block(sum.x, sums) * scale, sum_of_block(sum.y, sums) * scale, sum_of_block(sum.z, sums) * scale};
-    float distances = 0.0f;
-    for (unsigned i = threadIdx.x; i < length; i += THREADS) distances += sqrtf(squared_length(points[i] - centre));
-    float radius = sum_of_block(distances, sums) * scale;
-    if (threadIdx.x == 0) *extent = {centre, radius};
+    Extent found = extent_of_block(points, length);
+    if (threadIdx.x == 0) *extent = found;
 }
 
 // How far apart two poses move a point at the mean radius, at most (within the root of two).

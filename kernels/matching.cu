@@ -122,3 +122,10 @@ extern "C" __global__ void collect_mutual(const unsigned long long* best_target,
     unsigned s = thread_number();
     if (s < rows && places[s] != places[s + 1]) matches[places[s]] = make_uint2(s, index_of_rank(best_target[s]));
 }
+
+// joined[i][first + k] = part[i][k], for rows of `width` values and joined ones of `stride`; a thread for each value.
+extern "C" __global__ void place_rows(const float* part, unsigned rows, unsigned width, float* joined, unsigned stride,
+                                      unsigned first) {
+    unsigned i = thread_number();
+    if (i < rows * width) joined[static_cast<size_t>(i / width) * stride + first + i % width] = part[i];
+}

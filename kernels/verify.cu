@@ -2,6 +2,7 @@
 #include "cube.cuh"
 #include "geometry.cuh"
 #include "surface.cuh"
+#include "verdict.cuh"
 
 // Threads of a block, each of which looks at one sample, as on the host.
 constexpr unsigned THREADS = 256;
@@ -32,20 +33,13 @@ struct Tally {
 };
 
 // As the host has it.
-struct Agreement {
-    float source_overlap, target_overlap;
-    float rmse;
-    float source_in_front, target_in_front;
-    float source_in_view, target_in_view;
-};
-
-// As the host has it.
 struct Observation {
     double normal_matrix[36];
     double centre[3];
     double radius;
     double squares;
     double count;
+    Pose pose;
 };
 
 // The sum over the threads of a block, for all of them. `of_warps` may be used again at once.
@@ -143,13 +137,13 @@ struct Sums {
 // The samples of the moving cloud that lie on the fixed surface, and the sums over every block's.
 extern "C" __global__ void __launch_bounds__(THREADS)
 find_contacts(const Point* moving_points, const Point* moving_normals, const unsigned* places, unsigned samples, const Point* points,
-              const Point* normals, const unsigned* cell_start, Grid grid, Pose pose, float reach, Contact* contacts, Sums* sums) {
+              const Point* normals, const unsigned* cell_start, Grid grid, const Pose* pose, float reach, Contact* contacts, Sums* sums) {
     __shared__ double of_warps[WARPS];
     unsigned sample = thread_number();
     Contact found = {};
     if (sample < samples) {
         unsigned place = places[sample];
-        Point point = apply(pose, moving_points[place]), turned = rotate(pose, moving_normals[place]);
+        Point point = apply(*pose, moving_points[place]), turned = rotate(*pose, moving_normals[place]);
         found = contact(point, turned, points, normals, cell_start, grid, reach);
         contacts[sample] = found;
     }
@@ -240,7 +234,7 @@ sum_products(const Contact* contacts, unsigned samples, const Sums* sums, unsign
 
 // One warp: the observation from the sums of all blocks.
 extern "C" __global__ void __launch_bounds__(WARP)
-conclude_observation(const Sums* sums, const double* products, unsigned chunks, Observation* observation) {
+conclude_observation(const Sums* sums, const double* products, unsigned chunks, const Pose* pose, Observation* observation) {
     const Sums& mean = mean_contact(sums, chunks);
     unsigned number = lane_number();
     if (number >= PRODUCTS) return;
@@ -248,6 +242,7 @@ conclude_observation(const Sums* sums, const double* products, unsigned chunks, 
     for (unsigned chunk = 0; chunk < chunks; ++chunk) sum += products[PRODUCTS_STRIDE * chunk + number];
     if (number < 3) observation->centre[number] = mean.point[number];
     if (number == 3) observation->count = mean.count;
+    if (number == 4) observation->pose = *pose;
     if (number == SQUARES) observation->squares = sum;
     if (number == SQUARED_ARMS) observation->radius = sqrt(sum / fmax(mean.count, 1.0));
     if (number < TRIANGLE) {

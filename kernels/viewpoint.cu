@@ -42,6 +42,8 @@ struct Found {
     Point step;
     float unevenness;
     float narrowness;
+    // Cells along the edge of a face of the range image from there, once it is chosen.
+    unsigned edge;
 };
 
 __device__ __forceinline__ Point scaled(Point p, float factor) { return {p.x * factor, p.y * factor, p.z * factor}; }
@@ -442,7 +444,7 @@ __device__ Found pattern_search(Observer<POINTS>& observer, const Start& start, 
             if (best.unevenness >= before) break;
         }
     }
-    return {position, start.step, best.unevenness, best.narrowness};
+    return {position, start.step, best.unevenness, best.narrowness, 0};
 }
 
 // The start whose rating is the `rank`-th lowest, the lower index first on ties, for the whole block. Ratings are not
@@ -486,11 +488,12 @@ search_on(const Point* points, unsigned count, const Found* found, Found* last) 
 
 // The range image.
 
-// One block: the number of cells along the edges of a range image so that about `cells` of them see `points`, of which
-// `count`, a multiple of LANES, are looked at.
+// One block: the number of cells along the edges of a range image from a place so that about `cells` of them see `points`,
+// of which `count`, a multiple of LANES, are looked at.
 extern "C" __global__ void __launch_bounds__(THREADS)
-choose_edge(const Point* points, unsigned count, Point eye, float cells, float fewest, float most, unsigned* edge) {
+choose_edge(const Point* points, unsigned count, float cells, float fewest, float most, Found* from) {
     __shared__ LaneSums sums;
+    const Point eye = from->position;
     float sum = 0.0f;
     Point next = count > 0 ? points[min(threadIdx.x, count - 1)] : eye;
     for (unsigned first = 0; first < count; first += THREADS) {
@@ -500,7 +503,7 @@ choose_edge(const Point* points, unsigned count, Point eye, float cells, float f
         add_tile(sums, first / THREADS, direction, in_tile(first, count), sum);
     }
     Point mean = mean_of(total(sums, sum), count);
-    if (threadIdx.x == 0) *edge = static_cast<unsigned>(face_edge(solid_angle(mean), cells, fewest, most));
+    if (threadIdx.x == 0) from->edge = static_cast<unsigned>(face_edge(solid_angle(mean), cells, fewest, most));
 }
 
 // Lowers `nearest[c]` to the range of every point in cell `c`, as bits; these are in the order of the values.

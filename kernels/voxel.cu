@@ -91,25 +91,184 @@ average_voxels(const Point* points, const unsigned* starts, unsigned cells, cons
     means[cell] = {centre.x + sum.x / count, centre.y + sum.y / count, centre.z + sum.z / count};
 }
 
+// The search for an edge that leaves a wanted number of cells: size.rs, step by step and operation by operation. What
+// follows is as there.
+constexpr double SURFACE_SLOPE = -2.0, LEAST_SLOPE = -3.5, MOST_SLOPE = -0.7;
+constexpr double TOLERANCE = 1.08, LARGEST_SHARE = 0.75, FINEST_BRACKET = 1.002;
+constexpr unsigned MOST_STEPS = 40, STEPS_BEFORE_BISECTION = 10;
+constexpr double LEAST_FALL = 1.2, FEWEST_CELLS = 2000.0;
+constexpr unsigned MOST_COARSENINGS = 10;
+constexpr double ROOT_OF_TWO = 1.41421356237309504880;
+
+// What the next count is for.
+enum Purpose : unsigned { HOW_MANY_OF_SOME, HOW_MANY_OF_ALL, SECANT, COARSENING };
+
+struct VoxelSearch {
+    unsigned is_over;
+    // The answer, when it is over.
+    float found;
+    // What is to be counted: cells of edge `next` that the first `length` points occupy.
+    double next;
+    unsigned length;
+    // Bits that are set for them.
+    unsigned marks;
+    Purpose purpose;
+    // Steps of the secant search or of coarsening so far.
+    unsigned steps;
+    unsigned points, wanted;
+    double target;
+    // Edges with too many and with too few cells.
+    double low, high;
+    // The last edge, 0 at first, and its count.
+    double latest, latest_cells;
+    // Count over edge, both as logarithms, as far as known.
+    double slope;
+    // The best edge so far, and its count.
+    double edge, cells, error;
+
+    __device__ void look_at(Purpose what, double at) {
+        purpose = what;
+        next = at;
+    }
+
+    __device__ void end_with(double answer) {
+        is_over = 1;
+        found = static_cast<float>(answer);
+    }
+
+    // `high` is twice the longest side, and this a 32nd of that side.
+    __device__ void begin_secant(double wanted_cells) {
+        target = wanted_cells;
+        length = points;
+        edge = high / 64.0;
+        cells = INFINITY;
+        look_at(SECANT, edge);
+    }
+
+    __device__ void step_secant(double count) {
+        double off = fabs(log(count / target));
+        if (off < error) {
+            error = off;
+            edge = next;
+            cells = count;
+        }
+        bool settled = off <= log(TOLERANCE);
+        if (!settled) {
+            learn(count);
+            settled = high / low < FINEST_BRACKET || steps + 1 == MOST_STEPS;
+        }
+        if (settled) {
+            steps = 0;
+            look_at(COARSENING, edge * ROOT_OF_TWO);
+        } else {
+            next = next_edge(count);
+            ++steps;
+        }
+    }
+
+    __device__ void learn(double count) {
+        if (count > target) low = fmax(low, next);
+        else high = fmin(high, next);
+        if (latest != 0.0) {
+            double between = log(count / latest_cells) / log(next / latest);
+            if (isfinite(between)) slope = fmin(fmax(between, LEAST_SLOPE), MOST_SLOPE);
+        }
+        latest = next;
+        latest_cells = count;
+    }
+
+    __device__ double next_edge(double count) const {
+        double secant = next * pow(target / count, 1.0 / slope);
+        bool trusted = steps < STEPS_BEFORE_BISECTION && low < secant && secant < high;
+        return trusted ? secant : sqrt(low * high);
+    }
+
+    __device__ void step_coarsening(double fewer) {
+        double fall = log(cells / fewer) / log(ROOT_OF_TWO);
+        if (fall >= LEAST_FALL || fewer < FEWEST_CELLS) return end_with(edge);
+        edge = next;
+        cells = fewer;
+        if (++steps == MOST_COARSENINGS) return end_with(edge);
+        next = edge * ROOT_OF_TWO;
+    }
+};
+
+static_assert(sizeof(VoxelSearch) == 112, "as on the host");
+
+// One thread: a search in a cloud of `points` points.
+extern "C" __global__ void begin_search(const Bounds* bounds, unsigned points, unsigned wanted, VoxelSearch* result) {
+    VoxelSearch search = {};
+    double longest = longest_side(*bounds);
+    search.points = points;
+    search.wanted = max(wanted, 1u);
+    search.low = longest / CELLS_PER_AXIS;
+    search.high = 2.0 * longest;
+    search.slope = SURFACE_SLOPE;
+    search.error = INFINITY;
+    // A few points mostly settle whether there are as many cells as wanted.
+    search.length = static_cast<unsigned>(min(static_cast<unsigned long long>(points), 2ull * search.wanted));
+    search.look_at(HOW_MANY_OF_SOME, search.low);
+    if (longest == 0.0 || !isfinite(longest)) search.end_with(0.0);
+    *result = search;
+}
+
 // Sets the bit at the leading bits of the place of every point's cell.
 extern "C" __global__ void __launch_bounds__(THREADS)
-mark_sketch(const Point* points, unsigned length, const Bounds* bounds, float size, unsigned* sketch) {
-    unsigned i = thread_number();
+mark_sketch(const Point* points, const Bounds* bounds, const VoxelSearch* search, unsigned* sketch) {
+    unsigned length = search->length;
+    // The whole block alike.
+    if (search->is_over || blockIdx.x * THREADS >= length) return;
     // The threads past the end repeat the last point: all lanes meet below.
-    Point point = points[min(i, length - 1)];
-    unsigned bit = static_cast<unsigned>(place_of(point, grid_over(*bounds, size)) >> (64 - SKETCH_BITS));
+    Point point = points[min(thread_number(), length - 1)];
+    VoxelGrid grid = grid_over(*bounds, static_cast<float>(search->next));
+    unsigned bit = static_cast<unsigned>(place_of(point, grid) >> (64 - SKETCH_BITS));
     // Neighbours in a scan often share a cell: one of them sets the bit.
     unsigned bit_before = __shfl_up_sync(ALL_LANES, bit, 1);
     if (lane_number() == 0 || bit != bit_before) atomicOr(&sketch[bit / 32], 1u << bit % 32);
 }
 
-// sketch[SKETCH_WORDS] += the number of bits set before it. Every thread counts MARK_WORDS of the words, by four.
-extern "C" __global__ void __launch_bounds__(THREADS) count_marks(unsigned* sketch) {
+// Adds the number of bits that are set to the search's, and clears them. Every thread counts MARK_WORDS of the words, by
+// four.
+extern "C" __global__ void __launch_bounds__(THREADS) count_marks(unsigned* sketch, VoxelSearch* search) {
     static_assert(SKETCH_WORDS % (THREADS * MARK_WORDS) == 0, "all threads have as many words");
-    const uint4* words = reinterpret_cast<const uint4*>(sketch);
+    if (search->is_over) return;
+    uint4* words = reinterpret_cast<uint4*>(sketch);
     unsigned set = 0;
-    for (unsigned i = thread_number(); i < SKETCH_WORDS / 4; i += SKETCH_WORDS / MARK_WORDS)
-        set += __popc(words[i].x) + __popc(words[i].y) + __popc(words[i].z) + __popc(words[i].w);
+    for (unsigned i = thread_number(); i < SKETCH_WORDS / 4; i += SKETCH_WORDS / MARK_WORDS) {
+        uint4 four = words[i];
+        words[i] = {0, 0, 0, 0};
+        set += __popc(four.x) + __popc(four.y) + __popc(four.z) + __popc(four.w);
+    }
     set = __reduce_add_sync(ALL_LANES, set);
-    if (lane_number() == 0) atomicAdd(&sketch[SKETCH_WORDS], set);
+    if (lane_number() == 0) atomicAdd(&search->marks, set);
+}
+
+// One thread: a step of the search, after a count.
+extern "C" __global__ void advance_search(VoxelSearch* result) {
+    if (result->is_over) return;
+    VoxelSearch search = *result;
+    constexpr double BITS = 1u << SKETCH_BITS;
+    double cells = -BITS * log1p(-static_cast<double>(search.marks) / BITS);
+    double possible = LARGEST_SHARE * cells, wanted = search.wanted;
+    search.marks = 0;
+    switch (search.purpose) {
+        case HOW_MANY_OF_SOME:
+            if (possible >= wanted) {
+                search.begin_secant(wanted);
+            } else {
+                search.purpose = HOW_MANY_OF_ALL;
+                search.length = search.points;
+            }
+            break;
+        case HOW_MANY_OF_ALL:
+            search.begin_secant(fmin(possible, wanted));
+            break;
+        case SECANT:
+            search.step_secant(cells);
+            break;
+        case COARSENING:
+            search.step_coarsening(cells);
+            break;
+    }
+    *result = search;
 }

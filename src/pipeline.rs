@@ -2,6 +2,7 @@
 
 pub mod scan;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use nalgebra::{Matrix3, Vector3};
@@ -16,16 +17,19 @@ use crate::geometry::{IDENTITY, Pose, apply, squared_distance, to_vector};
 use crate::registration::Timings;
 use crate::stages::Backend;
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
-use crate::stages::consensus::{Support, Tolerance};
+use crate::stages::consensus::Tolerance;
 use crate::stages::describe::minispinnet::MAP_RINGS;
 use crate::stages::describe::weights::Weights;
 use crate::stages::describe::{Descriptor, Features};
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::frame::Orientation;
+use crate::stages::matching::Match;
 use crate::stages::pose::{Hypotheses, Placed};
+pub use crate::stages::rank::Candidate;
+use crate::stages::rank::Judged;
 use crate::stages::refine::RefineOptions;
-use crate::stages::verify::judge::{confidence, log_odds};
-use crate::stages::verify::{Agreement, AgreementOptions, Observation, Scene};
+use crate::stages::verify::judge::confidence;
+use crate::stages::verify::{AgreementOptions, Observation, Scene};
 
 /// Candidates that are refined and compared on the clouds.
 const CANDIDATES: usize = 64;
@@ -71,19 +75,22 @@ pub struct View {
     pub target: Look,
 }
 
-/// What the clouds and the matches say about one candidate.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate {
-    /// Before refinement, canonical frames.
-    pub estimated: Pose,
-    /// After refinement.
-    pub pose: Pose,
-    /// The clouds' word.
-    pub agreement: Agreement,
-    /// The matches' word.
-    pub support: Support,
-    /// Log-odds that it is right, taken alone.
-    pub log_odds: f32,
+/// What was seen in one view.
+pub struct Seen<B: Backend> {
+    /// How the clouds were looked at.
+    pub view: View,
+    /// Description of the source's patches.
+    pub source: Arc<Features<B>>,
+    /// Description of the target's patches.
+    pub target: Arc<Features<B>>,
+}
+
+impl View {
+    /// Whether both views look along the same axes and describe in the same way, be it at other scales.
+    fn differs_in_scale_only(&self, other: &Self) -> bool {
+        let same = |a: &Look, b: &Look| a.axes == b.axes && a.descriptor == b.descriptor;
+        same(&self.source, &other.source) && same(&self.target, &other.target)
+    }
 }
 
 /// The answer in canonical frames.
@@ -111,6 +118,15 @@ pub struct Matches {
     pub target: Vec<Point>,
     /// Whether it agrees with the answer: the matches that [`Support`] counts.
     pub inlier: Vec<bool>,
+}
+
+/// How closely candidates are compared.
+#[derive(Clone, Copy)]
+struct Comparison {
+    /// Points of each cloud that are looked at.
+    samples: usize,
+    /// Most candidates that are kept.
+    kept: usize,
 }
 
 impl<B: Backend> Pipeline<B> {
@@ -142,12 +158,13 @@ impl<B: Backend> Pipeline<B> {
         let (s, t) = self.prepare_both(source, target, timings)?;
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
-        let (mut proposals, mut candidates) = (Vec::new(), Vec::new());
+        let (mut seen, mut proposals, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
         for view in self.views(&s, &t) {
             let describe = |(scan, cloud, look), timings: &mut _| self.describe(scan, cloud, look, timings);
             let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
-            let (source_features, target_features) = self.both(&describe, of_source, of_target, timings)?;
-            proposals.push(self.propose(&s, &source_features, &t, &target_features, timings)?);
+            let (of_source, of_target) = self.both(&describe, of_source, of_target, timings)?;
+            seen.push(Seen { view, source: of_source, target: of_target });
+            proposals.push(self.propose(&s, &t, &seen, timings)?);
             let hypotheses = self.concatenate(&proposals)?;
             let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
             candidates = self.compare(&s, &t, &estimated, &hypotheses, timings)?;
@@ -171,8 +188,21 @@ impl<B: Backend> Pipeline<B> {
         let record = |scan, timings: &mut _| self.record(scan, unit, timings);
         let (s, t) = self.both(&record, source, target, timings)?;
         let spacing = s.spacing.max(t.spacing);
-        let prepare = |(scan, recorded), timings: &mut _| self.prepare(scan, recorded, spacing, timings);
-        self.both(&prepare, (source, &s), (target, &t), timings)
+        self.prepare_at(spacing, (source, &s), (target, &t), timings)
+    }
+
+    /// The same work on one cloud or both of a pair.
+    fn each<T: Send, R: Send>(
+        &self,
+        work: &(impl Fn(T, &mut Timings) -> Result<R> + Sync),
+        clouds: Vec<T>,
+        timings: &mut Timings,
+    ) -> Result<Vec<R>> {
+        let mut clouds = clouds.into_iter();
+        match (clouds.next(), clouds.next()) {
+            (Some(source), Some(target)) => self.both(work, source, target, timings).map(|(s, t)| vec![s, t]),
+            (only, _) => only.into_iter().map(|cloud| work(cloud, timings)).collect(),
+        }
     }
 
     /// The same work on source and target, side by side where the device can.
@@ -239,17 +269,17 @@ impl<B: Backend> Pipeline<B> {
         Ok(shared_radii(&source?, &target?))
     }
 
-    /// One hypothesis per mutual match of the features of one scale.
+    /// One hypothesis per mutual match of the last of the views, which must not be empty.
     pub fn propose(
         &self,
         source: &Prepared<B>,
-        s: &Features<B>,
         target: &Prepared<B>,
-        t: &Features<B>,
+        views: &[Seen<B>],
         timings: &mut Timings,
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
-        let matches = timings.measure("matching", || b.match_mutual(&s.invariant, &t.invariant, s.width))?;
+        let matches = timings.measure("matching", || self.match_scales(views))?;
+        let (s, t) = (&views[views.len() - 1].source, &views[views.len() - 1].target);
         let (maps, of_target) = (&s.equivariant, &t.equivariant);
         let angles = timings.measure("azimuth", || match self.cost_volume(s.rings) {
             Some(volume) => b.align_by_cost_volume(maps, of_target, volume, &matches),
@@ -258,6 +288,23 @@ impl<B: Backend> Pipeline<B> {
         let source = Placed { keypoints: &source.keypoints, frames: &s.frames };
         let target = Placed { keypoints: &target.keypoints, frames: &t.frames };
         timings.measure("pose", || b.recover_poses(source, target, &matches, &angles))
+    }
+
+    /// The mutual matches of the last view's descriptors, together with those of the larger scales that were looked at
+    /// in the same way: several scales tell places apart that look alike at one of them.
+    fn match_scales(&self, views: &[Seen<B>]) -> Result<B::Buffer<Match>> {
+        let b = &self.backend;
+        let last = &views[views.len() - 1];
+        let scales: Vec<_> = views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view)).collect();
+        if let [only] = scales[..] {
+            return b.match_mutual(&only.source.invariant, &only.target.invariant, only.source.width);
+        }
+        let rows = |features: fn(&Seen<B>) -> &Features<B>| {
+            let parts = scales.iter().map(|seen| (&features(seen).invariant, features(seen).width));
+            b.join_rows(&parts.collect::<Vec<_>>())
+        };
+        let width = scales.iter().map(|seen| seen.source.width).sum();
+        b.match_mutual(&rows(|seen| &seen.source)?, &rows(|seen| &seen.target)?, width)
     }
 
     /// The cost volume, where the settings ask for it and the maps have the rings of its network.
@@ -309,14 +356,15 @@ impl<B: Backend> Pipeline<B> {
         let coarse = (source.coarse_scene(), target.coarse_scene());
         let options = RefineOptions { samples: 500, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
         let near = self.refine(coarse, estimated, options, timings)?;
-        let mut shortlist = self.judge(coarse, estimated, &near, matches, SHORTLIST_SAMPLES, timings)?;
-        shortlist.truncate(SHORTLIST);
+        let looked_at = Comparison { samples: SHORTLIST_SAMPLES, kept: SHORTLIST };
+        let shortlist = self.judge(coarse, estimated, &near, matches, looked_at, timings)?;
         let fine = (source.scene(), target.scene());
         let options = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let estimated = b.upload(&shortlist.iter().map(|c| c.estimated).collect::<Vec<_>>())?;
-        let near = b.upload(&shortlist.iter().map(|c| c.pose).collect::<Vec<_>>())?;
+        let (estimated, near) = b.poses_of(&shortlist)?;
         let refined = self.refine(fine, &near, options, timings)?;
-        self.judge(fine, &estimated, &refined, matches, SAMPLES, timings)
+        let looked_at = Comparison { samples: SAMPLES, kept: SHORTLIST };
+        let candidates = self.judge(fine, &estimated, &refined, matches, looked_at, timings)?;
+        timings.measure("verify", || b.download(&candidates))
     }
 
     /// Each pose after refinement.
@@ -331,33 +379,25 @@ impl<B: Backend> Pipeline<B> {
         timings.measure("refine", refine)
     }
 
-    /// What clouds and matches say about every candidate, best first.
+    /// What clouds and matches say about the candidates that they speak for most, best first.
     fn judge(
         &self,
         (source, target): (Scene<B>, Scene<B>),
         estimated: &B::Buffer<Pose>,
         poses: &B::Buffer<Pose>,
         matches: &Hypotheses<B>,
-        samples: usize,
+        Comparison { samples, kept }: Comparison,
         timings: &mut Timings,
-    ) -> Result<Vec<Candidate>> {
+    ) -> Result<B::Buffer<Candidate>> {
         let b = &self.backend;
         let options = agreement_options(&source, samples);
-        let agreement = timings
-            .measure("verify", || b.download(&b.measure_agreement(source, target, poses, options)?))?;
+        let measure = || b.measure_agreement(source, target, poses, options);
+        let agreement = timings.measure("verify", measure)?;
         let anchors = b.upload(&vec![[0.0f32; 3]; b.len(poses)])?;
         let tolerance = Tolerance { base: TOLERANCE * source.spacing, slope: 0.0 };
-        let support = timings
-            .measure("consensus", || b.download(&b.score_hypotheses(poses, &anchors, matches, tolerance)?))?;
-        let (estimated, poses) = (b.download(estimated)?, b.download(poses)?);
-        let candidate = |i: usize| Candidate {
-            estimated: estimated[i],
-            pose: poses[i],
-            agreement: agreement[i],
-            support: support[i],
-            log_odds: log_odds(&agreement[i], &support[i]),
-        };
-        Ok(best_first((0..poses.len()).map(candidate).collect()))
+        let score = || b.score_hypotheses(poses, &anchors, matches, tolerance);
+        let support = timings.measure("consensus", score)?;
+        b.rank_candidates(Judged { estimated, poses, agreement: &agreement, support: &support }, kept)
     }
 
     /// The candidates that differ from all better ones.
@@ -383,11 +423,10 @@ impl<B: Backend> Pipeline<B> {
             RefineOptions { samples: CONCLUDING_SAMPLES, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
         let best_pose = b.upload(&[best.pose])?;
         let refined = self.refine((source.scene(), target.scene()), &best_pose, closest, timings)?;
-        let refined = b.download(&refined)?[0];
         let options = agreement_options(&source.scene(), CONCLUDING_SAMPLES);
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
-        let pose = if self.config.refine { refined } else { best.estimated };
+        let pose = if self.config.refine { observation.pose } else { best.estimated };
         let distinct = self.distinct(source, &candidates);
         let confidence = confidence_of(&distinct);
         let spacing = source.surface.spacing;
@@ -470,12 +509,6 @@ fn shared_radii(source: &[f32], target: &[f32]) -> Vec<f32> {
 /// Probability that the first of these candidates, which all differ, is right.
 fn confidence_of(distinct: &[Candidate]) -> f64 {
     confidence(&distinct.iter().map(|candidate| candidate.log_odds).collect::<Vec<_>>())
-}
-
-/// By log-odds, descending; earlier ones first on ties.
-fn best_first(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    candidates.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
-    candidates
 }
 
 /// Points agree within one and a half voxels of their own surface; the margin of free space is fine on both.

@@ -185,6 +185,32 @@ fn agrees_with_the_cpu() {
     }
 }
 
+fn check_joined<B: MatchMutual>(backend: &B) {
+    for rows in [0, 1, 2, 333] {
+        let widths = [3, 64, 1];
+        let parts: Vec<Vec<f32>> = widths.iter().map(|&width| integer_rows(rows, width, width as u64)).collect();
+        let uploaded: Vec<_> = parts.iter().map(|part| backend.upload(part).unwrap()).collect();
+        let join = |which: &[usize]| {
+            let chosen: Vec<_> = which.iter().map(|&i| (&uploaded[i], widths[i])).collect();
+            backend.download(&backend.join_rows(&chosen).unwrap()).unwrap()
+        };
+        assert_eq!(join(&[1]), parts[1]);
+        let joined = join(&[0, 1, 2]);
+        assert_eq!(joined.len(), rows * 68);
+        for (i, row) in joined.chunks(68).enumerate() {
+            let expected: Vec<f32> =
+                widths.iter().zip(&parts).flat_map(|(&w, part)| part[i * w..][..w].to_vec()).collect();
+            assert_eq!(row, expected, "row {i} of {rows}");
+        }
+    }
+    assert!(backend.download(&backend.join_rows(&[]).unwrap()).unwrap().is_empty());
+}
+
+#[test]
+fn rows_are_joined_part_by_part() {
+    on_every_backend!(check_joined);
+}
+
 /// By how much the nearest row is nearer than the second nearest.
 fn margin(row: &[f32], rows: &[f32], width: usize) -> f64 {
     let mut distances: Vec<f64> =

@@ -5,6 +5,7 @@ mod common;
 
 use std::path::Path;
 
+use bytemuck::Zeroable;
 use common::emulated::Emulated;
 use common::patches::{UPRIGHT, any_frames, patches, upload_patches};
 use common::{cube, pose_of, random, room, surface_on};
@@ -13,7 +14,7 @@ use coregister::backend::cuda::Cuda;
 use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, Pose};
 use coregister::stages::azimuth::{AlignAzimuth, AlignByCostVolume};
-use coregister::stages::consensus::{ScoreHypotheses, Tolerance};
+use coregister::stages::consensus::{ScoreHypotheses, Support, Tolerance};
 use coregister::stages::describe::classic::DescribeClassic;
 use coregister::stages::describe::learned::{self, Architecture, DescribeLearned, Layer, SECTOR};
 use coregister::stages::describe::minispinnet::{
@@ -27,10 +28,11 @@ use coregister::stages::gravity::FindVertical;
 use coregister::stages::matching::{Match, MatchMutual};
 use coregister::stages::patch::GatherPatches;
 use coregister::stages::pose::{Hypotheses, Placed, RecoverPoses};
+use coregister::stages::rank::{Judged, RankCandidates};
 use coregister::stages::refine::{RefineOptions, RefinePoses};
 use coregister::stages::sample::SampleFarthest;
 use coregister::stages::surface::BuildSurface;
-use coregister::stages::verify::{AgreementOptions, MeasureAgreement, Scene};
+use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Scene};
 use coregister::stages::viewpoint::EstimateViewpoint;
 use coregister::stages::voxel::VoxelDownsample;
 use coregister_emulator::Schedule;
@@ -96,6 +98,7 @@ races! {
     candidates: hypothesise runs ["pose", "consensus", "estimate"],
     refinement: refine_candidates runs ["refine"],
     verification: verify runs ["verify"],
+    ranks: rank runs ["rank"],
 }
 
 #[test]
@@ -128,7 +131,7 @@ fn sample(device: &Emulator) {
     for count in [2_000, 9_000, 17_000] {
         let points = device.upload(&room(count, 2)).unwrap();
         let chosen = device.sample_farthest(&points, 5).unwrap();
-        assert_eq!(device.len(&device.gather_points(&points, &chosen).unwrap()), 5);
+        assert_eq!(device.len(&device.gather_points(&points, &chosen.indices).unwrap()), 5);
     }
 }
 
@@ -238,6 +241,7 @@ fn match_rows(device: &Emulator) {
     };
     let matches = device.match_mutual(&rows(150), &rows(600), 40).unwrap();
     assert!(device.len(&matches) > 100);
+    device.join_rows(&[(&rows(20), 40), (&rows(10), 20)]).unwrap();
 }
 
 /// Matches of points with themselves, in frames that agree.
@@ -279,5 +283,19 @@ fn verify(device: &Emulator) {
     let scene = |i: usize| Scene { surface: &surfaces[i], view: &views[i], spacing: 0.3 };
     let options = AgreementOptions { samples: 600, reach: 0.3, margin: 0.6 };
     device.measure_agreement(scene(0), scene(1), &near_poses(device), options).unwrap();
-    device.observe(&surfaces[0], &surfaces[1], &IDENTITY, options).unwrap();
+    device.observe(&surfaces[0], &surfaces[1], &device.upload(&[IDENTITY]).unwrap(), options).unwrap();
+}
+
+/// More candidates than a block has threads.
+fn rank(device: &Emulator) {
+    let count = 70;
+    let (estimated, poses) =
+        (device.upload(&[IDENTITY; 70]).unwrap(), device.upload(&[IDENTITY; 70]).unwrap());
+    let support: Vec<Support> =
+        (0..count).map(|i| Support { count: i, score: (i * 31 % 17) as f32 }).collect();
+    let agreement = device.upload(&[Agreement::zeroed(); 70]).unwrap();
+    let support = device.upload(&support).unwrap();
+    let judged = Judged { estimated: &estimated, poses: &poses, agreement: &agreement, support: &support };
+    let ranked = device.rank_candidates(judged, 66).unwrap();
+    assert_eq!(device.len(&device.poses_of(&ranked).unwrap().0), 66);
 }

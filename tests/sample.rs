@@ -5,7 +5,8 @@ mod common;
 use common::found::on_every_backend;
 use common::{Golden, beyond_f32, cube, dice, lattice, one_and_two_threads, room, squared_distance};
 use coregister::cloud::Point;
-use coregister::stages::sample::SampleFarthest;
+use coregister::geometry::Extent;
+use coregister::stages::sample::{Sample, SampleFarthest};
 
 /// The contract, word for word.
 fn brute_force(points: &[Point], count: usize) -> Vec<u32> {
@@ -32,7 +33,7 @@ fn brute_force(points: &[Point], count: usize) -> Vec<u32> {
 
 fn sampled<B: SampleFarthest>(backend: &B, points: &[Point], count: usize) -> Vec<u32> {
     let points = backend.upload(points).unwrap();
-    backend.download(&backend.sample_farthest(&points, count).unwrap()).unwrap()
+    backend.download(&backend.sample_farthest(&points, count).unwrap().indices).unwrap()
 }
 
 fn check<B: SampleFarthest>(backend: &B) {
@@ -88,11 +89,23 @@ fn check_each<B: SampleFarthest>(backend: &B) {
         let uploaded: Vec<_> = uploaded.iter().collect();
         for count in [0, 1, 30] {
             let found = backend.sample_farthest_of_each(&uploaded, count).unwrap();
-            let found: Vec<_> = found.iter().map(|chosen| backend.download(chosen).unwrap()).collect();
-            let each: Vec<_> = clouds.iter().map(|points| sampled(backend, points, count)).collect();
-            assert_eq!(found, each, "{count} of {} clouds", clouds.len());
+            assert_eq!(found.len(), clouds.len());
+            for (found, points) in found.iter().zip(&clouds) {
+                let indices = backend.download(&found.indices).unwrap();
+                assert_eq!(indices, sampled(backend, points, count), "{count} of {} clouds", clouds.len());
+                check_points(backend, found, points);
+            }
         }
     }
+}
+
+/// The points are those of the indices, and the extent is theirs.
+fn check_points<B: SampleFarthest>(backend: &B, found: &Sample<B>, cloud: &[Point]) {
+    let indices = backend.download(&found.indices).unwrap();
+    let expected: Vec<Point> = indices.iter().map(|&i| cloud[i as usize]).collect();
+    assert_eq!(backend.download(&found.points).unwrap(), expected);
+    let Extent { centre, radius } = Extent::of(&expected);
+    assert_eq!((found.extent.centre, found.extent.radius), (centre, radius));
 }
 
 #[test]

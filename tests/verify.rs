@@ -42,6 +42,18 @@ impl<B: EstimateViewpoint> Scanned<B> {
     }
 }
 
+fn observed<B: Stages>(
+    backend: &B,
+    source: &Surface<B>,
+    target: &Surface<B>,
+    pose: &Pose,
+    options: AgreementOptions,
+) -> Observation {
+    let observation = backend.observe(source, target, &backend.upload(&[*pose]).unwrap(), options).unwrap();
+    assert_eq!(observation.pose, *pose);
+    observation
+}
+
 /// The stages that lead to verification.
 trait Stages: EstimateViewpoint + MeasureAgreement {}
 impl<B: EstimateViewpoint + MeasureAgreement> Stages for B {}
@@ -196,9 +208,9 @@ fn check_nothing<B: Stages>(backend: &B) {
     assert_eq!(agreement(backend, &some, &some, &[], OPTIONS), []);
     let far = agreement(backend, &some, &some, &[shift(1e30, 0.0, 0.0)], OPTIONS)[0];
     assert_eq!((far.source_overlap, far.target_overlap), (0.0, 0.0));
-    let observed = backend.observe(&some.surface, &none.surface, &IDENTITY, OPTIONS).unwrap();
-    assert_eq!(observed, bytemuck::Zeroable::zeroed());
-    assert_eq!(free_motions(&observed), [], "no contact says nothing");
+    let observation = observed(backend, &some.surface, &none.surface, &IDENTITY, OPTIONS);
+    assert_eq!(observation, Observation { pose: IDENTITY, ..bytemuck::Zeroable::zeroed() });
+    assert_eq!(free_motions(&observation), [], "no contact says nothing");
 }
 
 #[test]
@@ -244,13 +256,14 @@ fn observation_by_brute_force<D: Device>(
         radius: (contacts.iter().map(|c| (c.0 - centre).norm_squared()).sum::<f64>() / count).sqrt(),
         squares: contacts.iter().map(|c| c.2 * c.2).sum(),
         count,
+        pose: *pose,
     }
 }
 
 fn check_observation<B: Stages>(backend: &B) {
     let (source, target, truth) = room_pair(backend);
     let options = AgreementOptions { samples: 700, ..OPTIONS };
-    let found = backend.observe(&source.surface, &target.surface, &truth, options).unwrap();
+    let found = observed(backend, &source.surface, &target.surface, &truth, options);
     let expected = observation_by_brute_force(backend, &source.surface, &target.surface, &truth, options);
     assert!(found.count > 200.0 && found.count == expected.count, "{found:?} {expected:?}");
     let close = |a: f64, b: f64, scale: f64| (a - b).abs() <= 1e-6 * scale;
@@ -274,10 +287,10 @@ fn free<B: Stages>(backend: &B, points: &[Point], turn: &Rotation3<f64>) -> [Vec
     let pose = pose_of(turn, [0.7, -0.4, 2.0]);
     let points: Vec<Point> = points.iter().map(|p| apply(&pose, p)).collect();
     let surface = surface_on(backend, &points, SPACING);
-    let observed = backend.observe(&surface, &surface, &IDENTITY, OPTIONS).unwrap();
-    assert!(observed.count > 0.9 * OPTIONS.samples as f64, "{observed:?}");
+    let observation = observed(backend, &surface, &surface, &IDENTITY, OPTIONS);
+    assert!(observation.count > 0.9 * OPTIONS.samples as f64, "{observation:?}");
     let (mut rotations, mut translations) = (Vec::new(), Vec::new());
-    for motion in free_motions(&observed) {
+    for motion in free_motions(&observation) {
         match motion {
             FreeMotion::Rotation(axis) => rotations.push(turn.inverse() * axis),
             FreeMotion::Translation(axis) => translations.push(turn.inverse() * axis),
@@ -392,7 +405,7 @@ fn the_number_of_threads_does_not_show() {
         let moved = |by: &[f32; 3]| std::array::from_fn(|i| truth[i] + if i < 9 { 0.0 } else { by[i - 9] });
         let poses: Vec<Pose> = std::iter::once(truth).chain(offsets.iter().map(moved)).collect();
         let found = agreement(cpu, &source, &target, &poses, OPTIONS);
-        (found, cpu.observe(&source.surface, &target.surface, &truth, OPTIONS).unwrap())
+        (found, observed(cpu, &source.surface, &target.surface, &truth, OPTIONS))
     });
     assert_eq!(one, two);
 }
@@ -465,9 +478,8 @@ fn check_agreement_with_cpu<B: Stages>(backend: &B) {
                 assert_agreements_equal(found, expected, name);
             }
             for pose in &poses()[..2] {
-                let expected = cpu.observe(&of_cpu[0].surface, &of_cpu[1].surface, pose, options).unwrap();
-                let found =
-                    backend.observe(&of_backend[0].surface, &of_backend[1].surface, pose, options).unwrap();
+                let expected = observed(&cpu, &of_cpu[0].surface, &of_cpu[1].surface, pose, options);
+                let found = observed(backend, &of_backend[0].surface, &of_backend[1].surface, pose, options);
                 assert_observations_equal(&found, &expected, name);
             }
         }
@@ -484,7 +496,7 @@ fn the_order_of_threads_does_not_show() {
     let [ascending, descending, random] = emulated().map(|device| {
         let (source, target, truth) = room_pair(&device);
         let found = agreement(&device, &source, &target, &[truth, IDENTITY], OPTIONS);
-        (found, device.observe(&source.surface, &target.surface, &truth, OPTIONS).unwrap())
+        (found, observed(&device, &source.surface, &target.surface, &truth, OPTIONS))
     });
     assert_eq!(ascending, descending);
     assert_eq!(ascending, random);

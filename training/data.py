@@ -2,9 +2,10 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numba
 import numpy as np
 import torch
 from safetensors import safe_open
@@ -14,6 +15,10 @@ STEPS = 32767.0
 # Scenes with fewer pairs at a radius are no good as groups of negatives.
 FEWEST_PAIRS = 16
 NO_CUT = 9.0
+# Side of the box of added clutter, in radii.
+CLUTTER_SIDE = 0.3
+# Squared length beyond which a point is outside of the patch: where noise, clutter and shifts have put it.
+OUTSIDE = 1.002
 
 
 @dataclass
@@ -83,11 +88,11 @@ class Pairs:
         return sum(last - first for _, first, last in self.groups)
 
     def draw(self, random, pairs, pairs_per_group):
-        """A batch of at least `pairs` pairs, at most `pairs_per_group` of each group, drawn by a numpy generator."""
+        """A batch of `pairs` pairs, at most `pairs_per_group` of each group, drawn by a numpy generator."""
         parts, total = [], 0
         while total < pairs:
             number, first, last = self.groups[random.integers(len(self.groups))]
-            rows = first + np.sort(random.permutation(last - first)[:pairs_per_group])
+            rows = first + np.sort(random.permutation(last - first)[: min(pairs_per_group, pairs - total)])
             parts.append((number, rows))
             total += len(rows)
         return self.read(parts)
@@ -126,53 +131,125 @@ def augment(batch, generator):
     pairs = batch.source.patches
     device = batch.azimuth.device
     mirror = 1.0 - 2.0 * torch.randint(2, (pairs,), generator=generator, device=device)
-    source, source_turn = augment_view(batch.source, mirror, generator)
-    target, target_turn = augment_view(batch.target, mirror, generator)
-    azimuth = batch.azimuth * mirror + target_turn - source_turn
+    of_source, of_target = Changes.draw(mirror, generator), Changes.draw(mirror, generator)
+    source, target = change(batch.source, of_source, generator), change(batch.target, of_target, generator)
+    azimuth = batch.azimuth * mirror + of_target.turn - of_source.turn
     return Batch(source, target, azimuth, batch.tilt, batch.group, batch.place)
 
 
-def augment_view(view, mirror, generator):
-    """One view of every pair, and the angle [N] by which each was turned after mirroring."""
-    device, n = view.points.device, view.patches
+@dataclass
+class Changes:
+    """What happens to each of N patches, in this order. All are tensors on one device."""
 
-    def uniform(*shape):
-        return torch.rand(shape, generator=generator, device=device)
+    keep: torch.Tensor  # [N], share of the points that are left
+    sigma: torch.Tensor  # [N], standard deviation of the noise of each coordinate, in radii
+    plane: torch.Tensor  # [N, 3], unit normals: points beyond `edge` along them are lost
+    edge: torch.Tensor  # [N]
+    clutter: torch.Tensor  # [N] int64, points added within a box of CLUTTER_SIDE
+    clutter_centre: torch.Tensor  # [N, 3]
+    shift: torch.Tensor  # [N, 3], where the centre is put
+    frame: torch.Tensor  # [N, 3, 3]: offsets are multiplied from the left by the mirrored, tilted, scaled turn
+    turn: torch.Tensor  # [N], the angle about z in it, radians
 
-    def normal(*shape):
-        return torch.randn(shape, generator=generator, device=device)
+    @classmethod
+    def draw(cls, mirror, generator):
+        device, n = mirror.device, len(mirror)
 
-    def sometimes(share, values, otherwise):
-        """`values` [N, ...] in a share of the patches, else `otherwise`."""
-        chosen = (uniform(n) < share).view(-1, *[1] * (values.dim() - 1))
-        return torch.where(chosen, values, torch.full_like(values, otherwise))
+        def uniform(*shape):
+            return torch.rand(shape, generator=generator, device=device)
 
+        def normal(*shape):
+            return torch.randn(shape, generator=generator, device=device)
+
+        def sometimes(share, values, otherwise):
+            """`values` [N, ...] in a share of the patches, else `otherwise`."""
+            chosen = (uniform(n) < share).view(-1, *[1] * (values.dim() - 1))
+            return torch.where(chosen, values, torch.full_like(values, otherwise))
+
+        turn = 2 * math.pi * uniform(n)
+        frame = small_tilt(sometimes(0.3, 0.04 * normal(n, 2), 0.0))
+        frame[:, 1] *= mirror[:, None]
+        return cls(
+            keep=sometimes(0.5, 0.3 + 0.7 * uniform(n), 1.0),
+            sigma=sometimes(0.4, 0.015 * uniform(n), 0.0),
+            plane=torch.nn.functional.normalize(normal(n, 3), dim=1),
+            edge=sometimes(0.25, 0.2 + 0.6 * uniform(n), NO_CUT),
+            clutter=sometimes(0.12, 5 + 55 * uniform(n), 0.0).long(),
+            clutter_centre=2 * uniform(n, 3) - 1,
+            shift=sometimes(0.5, 0.02 * normal(n, 3), 0.0),
+            frame=turn_about_z(turn) @ frame * (1 + 0.02 * normal(n))[:, None, None],
+            turn=turn,
+        )
+
+
+def change(view, changes, generator):
+    """The patches of a view after `changes`, by whichever way suits the device."""
+    if view.points.device.type != "cpu":
+        return change_torch(view, changes, generator)
+    seed = int(torch.randint(2**32, (1,), generator=generator))
+    counts = torch.bincount(view.patch, minlength=view.patches).numpy()
+    # All but the turn, which is part of the frame.
+    values = [getattr(changes, field.name).numpy() for field in fields(changes)[:-1]]
+    points = np.empty((len(view.points) + int(changes.clutter.sum()), 3), np.float32)
+    patch = np.empty(len(points), np.int64)
+    left = change_numba(view.points.numpy(), counts, *values, seed, points, patch)
+    return Patches(torch.from_numpy(points[:left]), torch.from_numpy(patch[:left]), view.patches)
+
+
+@numba.njit(nogil=True, fastmath=True, cache=True)
+def change_numba(
+    points, counts, keep, sigma, plane, edge, clutter, clutter_centre, shift, frame, seed, changed, patch
+):
+    """Writes the changed points to `changed` and their patches to `patch`, and returns their number. The points are in
+    the order of their patches, `counts` of each."""
+    np.random.seed(seed)
+    first, left = 0, 0
+    p = np.empty(3, np.float32)
+    for n in range(len(counts)):
+        for k in range(counts[n] + clutter[n]):
+            if k < counts[n]:
+                if keep[n] < 1 and np.random.random() >= keep[n]:
+                    continue
+                for d in range(3):
+                    p[d] = points[first + k, d]
+                    if sigma[n] > 0:
+                        p[d] += sigma[n] * np.float32(np.random.normal())
+                if p[0] * plane[n, 0] + p[1] * plane[n, 1] + p[2] * plane[n, 2] >= edge[n]:
+                    continue
+            else:
+                for d in range(3):
+                    p[d] = clutter_centre[n, d] + np.float32(CLUTTER_SIDE * (np.random.random() - 0.5))
+            for d in range(3):
+                p[d] -= shift[n, d]
+            length = np.float32(0)
+            for d in range(3):
+                moved = frame[n, d, 0] * p[0] + frame[n, d, 1] * p[1] + frame[n, d, 2] * p[2]
+                changed[left, d] = moved
+                length += moved * moved
+            patch[left] = n
+            if length <= OUTSIDE:
+                left += 1
+        first += counts[n]
+    return left
+
+
+def change_torch(view, changes, generator):
+    """As `change_numba`, in any order of points, with other random numbers."""
+    device = view.points.device
     points, patch = view.points, view.patch
-    keep = sometimes(0.5, 0.3 + 0.7 * uniform(n), 1.0)
-    kept = uniform(len(points)) < keep[patch]
+    kept = torch.rand(len(points), generator=generator, device=device) < changes.keep[patch]
     points, patch = points[kept], patch[kept]
-    sigma = sometimes(0.4, 0.015 * uniform(n), 0.0)
-    points = points + sigma[patch, None] * normal(len(points), 3)
-    plane = torch.nn.functional.normalize(normal(n, 3), dim=1)
-    edge = sometimes(0.25, 0.2 + 0.6 * uniform(n), NO_CUT)
-    kept = (points * plane[patch]).sum(1) < edge[patch]
+    noise = torch.randn(points.shape, generator=generator, device=device)
+    points = points + changes.sigma[patch, None] * noise
+    kept = (points * changes.plane[patch]).sum(1) < changes.edge[patch]
     points, patch = points[kept], patch[kept]
-    # Clutter: some tens of points in a box of 0.3 radii.
-    added = sometimes(0.12, 5 + 55 * uniform(n), 0.0).long()
-    clutter_patch = torch.repeat_interleave(torch.arange(n, device=device), added)
-    centre = 2 * uniform(n, 3) - 1
-    clutter = centre[clutter_patch] + 0.3 * (uniform(len(clutter_patch), 3) - 0.5)
+    clutter_patch = torch.repeat_interleave(torch.arange(view.patches, device=device), changes.clutter)
+    spread = torch.rand((len(clutter_patch), 3), generator=generator, device=device) - 0.5
+    clutter = changes.clutter_centre[clutter_patch] + CLUTTER_SIDE * spread
     points, patch = torch.cat([points, clutter]), torch.cat([patch, clutter_patch])
-    shift = sometimes(0.5, 0.02 * normal(n, 3), 0.0)
-    scale = 1 + 0.02 * normal(n)
-    turn = 2 * math.pi * uniform(n)
-    frame = small_tilt(sometimes(0.3, 0.04 * normal(n, 2), 0.0))
-    frame[:, 1] *= mirror[:, None]
-    frame = turn_about_z(turn) @ frame * scale[:, None, None]
-    points = ((points - shift[patch])[:, None, :] * frame[patch]).sum(2)
-    # What noise, clutter and shift have put outside is outside of the patch.
-    inside = (points * points).sum(1) <= 1.002
-    return Patches(points[inside], patch[inside], n), turn
+    points = ((points - changes.shift[patch])[:, None, :] * changes.frame[patch]).sum(2)
+    inside = (points * points).sum(1) <= OUTSIDE
+    return Patches(points[inside], patch[inside], view.patches)
 
 
 def small_tilt(angles):

@@ -6,7 +6,7 @@ weights, and the first and second moments of the offsets from its centre, in its
 directions. So a turn about z by one sector shifts the cells by one.
 
 Patches come ragged: `points` holds those of all patches, and `patch` the number of the patch that each belongs to.
-There are two ways to the same sums: `cell_sums_numba`, a loop for the CPU, and `cell_sums_torch` for any device.
+There are two ways to the same features: loops for the CPU, `..._numba`, and operations of torch for any device.
 """
 
 import math
@@ -40,7 +40,11 @@ def cell_features(points, patch, patches):
     """
     sums = cell_sums(points, patch, patches)
     counts = torch.bincount(patch, minlength=patches)
-    return features_of_sums(sums, counts)
+    if points.device.type != "cpu":
+        return features_of_sums(sums, counts)
+    features = np.empty((patches, AZIMUTHS, RINGS, CELL_FEATURES), np.float32)
+    features_of_sums_numba(sums.numpy(), counts.numpy(), features)
+    return torch.from_numpy(features).flatten(2)
 
 
 def cell_sums(points, patch, patches):
@@ -67,6 +71,24 @@ def features_of_sums(sums, counts):
         torch.log1p(weight * density[:, None, None, None]) / 3.0,
     ]
     return torch.cat(parts, -1).flatten(2)
+
+
+@numba.njit(nogil=True, fastmath=True, cache=True)
+def features_of_sums_numba(sums, counts, features):
+    """As `features_of_sums`, in one pass."""
+    depth, one, third = np.float32(1 / CELL_DEPTH), np.float32(1), np.float32(1 / 3)
+    for n in range(len(counts)):
+        density = np.float32(FULL_PATCH / max(counts[n], 1))
+        for k in range(AZIMUTHS):
+            for c in range(RINGS):
+                cell, feature = sums[n, k, c], features[n, k, c]
+                shrink = one / (cell[0] + one)
+                feature[0] = cell[0] * shrink
+                for d in range(1, 4):
+                    feature[d] = cell[d] * shrink * depth
+                for d in range(4, SUMS):
+                    feature[d] = cell[d] * shrink * depth * depth
+                feature[SUMS] = math.log1p(cell[0] * density) * third if cell[0] > 0 else np.float32(0)
 
 
 @numba.njit(nogil=True, fastmath=True, cache=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data import Batch, Patches, augment, turn_about_z
+from data import Batch, Changes, Patches, augment, change, change_torch, turn_about_z
 from export import folded_tensors, load, save, unfold
 from features import AZIMUTHS, CHANNELS, ELEVATIONS, RADII, cell_features, cell_sums, cell_sums_torch, features_of_sums
 from model import SMALL, Compact, azimuth
@@ -68,6 +68,14 @@ def test_both_ways_to_the_sums_agree():
     patches = ragged_patches()
     arguments = patches.points, patches.patch, patches.patches
     assert torch.allclose(cell_sums(*arguments), cell_sums_torch(*arguments), atol=2e-4)
+
+
+def test_both_ways_from_sums_to_features_agree():
+    patches = ragged_patches()
+    sums = cell_sums(patches.points, patches.patch, patches.patches)
+    counts = torch.bincount(patches.patch, minlength=patches.patches)
+    expected = features_of_sums(sums, counts)
+    assert torch.allclose(cell_features(patches.points, patches.patch, patches.patches), expected, atol=1e-5)
 
 
 def test_order_and_company_of_points_do_not_matter():
@@ -159,6 +167,22 @@ def test_augmentation_keeps_track_of_the_azimuth():
     wrong = batch.source.points[batch.source.patch == 0]
     unturned = torch.cdist(wrong, batch.target.points[batch.target.patch == 0]).min(1).values.median()
     assert torch.stack(gaps).median() < 0.06 < unturned
+
+
+def test_both_ways_to_change_a_view_agree_but_for_chance():
+    view = ragged_patches()
+    generator = torch.Generator().manual_seed(3)
+    changes = Changes.draw(torch.ones(view.patches), generator)
+    changes.keep, changes.edge = torch.ones(view.patches), torch.full((view.patches,), 0.3)
+    changes.sigma, changes.clutter = torch.zeros(view.patches), torch.zeros(view.patches, dtype=torch.int64)
+    one, other = change(view, changes, generator), change_torch(view, changes, generator)
+    assert 0 < len(one.points) < len(view.points) and torch.equal(one.patch, other.patch)
+    assert torch.allclose(one.points, other.points, atol=1e-6)
+    # What chance decides is as much, not the same.
+    changes.keep, changes.clutter = torch.full((view.patches,), 0.5), torch.full((view.patches,), 200)
+    changes.sigma = torch.full((view.patches,), 0.01)
+    one, other = change(view, changes, generator), change_torch(view, changes, generator)
+    assert abs(len(one.points) - len(other.points)) < 0.15 * len(one.points)
 
 
 def test_losses_fall():

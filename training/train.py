@@ -42,16 +42,23 @@ CURVE += ["inlier_ratio", "right", "azimuth_error"]
 class Trainer(torch.nn.Module):
     """The network and the scales of its two softmaxes."""
 
-    def __init__(self, model):
+    def __init__(self, model, fast=False):
         super().__init__()
         self.model = model
+        self.fast = fast
+        # A function, since a module would be saved as a second network.
+        describe = lambda inputs: model(inputs)
+        self.describe = torch.compile(describe) if fast else describe
         self.log_scale_desc = torch.nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
         self.log_scale_azimuth = torch.nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
 
     def forward(self, batch):
         """Losses of descriptors and azimuths, and the share of pairs that find each other."""
         n = batch.source.patches
-        desc, equi = self.model(torch.cat([features(batch.source), features(batch.target)]))
+        inputs = torch.cat([features(batch.source), features(batch.target)])
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.fast):
+            desc, equi = self.describe(inputs)
+        desc, equi = desc.float(), equi.float()
         desc_loss, accuracy = self.contrast(desc[:n], desc[n:], batch)
         return desc_loss, self.azimuth_loss(equi[:n], equi[n:], batch), accuracy
 
@@ -115,7 +122,7 @@ class Run:
         if not self.pairs.groups:
             raise SystemExit(f"no scenes in {arguments.scenes}; make some with `coregister patches`")
         self.views = views(arguments.validation, self.device)
-        self.trainer = Trainer(self.first_model()).to(self.device)
+        self.trainer = Trainer(self.first_model(), arguments.fast).to(self.device)
         self.average = Average(self.trainer.model)
         self.optimizer = torch.optim.AdamW(
             self.trainer.parameters(), arguments.rate, betas=(0.9, 0.98), weight_decay=arguments.decay
@@ -255,12 +262,13 @@ def parse():
     parser.add_argument("--start", help="weight file to start from, instead of at random")
     parser.add_argument("--steps", type=int, default=20000, help="length of the run")
     parser.add_argument("--minutes", type=float, help="length of the run in training time, instead of steps")
-    parser.add_argument("--batch", type=int, default=480, help="pairs a step, at least")
+    parser.add_argument("--batch", type=int, default=480, help="pairs a step")
     parser.add_argument("--group", type=int, default=96, help="most pairs of one scene and radius in a batch")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--decay", type=float, default=0.02, help="weight decay")
     parser.add_argument("--every", type=int, default=500, help="steps between validations and checkpoints")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--fast", action="store_true", help="compile the network, and multiply in bf16")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 leaves it to torch")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -55,6 +55,17 @@ impl Device for Cpu {
         Ok(())
     }
 
+    /// Nothing: all is done when it was asked for.
+    type Mark = ();
+
+    fn mark(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn follow(&self, (): &()) -> Result<()> {
+        Ok(())
+    }
+
     fn len<T: Element>(&self, buffer: &Vec<T>) -> usize {
         buffer.len()
     }

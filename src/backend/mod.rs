@@ -34,8 +34,18 @@ pub trait Device: Send + Sync {
         second: impl FnOnce() -> B + Send,
     ) -> (A, B);
 
-    /// Returns when all that was asked for is done; other streams of the device may use what was computed from then on.
+    /// Returns when all that was asked for is done.
     fn wait(&self) -> Result<()>;
+
+    /// The end of all that was asked for so far, for other streams of the device to [`follow`](Device::follow).
+    type Mark: Send + Sync;
+
+    /// Marks what was asked for so far. Does not wait.
+    fn mark(&self) -> Result<Self::Mark>;
+
+    /// From here on nothing begins before what was asked for up to the mark is done, on whichever stream of this device.
+    /// The device sees to that; the host does not wait.
+    fn follow(&self, mark: &Self::Mark) -> Result<()>;
 
     /// Number of elements of a buffer.
     fn len<T: Element>(&self, buffer: &Self::Buffer<T>) -> usize;

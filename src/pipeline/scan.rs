@@ -20,6 +20,7 @@ use crate::stages::Backend;
 use crate::stages::clean::CanonicalCloud;
 use crate::stages::describe::{Descriptor, Features};
 use crate::stages::frame::Orientation;
+use crate::stages::sample::Sample;
 use crate::stages::surface::Surface;
 use crate::stages::verify::Scene;
 use crate::stages::viewpoint::{RangeImage, Viewpoint};
@@ -53,9 +54,9 @@ pub fn rung(length: f32) -> f32 {
 pub struct Scan<B: Backend> {
     /// The cloud.
     pub cloud: Arc<CanonicalCloud>,
-    recorded: Memo<f64, Recorded<B>>,
-    prepared: Memo<Thinning, Prepared<B>>,
-    features: Memo<(Thinning, Look), Features<B>>,
+    recorded: Memo<B, f64, Recorded<B>>,
+    prepared: Memo<B, Thinning, Prepared<B>>,
+    features: Memo<B, (Thinning, Look), Features<B>>,
 }
 
 /// A cloud on the device as it was recorded.
@@ -91,6 +92,9 @@ pub struct Prepared<D: Device> {
     /// The direction that is up, where it is known.
     pub up: Option<Point>,
 }
+
+/// A cloud, recorded in the unit of the pair.
+pub type RecordedScan<'a, B> = (&'a Scan<B>, &'a Arc<Recorded<B>>);
 
 /// Source and target, ready to be described and compared.
 pub type PreparedPair<D> = (Arc<Prepared<D>>, Arc<Prepared<D>>);
@@ -163,33 +167,80 @@ impl<B: Backend> Pipeline<B> {
                 Voxel::Size(size) => Ok((size / unit).clamp(FINEST, COARSEST) as f32),
                 Voxel::Auto => b.voxel_size(&points, WANTED_POINTS).map(rung),
             })?;
-            let viewpoint = timings.measure("viewpoint", || b.estimate_viewpoint(&points))?;
-            let view = timings.measure("viewpoint", || b.range_image(&points, viewpoint.position))?;
+            let (viewpoint, view) = timings.measure("viewpoint", || b.estimate_view(&points))?;
             Ok(Recorded { points, unit, spacing, viewpoint, view })
         })
     }
 
-    /// The recorded cloud thinned, with its keypoints and surfaces.
-    pub fn prepare(
+    /// Both recorded clouds thinned to one spacing, with their keypoints and surfaces.
+    pub fn prepare_at(
         &self,
-        scan: &Scan<B>,
-        recorded: &Arc<Recorded<B>>,
         spacing: f32,
+        source: RecordedScan<'_, B>,
+        target: RecordedScan<'_, B>,
+        timings: &mut Timings,
+    ) -> Result<PreparedPair<B>> {
+        let known = |(scan, recorded): RecordedScan<'_, B>| {
+            scan.prepared.get(&self.backend, &Thinning { unit: recorded.unit, spacing })
+        };
+        let (s, t) = (known(source)?, known(target)?);
+        let new = [s.is_none().then_some(source), t.is_none().then_some(target)].into_iter().flatten();
+        let mut new = self.prepare(&new.collect::<Vec<_>>(), spacing, timings)?.into_iter();
+        let mut or_new = |known: Option<_>| known.or_else(|| new.next()).expect("what is not known is new");
+        Ok((or_new(s), or_new(t)))
+    }
+
+    /// Prepares one cloud or both of a pair, which are then kept. Keypoints of both are sampled together.
+    fn prepare(
+        &self,
+        clouds: &[RecordedScan<'_, B>],
+        spacing: f32,
+        timings: &mut Timings,
+    ) -> Result<Vec<Arc<Prepared<B>>>> {
+        let thin =
+            |(_, recorded): RecordedScan<'_, B>, timings: &mut _| self.thin(recorded, spacing, timings);
+        let thinned = self.each(&thin, clouds.to_vec(), timings)?;
+        let points: Vec<_> = thinned.iter().map(|[points, _]| points).collect();
+        let sample = || self.backend.sample_farthest_of_each(&points, KEYPOINTS);
+        let samples = timings.measure("sample", sample)?;
+        let finish = |((cloud, thinned), sample), timings: &mut _| {
+            self.finish(cloud, spacing, thinned, sample, timings)
+        };
+        self.each(&finish, clouds.iter().copied().zip(thinned).zip(samples).collect(), timings)
+    }
+
+    /// One point per voxel, and one per coarse voxel of these.
+    fn thin(
+        &self,
+        recorded: &Recorded<B>,
+        spacing: f32,
+        timings: &mut Timings,
+    ) -> Result<[B::Buffer<Point>; 2]> {
+        let b = &self.backend;
+        let points = timings.measure("voxel", || b.voxel_downsample(&recorded.points, spacing))?;
+        let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
+        Ok([points, fewer])
+    }
+
+    /// What follows from thinned points and keypoints.
+    fn finish(
+        &self,
+        (scan, recorded): RecordedScan<'_, B>,
+        spacing: f32,
+        [points, fewer]: [B::Buffer<Point>; 2],
+        Sample { points: keypoints, extent, .. }: Sample<B>,
         timings: &mut Timings,
     ) -> Result<Arc<Prepared<B>>> {
         let b = &self.backend;
-        scan.prepared.get_or(b, Thinning { unit: recorded.unit, spacing }, || {
-            let points = timings.measure("voxel", || b.voxel_downsample(&recorded.points, spacing))?;
-            let fewer = timings.measure("voxel", || b.voxel_downsample(&points, COARSE * spacing))?;
-            let indices = timings.measure("sample", || b.sample_farthest(&points, KEYPOINTS))?;
-            let keypoints = b.gather_points(&points, &indices)?;
-            let extent = Extent::of(&b.download(&keypoints)?);
-            let radii = timings.measure("radius", || b.neighbour_radii(&points, &keypoints, &SHARES))?;
-            let surface = timings.measure("surface", || b.build_surface(&points, spacing))?;
-            let coarse = timings.measure("surface", || b.build_surface(&fewer, COARSE * spacing))?;
-            let up = timings.measure("gravity", || self.up(&scan.cloud, &surface, &recorded.viewpoint))?;
-            Ok(Prepared { recorded: recorded.clone(), points, keypoints, extent, radii, surface, coarse, up })
-        })
+        let radii = timings.measure("radius", || b.neighbour_radii(&points, &keypoints, &SHARES))?;
+        let build = || b.build_surfaces(&[(&points, spacing), (&fewer, COARSE * spacing)]);
+        let mut surfaces = timings.measure("surface", build)?.into_iter();
+        let mut next = || surfaces.next().expect("a surface of each cloud");
+        let (surface, coarse) = (next(), next());
+        let up = timings.measure("gravity", || self.up(&scan.cloud, &surface, &recorded.viewpoint))?;
+        let (recorded, unit) = (recorded.clone(), recorded.unit);
+        let prepared = Prepared { recorded, points, keypoints, extent, radii, surface, coarse, up };
+        scan.prepared.keep(b, Thinning { unit, spacing }, prepared)
     }
 
     /// The direction that is up in a cloud: the user's, or the one that its ground shows.
@@ -238,42 +289,66 @@ impl<B: Backend> Pipeline<B> {
     }
 }
 
-/// Values of a function that were computed already. There are few of them.
-struct Memo<K, V>(Mutex<Vec<(K, Arc<V>)>>);
+/// Values of a function that were computed already, on device `D`. There are few of them.
+struct Memo<D: Device, K, V>(Mutex<Vec<Entry<D, K, V>>>);
 
-impl<K: PartialEq, V> Memo<K, V> {
+struct Entry<D: Device, K, V> {
+    key: K,
+    value: Arc<V>,
+    /// When it is computed; its user may be on another stream.
+    computed: Arc<D::Mark>,
+}
+
+impl<D: Device, K: PartialEq, V> Memo<D, K, V> {
     fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
+    /// The value at `key`, if it was computed already.
+    fn get(&self, device: &D, key: &K) -> Result<Option<Arc<V>>> {
+        let found = find(&self.entries(), key);
+        found.map(|(value, computed)| device.follow(&computed).map(|()| value)).transpose()
+    }
+
     /// The value at `key`, computed if it is not there yet. Nothing is locked meanwhile: a thread that waits for others
     /// may take up work that asks for the same value, and computing it twice is better than waiting for oneself.
-    fn get_or<B: Backend>(&self, device: &B, key: K, compute: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
-        if let Some(known) = find(&self.entries(), &key) {
-            return Ok(known);
+    fn get_or(&self, device: &D, key: K, compute: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+        match self.get(device, &key)? {
+            Some(known) => Ok(known),
+            None => self.keep(device, key, compute()?),
         }
-        let value = Arc::new(compute()?);
-        // From here on other streams of the device may use it.
-        device.wait()?;
-        let mut entries = self.entries();
-        Ok(find(&entries, &key).unwrap_or_else(|| {
-            entries.push((key, value.clone()));
-            value
-        }))
+    }
+
+    /// Keeps the value at `key`, just computed, unless there is one by now; returns the one that is kept.
+    fn keep(&self, device: &D, key: K, value: V) -> Result<Arc<V>> {
+        let (value, computed) = (Arc::new(value), Arc::new(device.mark()?));
+        let earlier = {
+            let mut entries = self.entries();
+            let earlier = find(&entries, &key);
+            if earlier.is_none() {
+                entries.push(Entry { key, value: value.clone(), computed });
+            }
+            earlier
+        };
+        match earlier {
+            Some((earlier, computed)) => device.follow(&computed).map(|()| earlier),
+            None => Ok(value),
+        }
     }
 
     fn values(&self) -> Vec<Arc<V>> {
-        self.entries().iter().map(|(_, value)| value.clone()).collect()
+        self.entries().iter().map(|entry| entry.value.clone()).collect()
     }
 
     /// A thread that panicked has left the list whole: entries are only ever added.
-    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<(K, Arc<V>)>> {
+    fn entries(&self) -> std::sync::MutexGuard<'_, Vec<Entry<D, K, V>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn find<K: PartialEq, V>(entries: &[(K, Arc<V>)], key: &K) -> Option<Arc<V>> {
-    entries.iter().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+fn find<D: Device, K: PartialEq, V>(entries: &[Entry<D, K, V>], key: &K) -> Option<(Arc<V>, Arc<D::Mark>)> {
+    let entry = entries.iter().find(|entry| entry.key == *key)?;
+    Some((entry.value.clone(), entry.computed.clone()))
 }
 
 #[cfg(test)]

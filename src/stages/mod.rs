@@ -15,6 +15,7 @@ pub(crate) mod lanes;
 pub mod matching;
 pub mod patch;
 pub mod pose;
+pub mod rank;
 pub mod refine;
 pub mod sample;
 pub mod surface;
@@ -51,4 +52,5 @@ backend![
     estimate::EstimatePoses,
     refine::RefinePoses,
     verify::MeasureAgreement,
+    rank::RankCandidates,
 ];

@@ -72,8 +72,8 @@ impl Scene {
         let recorded_target = pipeline.record(&target, unit, &mut timings)?;
         let factor = random.random_range(voxel_factors);
         let spacing = factor * recorded_source.spacing.max(recorded_target.spacing);
-        let source = pipeline.prepare(&source, &recorded_source, spacing, &mut timings)?;
-        let target = pipeline.prepare(&target, &recorded_target, spacing, &mut timings)?;
+        let (source, target) = ((&source, &recorded_source), (&target, &recorded_target));
+        let (source, target) = pipeline.prepare_at(spacing, source, target, &mut timings)?;
         let axes = pipeline.axes(&source, &target);
         Ok(Self {
             seed,

@@ -1,6 +1,7 @@
 //! CUDA backends without a GPU: the kernels run on the CPU, in several orders of their threads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +17,10 @@ pub struct Emulated {
     pub uploads: Traffic,
     /// Back to the host; a device is waited for each time.
     pub downloads: Traffic,
+    /// Waits for all work without a copy.
+    pub waits: AtomicUsize,
     launched: Mutex<BTreeSet<&'static str>>,
+    latest: Mutex<&'static str>,
     most_blocks: BTreeMap<&'static str, u32>,
     account: Arc<Account>,
     /// When it comes, allocations find no room.
@@ -52,27 +56,34 @@ impl CountDown {
     }
 }
 
-/// How often something was copied, and how much.
+/// How often something was copied, and how much, by the kernel that was launched last before.
 #[derive(Debug, Default)]
-pub struct Traffic {
-    copies: AtomicUsize,
-    bytes: AtomicUsize,
-}
+pub struct Traffic(Mutex<BTreeMap<&'static str, Vec<usize>>>);
 
 impl Traffic {
-    fn add(&self, bytes: usize) {
-        self.copies.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    fn add(&self, after: &'static str, bytes: usize) {
+        self.0.lock().expect("nothing panics with it").entry(after).or_default().push(bytes);
+    }
+
+    fn sum(&self, of_kernel: impl Fn(&Vec<usize>) -> usize) -> usize {
+        self.0.lock().expect("nothing panics with it").values().map(of_kernel).sum()
     }
 
     /// Number of copies.
     pub fn copies(&self) -> usize {
-        self.copies.load(Ordering::Relaxed)
+        self.sum(Vec::len)
     }
 
     /// Bytes of all of them.
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.sum(|copies| copies.iter().sum())
+    }
+}
+
+impl Display for Traffic {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let by_kernel = self.0.lock().expect("nothing panics with it");
+        by_kernel.iter().try_for_each(|(after, bytes)| writeln!(f, "  {after}: {bytes:?}"))
     }
 }
 
@@ -103,6 +114,8 @@ impl Emulated {
             schedule,
             uploads: Traffic::default(),
             downloads: Traffic::default(),
+            waits: AtomicUsize::new(0),
+            latest: Mutex::new("the start"),
             launched: Mutex::default(),
             most_blocks: BTreeMap::new(),
             allocations: CountDown::default(),
@@ -127,6 +140,10 @@ impl Emulated {
         self.account.taken()
     }
 
+    fn latest(&self) -> &'static str {
+        *self.latest.lock().expect("nothing panics with it")
+    }
+
     /// Fails if the device is lost.
     fn enter(&self) -> Result<()> {
         if self.calls.has_come() {
@@ -149,6 +166,8 @@ fn within(memory: &EmulatedMemory, offset: usize, bytes: usize) {
 
 impl Driver for Emulated {
     type Memory = EmulatedMemory;
+    // Everything is done when it was asked for.
+    type Mark = ();
 
     fn name(&self) -> &str {
         &self.name
@@ -171,7 +190,7 @@ impl Driver for Emulated {
     fn write(&self, memory: &EmulatedMemory, host: &[u8]) -> Result<()> {
         self.enter()?;
         within(memory, 0, host.len());
-        self.uploads.add(host.len());
+        self.uploads.add(self.latest(), host.len());
         // SAFETY: the memory has at least as many bytes, and nothing else refers to them.
         unsafe { std::ptr::copy_nonoverlapping(host.as_ptr(), Self::address(memory) as *mut u8, host.len()) };
         Ok(())
@@ -180,7 +199,7 @@ impl Driver for Emulated {
     fn read(&self, memory: &EmulatedMemory, offset: usize, host: &mut [u8]) -> Result<()> {
         self.enter()?;
         within(memory, offset, host.len());
-        self.downloads.add(host.len());
+        self.downloads.add(self.latest(), host.len());
         let from = (Self::address(memory) as usize + offset) as *const u8;
         // SAFETY: the memory has as many bytes from there on.
         unsafe { std::ptr::copy_nonoverlapping(from, host.as_mut_ptr(), host.len()) };
@@ -206,6 +225,15 @@ impl Driver for Emulated {
     }
 
     fn wait(&self) -> Result<()> {
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        self.enter()
+    }
+
+    fn mark(&self) -> Result<()> {
+        self.enter()
+    }
+
+    fn follow(&self, (): &()) -> Result<()> {
         self.enter()
     }
 
@@ -220,6 +248,7 @@ impl Driver for Emulated {
             schedule: self.schedule,
         };
         self.launched.lock().expect("nothing panics with it").insert(kernel.name);
+        *self.latest.lock().expect("nothing panics with it") = kernel.name;
         let pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
         // SAFETY: the caller's word that these are the kernel's arguments.
         unsafe { launch(kernel.name, &launch_of, &pointers) }

@@ -14,6 +14,9 @@ pub trait Driver: Send + Sync + 'static {
     /// Memory of the device, given back when it is dropped, once the work that was asked for before is done.
     type Memory: Send + Sync;
 
+    /// The end of what was asked for up to some moment.
+    type Mark: Send + Sync;
+
     /// What users call the device.
     fn name(&self) -> &str;
 
@@ -37,6 +40,12 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Waits for all work.
     fn wait(&self) -> Result<()>;
+
+    /// Marks the work that was asked for so far, for other streams of the device.
+    fn mark(&self) -> Result<Self::Mark>;
+
+    /// Lets the device begin no further work before that up to the mark is done. Does not wait itself.
+    fn follow(&self, mark: &Self::Mark) -> Result<()>;
 
     /// Runs a kernel.
     ///

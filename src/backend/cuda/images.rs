@@ -30,6 +30,7 @@ images![
     "patch",
     "pose",
     "primitives",
+    "rank",
     "refine",
     "sample",
     "surface",

@@ -9,6 +9,8 @@ mod images;
 #[cfg(feature = "cuda")]
 mod nvidia;
 mod primitives;
+#[cfg(feature = "cuda")]
+mod staging;
 
 use std::sync::Arc;
 
@@ -144,6 +146,16 @@ impl<D: Driver> Device for Cuda<D> {
 
     fn wait(&self) -> Result<()> {
         self.driver.wait()
+    }
+
+    type Mark = D::Mark;
+
+    fn mark(&self) -> Result<D::Mark> {
+        self.driver.mark()
+    }
+
+    fn follow(&self, mark: &D::Mark) -> Result<()> {
+        self.driver.follow(mark)
     }
 
     fn len<T: Element>(&self, buffer: &CudaBuffer<T, D>) -> usize {

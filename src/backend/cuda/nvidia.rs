@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUdeviceptr, CUfunction, CUresult};
-use cudarc::driver::{CudaContext, CudaStream};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream};
 
 use super::account::Account;
 use super::driver::{Argument, Driver, Grid, Kernel};
 use super::images::image;
+use super::staging::Staging;
 use crate::error::{Error, Result};
 
 /// Dynamic shared memory that a kernel gets without being asked twice, in bytes.
@@ -94,6 +95,7 @@ fn reason(error: DriverError) -> String {
 pub struct Nvidia {
     name: String,
     stream: Arc<CudaStream>,
+    staging: Staging,
     functions: Mutex<HashMap<Kernel, Function>>,
     account: Arc<Account>,
     /// The process that opened the device: children of it cannot use it.
@@ -133,6 +135,7 @@ impl Nvidia {
         Ok(Self {
             account: Arc::new(Account::new(&name, most)),
             name,
+            staging: Staging::new(stream.clone()),
             stream,
             functions: Mutex::default(),
             process: std::process::id(),
@@ -226,6 +229,7 @@ fn keep_freed_memory(context: &CudaContext) -> Result<(), DriverError> {
 
 impl Driver for Nvidia {
     type Memory = NvidiaMemory;
+    type Mark = CudaEvent;
 
     fn name(&self) -> &str {
         &self.name
@@ -259,20 +263,17 @@ impl Driver for Nvidia {
     fn write(&self, memory: &NvidiaMemory, host: &[u8]) -> Result<()> {
         assert!(host.len() <= memory.bytes);
         self.enter()?;
-        // SAFETY: the memory has at least as many bytes. It is pageable on the host, so the driver has read all of it when
-        // the call returns.
-        let copied = unsafe { result::memcpy_htod_async(memory.address, host, self.stream.cu_stream()) };
+        // SAFETY: the memory has at least as many bytes, and `enter` has made the context current.
+        let copied = unsafe { self.staging.upload(memory.address, host) };
         self.said(copied, "cannot take an upload")
     }
 
     fn read(&self, memory: &NvidiaMemory, offset: usize, host: &mut [u8]) -> Result<()> {
         assert!(offset + host.len() <= memory.bytes);
         self.enter()?;
-        // SAFETY: the memory has as many bytes from the offset on, and the host's are not touched until the stream is done.
-        let copied = unsafe {
-            result::memcpy_dtoh_async(host, memory.address + offset as u64, self.stream.cu_stream())
-        };
-        self.said(copied.and_then(|()| self.stream.synchronize()), "has failed")
+        // SAFETY: the memory has as many bytes from the offset on, and `enter` has made the context current.
+        let copied = unsafe { self.staging.download(memory.address + offset as u64, host) };
+        self.said(copied, "has failed")
     }
 
     fn copy(&self, from: &NvidiaMemory, to: &NvidiaMemory, offset: usize, bytes: usize) -> Result<()> {
@@ -302,6 +303,16 @@ impl Driver for Nvidia {
     fn wait(&self) -> Result<()> {
         self.enter()?;
         self.said(self.stream.synchronize(), "has failed")
+    }
+
+    fn mark(&self) -> Result<CudaEvent> {
+        self.enter()?;
+        self.said(self.stream.record_event(None), "cannot mark its work")
+    }
+
+    fn follow(&self, mark: &CudaEvent) -> Result<()> {
+        self.enter()?;
+        self.said(self.stream.wait(mark), "cannot follow other work")
     }
 
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! CUDA side: a reduction in two steps. Kernels: `kernels/bounds.cu`.
 
 use super::Bounds;
+use crate::backend::Device;
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::cloud::Point;
 use crate::error::Result;
@@ -29,9 +30,12 @@ impl<D: Driver> Cuda<D> {
         Ok(whole)
     }
 
-    /// The same on the host, `None` without points; waits for the device.
-    pub(in crate::stages) fn bounds_on_host(&self, bounds: &CudaBuffer<Bounds, D>) -> Result<Option<Bounds>> {
-        let bounds = self.read(bounds, 0, 1)?[0];
-        Ok((bounds.lowest[0] <= bounds.highest[0]).then_some(bounds))
+    /// The same on the host, of one cloud or several, `None` for one without points; waits for the device.
+    pub(in crate::stages) fn bounds_on_host(
+        &self,
+        bounds: &CudaBuffer<Bounds, D>,
+    ) -> Result<Vec<Option<Bounds>>> {
+        let there_are_points = |bounds: &Bounds| bounds.lowest[0] <= bounds.highest[0];
+        Ok(self.download(bounds)?.into_iter().map(|bounds| Some(bounds).filter(there_are_points)).collect())
     }
 }

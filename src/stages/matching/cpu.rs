@@ -93,6 +93,12 @@ impl MatchMutual for Cpu {
             .map(|(s, best)| [s as u32, best.index])
             .collect())
     }
+
+    fn join_rows(&self, parts: &[(&Vec<f32>, usize)]) -> Result<Vec<f32>> {
+        let rows = parts.first().map_or(0, |(part, width)| part.len() / width);
+        let row = |i: usize| parts.iter().flat_map(move |&(part, width)| &part[i * width..][..width]);
+        Ok((0..rows).flat_map(row).copied().collect())
+    }
 }
 
 /// The best target of each row of `source` and the best of these rows for every target.

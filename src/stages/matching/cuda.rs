@@ -7,6 +7,7 @@ use crate::error::Result;
 const BEST_PRODUCTS: Kernel = Kernel::new("matching", "best_products");
 const MARK_MUTUAL: Kernel = Kernel::new("matching", "mark_mutual");
 const COLLECT_MUTUAL: Kernel = Kernel::new("matching", "collect_mutual");
+const PLACE_ROWS: Kernel = Kernel::new("matching", "place_rows");
 
 /// Rows and columns of a tile, as in the kernel, and the threads that compute it.
 const TILE: usize = 64;
@@ -39,5 +40,19 @@ impl<D: Driver> MatchMutual for Cuda<D> {
         // SAFETY: `places` has an element for each row and one more; a row or column is in at most one match.
         unsafe { self.launch(COLLECT_MUTUAL, grid, arguments![&best_target, rows, &places, &matches])? };
         Ok(matches.truncated(self.last(&places)? as usize))
+    }
+
+    fn join_rows(&self, parts: &[(&CudaBuffer<f32, D>, usize)]) -> Result<CudaBuffer<f32, D>> {
+        let rows = parts.first().map_or(0, |(part, width)| part.len() / width);
+        let stride: usize = parts.iter().map(|(_, width)| width).sum();
+        let joined = self.allocate(rows * stride)?;
+        let mut first = 0;
+        for &(part, width) in parts {
+            let grid = Grid::over(rows * width, THREADS);
+            // SAFETY: `part` has rows × width values, and rows of the joined ones have `stride`, at least first + width.
+            unsafe { self.launch(PLACE_ROWS, grid, arguments![part, rows, width, &joined, stride, first])? };
+            first += width;
+        }
+        Ok(joined)
     }
 }

@@ -23,4 +23,11 @@ pub trait MatchMutual: Device {
         target: &Self::Buffer<f32>,
         width: usize,
     ) -> Result<Self::Buffer<Match>>;
+
+    /// The rows of all `parts` side by side: row `i` is row `i` of the first part, then that of the second, and so on. A
+    /// part is a buffer and the length of its rows; all have equally many rows.
+    ///
+    /// The inner product of joined rows is the sum of the parts' products, so that unit rows of several descriptions of
+    /// a keypoint count alike.
+    fn join_rows(&self, parts: &[(&Self::Buffer<f32>, usize)]) -> Result<Self::Buffer<f32>>;
 }

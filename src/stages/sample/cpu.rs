@@ -10,31 +10,39 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::SampleFarthest;
 use super::order::nearby_first;
+use super::{Sample, SampleFarthest};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
+use crate::geometry::Extent;
 use crate::stages::lanes::{BITS, LANES};
 
 /// Points of one bucket.
 const BUCKET: usize = 4 * LANES;
 
 impl SampleFarthest for Cpu {
-    fn sample_farthest(&self, points: &Vec<Point>, count: usize) -> Result<Vec<u32>> {
-        Ok(self.run(|| sample(points, count)))
-    }
-
-    fn sample_farthest_of_each(&self, clouds: &[&Vec<Point>], count: usize) -> Result<Vec<Vec<u32>>> {
+    fn sample_farthest_of_each(&self, clouds: &[&Vec<Point>], count: usize) -> Result<Vec<Sample<Self>>> {
         Ok(self.run(|| clouds.par_iter().map(|points| sample(points, count)).collect()))
     }
 
     fn gather_points(&self, points: &Vec<Point>, indices: &Vec<u32>) -> Result<Vec<Point>> {
-        Ok(indices.iter().map(|&index| points[index as usize]).collect())
+        Ok(gather(points, indices))
     }
 }
 
-fn sample(points: &[Point], count: usize) -> Vec<u32> {
+fn gather(points: &[Point], indices: &[u32]) -> Vec<Point> {
+    indices.iter().map(|&index| points[index as usize]).collect()
+}
+
+fn sample(points: &[Point], count: usize) -> Sample<Cpu> {
+    let indices = chosen(points, count);
+    let points = gather(points, &indices);
+    let extent = Extent::of(&points);
+    Sample { indices, points, extent }
+}
+
+fn chosen(points: &[Point], count: usize) -> Vec<u32> {
     match count.min(points.len()) {
         0 => Vec::new(),
         count => select(points, &mut Tree::new(points), count),

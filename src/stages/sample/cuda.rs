@@ -1,21 +1,27 @@
-//! CUDA side: a block goes through its cloud for every sample, with the distances in registers where they fit.
-//! Kernels: `kernels/sample.cu`.
+//! CUDA side: a block goes through its cloud for every sample, with points and distances on the multiprocessor where it can
+//! hold them. Kernels: `kernels/sample.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::SampleFarthest;
+use super::{Sample, SampleFarthest};
 use crate::backend::Device;
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::cloud::Point;
 use crate::error::Result;
+use crate::geometry::Extent;
 
 const SMALL: Kernel = Kernel::new("sample", "sample_farthest_small");
 const MEDIUM: Kernel = Kernel::new("sample", "sample_farthest_medium");
 const LARGE: Kernel = Kernel::new("sample", "sample_farthest_large");
+const MEASURE: Kernel = Kernel::new("sample", "measure_samples");
 const GATHER: Kernel = Kernel::new("sample", "gather_points");
 
 /// Threads of the block that samples, as in the kernels.
 const THREADS: usize = 1024;
+/// Shared memory of the medium kernel: eight points of each thread.
+const MEDIUM_SHARED: usize = 8 * THREADS * size_of::<Point>();
+/// Threads of the block that measures what was sampled, as in the kernels.
+const MEASURING_THREADS: u32 = 256;
 const GATHERING_THREADS: u32 = 256;
 
 /// A cloud and what is chosen of it; as in the kernels.
@@ -24,49 +30,54 @@ const GATHERING_THREADS: u32 = 256;
 struct Cloud {
     points: u64,
     memory: u64,
+    indices: u64,
     chosen: u64,
     length: u32,
     count: u32,
 }
 
-impl<D: Driver> SampleFarthest for Cuda<D> {
-    fn sample_farthest(&self, points: &CudaBuffer<Point, D>, count: usize) -> Result<CudaBuffer<u32, D>> {
-        Ok(self.sample_farthest_of_each(&[points], count)?.swap_remove(0))
-    }
+/// What became of it; as in the kernels.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Outcome {
+    number: u32,
+    centre: Point,
+    radius: f32,
+}
 
+/// Buffers that a cloud's sample is put into, and a distance for each of its points where the kernel asks for them.
+struct Job<D: Driver> {
+    indices: CudaBuffer<u32, D>,
+    chosen: CudaBuffer<Point, D>,
+    memory: CudaBuffer<f32, D>,
+}
+
+impl<D: Driver> SampleFarthest for Cuda<D> {
     fn sample_farthest_of_each(
         &self,
         clouds: &[&CudaBuffer<Point, D>],
         count: usize,
-    ) -> Result<Vec<CudaBuffer<u32, D>>> {
+    ) -> Result<Vec<Sample<Self>>> {
         let longest = clouds.iter().map(|points| points.len()).max().unwrap_or(0);
-        let (kernel, in_memory) = match longest.div_ceil(THREADS) {
-            ..=8 => (SMALL, false),
-            9..=16 => (MEDIUM, false),
-            _ => (LARGE, true),
-        };
-        let (mut chosen, mut distances, mut jobs) = (Vec::new(), Vec::new(), Vec::new());
-        for points in clouds {
-            let count = count.min(points.len());
-            let (indices, memory) =
-                (self.allocate(count)?, self.allocate::<f32>(if in_memory { points.len() } else { 0 })?);
-            jobs.push(Cloud {
-                points: points.address(),
-                memory: memory.address(),
-                chosen: indices.address(),
-                length: points.len() as u32,
-                count: count as u32,
-            });
-            chosen.push(indices);
-            distances.push(memory);
-        }
-        let (jobs, chosen_counts) = (self.upload(&jobs)?, self.allocate::<u32>(clouds.len())?);
         let grid = Grid::new(clouds.len(), THREADS as u32);
-        // SAFETY: there are a job and a number for each block; the buffers of a job have as many elements as it says, and
+        let (kernel, grid, in_memory) = match longest.div_ceil(THREADS) {
+            ..=8 => (SMALL, grid, false),
+            9..=16 => (MEDIUM, grid.with_shared(MEDIUM_SHARED), false),
+            _ => (LARGE, grid, true),
+        };
+        let jobs: Vec<Job<D>> =
+            clouds.iter().map(|points| self.job(points, count, in_memory)).collect::<Result<_>>()?;
+        let described: Vec<Cloud> =
+            clouds.iter().zip(&jobs).map(|(points, job)| job.describe(points)).collect();
+        let (described, outcomes) = (self.upload(&described)?, self.allocate::<Outcome>(clouds.len())?);
+        // SAFETY: there are a job and an outcome for each block; the buffers of a job have as many elements as it says, and
         // the distances one for each point where the kernel keeps them in memory. All are there until it has ended.
-        unsafe { self.launch(kernel, grid, arguments![&jobs, &chosen_counts])? };
-        let counts = self.read(&chosen_counts, 0, clouds.len())?;
-        Ok(chosen.into_iter().zip(counts).map(|(chosen, count)| chosen.truncated(count as usize)).collect())
+        unsafe { self.launch(kernel, grid, arguments![&described, &outcomes])? };
+        let grid = Grid::new(clouds.len(), MEASURING_THREADS);
+        // SAFETY: as above; as many points were chosen of each cloud as its outcome says.
+        unsafe { self.launch(MEASURE, grid, arguments![&described, &outcomes])? };
+        let outcomes = self.read(&outcomes, 0, clouds.len())?;
+        Ok(jobs.into_iter().zip(outcomes).map(|(job, outcome)| job.sample(outcome)).collect())
     }
 
     fn gather_points(
@@ -79,5 +90,39 @@ impl<D: Driver> SampleFarthest for Cuda<D> {
         // SAFETY: all indices are below the number of points, by the contract, and `gathered` has one element for each.
         unsafe { self.launch(GATHER, grid, arguments![points, indices, indices.len(), &gathered])? };
         Ok(gathered)
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    fn job(&self, points: &CudaBuffer<Point, D>, count: usize, in_memory: bool) -> Result<Job<D>> {
+        let count = count.min(points.len());
+        let distances = if in_memory { points.len() } else { 0 };
+        Ok(Job {
+            indices: self.allocate(count)?,
+            chosen: self.allocate(count)?,
+            memory: self.allocate(distances)?,
+        })
+    }
+}
+
+impl<D: Driver> Job<D> {
+    fn describe(&self, points: &CudaBuffer<Point, D>) -> Cloud {
+        Cloud {
+            points: points.address(),
+            memory: self.memory.address(),
+            indices: self.indices.address(),
+            chosen: self.chosen.address(),
+            length: points.len() as u32,
+            count: self.indices.len() as u32,
+        }
+    }
+
+    fn sample(self, outcome: Outcome) -> Sample<Cuda<D>> {
+        let Outcome { number, centre, radius } = outcome;
+        Sample {
+            indices: self.indices.truncated(number as usize),
+            points: self.chosen.truncated(number as usize),
+            extent: Extent { centre, radius },
+        }
     }
 }

@@ -17,21 +17,23 @@ const FEW_NEIGHBOURS: usize = 8;
 const LEAST_WIDTH: f64 = 0.02;
 
 impl BuildSurface for Cpu {
-    fn build_surface(&self, points: &Vec<Point>, spacing: f32) -> Result<Surface<Self>> {
-        Ok(self.run(|| {
-            let grid = Grid::over(&Bounds::around(points).unwrap_or_default(), REACH * spacing);
-            let (cell_start, place) = grid.sort(points);
-            let mut sorted = vec![[0.0; 3]; points.len()];
-            for (point, &place) in points.iter().zip(&place) {
-                sorted[place as usize] = *point;
-            }
-            let columns = columns_of(&sorted);
-            let mut surface: Surface<Self> =
-                Surface { points: sorted, columns, normals: Vec::new(), cell_start, place, grid, spacing };
-            surface.normals = surface.points.par_iter().map(|p| normal(&surface, p)).collect();
-            surface
-        }))
+    fn build_surfaces(&self, clouds: &[(&Vec<Point>, f32)]) -> Result<Vec<Surface<Self>>> {
+        Ok(self.run(|| clouds.iter().map(|(points, spacing)| build(points, *spacing)).collect()))
     }
+}
+
+fn build(points: &[Point], spacing: f32) -> Surface<Cpu> {
+    let grid = Grid::over(&Bounds::around(points).unwrap_or_default(), REACH * spacing);
+    let (cell_start, place) = grid.sort(points);
+    let mut sorted = vec![[0.0; 3]; points.len()];
+    for (point, &place) in points.iter().zip(&place) {
+        sorted[place as usize] = *point;
+    }
+    let columns = columns_of(&sorted);
+    let mut surface: Surface<Cpu> =
+        Surface { points: sorted, columns, normals: Vec::new(), cell_start, place, grid, spacing };
+    surface.normals = surface.points.par_iter().map(|p| normal(&surface, p)).collect();
+    surface
 }
 
 impl Grid {

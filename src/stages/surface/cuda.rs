@@ -2,9 +2,11 @@
 //! thread. Kernels: `kernels/surface.cu`.
 
 use super::{BuildSurface, Grid, REACH, Surface};
+use crate::backend::Device;
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid as Threads, Kernel, arguments};
 use crate::cloud::Point;
 use crate::error::Result;
+use crate::stages::bounds::Bounds;
 use crate::stages::lanes::LANES;
 
 const FIND_CELLS: Kernel = Kernel::new("surface", "find_surface_cells");
@@ -20,10 +22,24 @@ const CELLS_PER_BLOCK: usize = 2048;
 const SUMS: usize = 10;
 
 impl<D: Driver> BuildSurface for Cuda<D> {
-    fn build_surface(&self, points: &CudaBuffer<Point, D>, spacing: f32) -> Result<Surface<Self>> {
+    fn build_surfaces(&self, clouds: &[(&CudaBuffer<Point, D>, f32)]) -> Result<Vec<Surface<Self>>> {
+        let bounds = clouds.iter().map(|(points, _)| self.bounds(points)).collect::<Result<Vec<_>>>()?;
+        let bounds = self.bounds_on_host(&self.concatenate(&bounds.iter().collect::<Vec<_>>())?)?;
+        let build = |(&(points, spacing), bounds): (&(_, f32), Option<Bounds>)| {
+            self.build_in_grid(points, spacing, Grid::over(&bounds.unwrap_or_default(), REACH * spacing))
+        };
+        clouds.iter().zip(bounds).map(build).collect()
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    fn build_in_grid(
+        &self,
+        points: &CudaBuffer<Point, D>,
+        spacing: f32,
+        grid: Grid,
+    ) -> Result<Surface<Self>> {
         let length = points.len();
-        let bounds = self.bounds_on_host(&self.bounds(points)?)?.unwrap_or_default();
-        let grid = Grid::over(&bounds, REACH * spacing);
         let (cell_start, order) = self.sort_by_cell(points, grid)?;
 
         let (sorted, place) = (self.allocate(length)?, self.allocate(length)?);
@@ -43,9 +59,7 @@ impl<D: Driver> BuildSurface for Cuda<D> {
         };
         Ok(Surface { points: sorted, columns, normals, cell_start, place, grid, spacing })
     }
-}
 
-impl<D: Driver> Cuda<D> {
     /// Start of every cell's run, and the indices of the points sorted by cell, in order within a cell.
     fn sort_by_cell(
         &self,

@@ -63,5 +63,10 @@ pub trait BuildSurface: Device {
     /// The surface of a cloud that was thinned to voxels of edge `spacing`. Nearest-point queries reach
     /// [`REACH`] · `spacing`. Normals come from the neighbours within that reach, or, where these are fewer than
     /// eight, within twice of it.
-    fn build_surface(&self, points: &Self::Buffer<Point>, spacing: f32) -> Result<Surface<Self>>;
+    fn build_surface(&self, points: &Self::Buffer<Point>, spacing: f32) -> Result<Surface<Self>> {
+        Ok(self.build_surfaces(&[(points, spacing)])?.swap_remove(0))
+    }
+
+    /// The same of each cloud, with its spacing. Devices wait once for all of them.
+    fn build_surfaces(&self, clouds: &[(&Self::Buffer<Point>, f32)]) -> Result<Vec<Surface<Self>>>;
 }

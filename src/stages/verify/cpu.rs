@@ -48,10 +48,11 @@ impl MeasureAgreement for Cpu {
         &self,
         source: &Surface<Self>,
         target: &Surface<Self>,
-        pose: &Pose,
+        pose: &Vec<Pose>,
         options: AgreementOptions,
     ) -> Result<Observation> {
-        let pairs: Vec<Contact> = contacts(source, target, pose, options).collect();
+        let [pose] = pose[..] else { panic!("{} poses in place of one", pose.len()) };
+        let pairs: Vec<Contact> = contacts(source, target, &pose, options).collect();
         let count = pairs.len() as f64;
         let sum = pairs.iter().fold(Vector3::zeros(), |sum, c| sum + to_vector(&c.point));
         let centre = sum / count.max(1.0);
@@ -66,7 +67,7 @@ impl MeasureAgreement for Cpu {
         }
         let normal_matrix = std::array::from_fn(|i| matrix[(i / 6, i % 6)]);
         let radius = (arms / count.max(1.0)).sqrt();
-        Ok(Observation { normal_matrix, centre: centre.into(), radius, squares, count })
+        Ok(Observation { normal_matrix, centre: centre.into(), radius, squares, count, pose })
     }
 }
 

@@ -71,9 +71,10 @@ impl<D: Driver> MeasureAgreement for Cuda<D> {
         &self,
         source: &Surface<Self>,
         target: &Surface<Self>,
-        pose: &Pose,
+        pose: &CudaBuffer<Pose, D>,
         options: AgreementOptions,
     ) -> Result<Observation> {
+        assert_eq!(pose.len(), 1, "poses in place of one");
         let Chunks { samples, count } = Chunks::of(source, options);
         let (contacts, sums) = (self.allocate::<Contact>(samples)?, self.allocate::<[f64; 4]>(count)?);
         let arguments = arguments![
@@ -85,7 +86,7 @@ impl<D: Driver> MeasureAgreement for Cuda<D> {
             &target.normals,
             &target.cell_start,
             target.grid,
-            *pose,
+            pose,
             options.reach,
             &contacts,
             &sums
@@ -99,8 +100,8 @@ impl<D: Driver> MeasureAgreement for Cuda<D> {
         // SAFETY: as above; every block writes less than `PRODUCTS` sums of its own.
         unsafe { self.launch(SUM_PRODUCTS, grid, arguments)? };
         let observation = self.allocate::<Observation>(1)?;
-        let arguments = arguments![&sums, &products, count, &observation];
-        // SAFETY: as above; there is one observation.
+        let arguments = arguments![&sums, &products, count, pose, &observation];
+        // SAFETY: as above; there are one pose and one observation.
         unsafe { self.launch(CONCLUDE_OBSERVATION, Grid::new(1, 32), arguments)? };
         Ok(self.read(&observation, 0, 1)?[0])
     }

@@ -1,5 +1,6 @@
 //! From witnesses to a verdict. Host work on a few numbers per candidate.
 
+use bytemuck::{Pod, Zeroable};
 use nalgebra::{DMatrix, Matrix6, SymmetricEigen, Vector3};
 
 use super::{Agreement, Observation};
@@ -8,20 +9,29 @@ use crate::stages::consensus::Support;
 /// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all
 /// kinds. On the 500 that `training/fit_judge.py` names, the mean negative log-likelihood of the confidence is 0.087;
 /// that of the best weights is 0.083.
-const BIAS: f32 = -2.4;
-const OVERLAP_WEIGHT: f32 = 1.5;
-const IN_FRONT_WEIGHT: f32 = -55.0;
-const SUPPORT_WEIGHT: f32 = 1.3;
-/// The free-space witness may be mistaken about the viewpoint, so its veto is bounded.
-const MOST_IN_FRONT: f32 = 0.15;
+pub(in crate::stages) const WEIGHTS: Weights =
+    Weights { bias: -2.4, overlap: 1.5, in_front: -55.0, support: 1.3, most_in_front: 0.15 };
+
+/// What the witnesses weigh. Kernels have the same: `Weights` in `kernels/rank.cu`.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(in crate::stages) struct Weights {
+    bias: f32,
+    overlap: f32,
+    in_front: f32,
+    support: f32,
+    /// The free-space witness may be mistaken about the viewpoint, so its veto is bounded.
+    most_in_front: f32,
+}
 
 /// Log-odds that a candidate is right, from what the clouds and the matches say about it alone.
 pub fn log_odds(agreement: &Agreement, support: &Support) -> f32 {
     let overlap = 0.5 * (agreement.source_overlap + agreement.target_overlap);
     let in_front = 0.5 * (agreement.source_in_front + agreement.target_in_front);
-    BIAS + OVERLAP_WEIGHT * overlap
-        + IN_FRONT_WEIGHT * in_front.min(MOST_IN_FRONT)
-        + SUPPORT_WEIGHT * support.score.ln_1p()
+    WEIGHTS.bias
+        + WEIGHTS.overlap * overlap
+        + WEIGHTS.in_front * in_front.min(WEIGHTS.most_in_front)
+        + WEIGHTS.support * support.score.ln_1p()
 }
 
 /// Calibration of the choice among candidates (Platt scaling) on 800 simulated pairs, 118 of which do not overlap.

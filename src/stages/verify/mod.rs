@@ -70,6 +70,8 @@ pub struct Observation {
     pub squares: f64,
     /// Number of overlapping source samples.
     pub count: f64,
+    /// The pose that this is said about.
+    pub pose: Pose,
 }
 
 /// What is compared, and how closely.
@@ -94,12 +96,12 @@ pub trait MeasureAgreement: Device {
         options: AgreementOptions,
     ) -> Result<Self::Buffer<Agreement>>;
 
-    /// What the overlap under one pose says about it.
+    /// What the overlap under a pose, the only one of its buffer, says about it.
     fn observe(
         &self,
         source: &Surface<Self>,
         target: &Surface<Self>,
-        pose: &Pose,
+        pose: &Self::Buffer<Pose>,
         options: AgreementOptions,
     ) -> Result<Observation>;
 }

@@ -46,45 +46,30 @@ struct Found {
     step: Point,
     unevenness: f32,
     narrowness: f32,
+    /// Cells along the edge of a face of the range image from there, once it is chosen.
+    edge: u32,
 }
 
 impl<D: Driver> EstimateViewpoint for Cuda<D> {
     fn estimate_viewpoint(&self, points: &CudaBuffer<Point, D>) -> Result<Viewpoint> {
-        let selection = self.select(points, FINE_POINTS)?;
-        let chosen = selection.as_ref().unwrap_or(points);
-        let starts = self.find_starts(chosen)?;
-        let ratings = self.allocate::<f32>(ALL_STARTS)?;
-        let arguments = arguments![chosen, in_lanes(chosen.len(), COARSE_POINTS), &starts, &ratings];
-        // SAFETY: the number of points is at most that of the chosen ones and what the kernel can take, and there is a
-        // rating for every start.
-        unsafe { self.launch(RATE_STARTS, Grid::new(ALL_STARTS, THREADS), arguments)? };
-        let found = self.allocate::<Found>(STARTS)?;
-        let arguments = arguments![chosen, in_lanes(chosen.len(), SEARCH_POINTS), &starts, &ratings, &found];
-        // SAFETY: as above, and there is a result for every block.
-        unsafe { self.launch(SEARCH_FROM_BEST, Grid::new(STARTS, THREADS), arguments)? };
-        let last = self.allocate::<Found>(1)?;
-        let arguments = arguments![chosen, in_lanes(chosen.len(), FINE_POINTS), &found, &last];
-        // SAFETY: as above; the kernel reads `STARTS` results and writes one.
-        unsafe { self.launch(SEARCH_ON, Grid::new(1, THREADS), arguments)? };
-        let Found { position, unevenness, narrowness, .. } = self.read(&last, 0, 1)?[0];
-        Ok(Viewpoint { position, unevenness: unevenness.ln(), narrowness })
+        Ok(self.read(&self.search(points)?, 0, 1)?[0].viewpoint())
     }
 
     fn range_image(&self, points: &CudaBuffer<Point, D>, eye: Point) -> Result<RangeImage<Self>> {
-        let selection = self.select(points, IMAGE_POINTS)?;
-        let chosen = selection.as_ref().unwrap_or(points);
-        let edge = self.choose_edge(chosen, eye)?;
-        let cells = 6 * (edge * edge) as usize;
-        // No range has these bits.
-        let ranges = self.filled::<u32>(cells, 0xff)?;
-        let grid = Grid::over(chosen.len(), SMALL_BLOCK);
-        // SAFETY: there are `chosen.len()` points, and a range for every cell of six faces.
-        unsafe { self.launch(SEE_RANGES, grid, arguments![chosen, chosen.len(), eye, edge, &ranges])? };
-        let nearest = self.allocate(cells)?;
-        let grid = Grid::over(cells, SMALL_BLOCK);
-        // SAFETY: both arrays have a value for every cell.
-        unsafe { self.launch(LEAST_OF_NEIGHBOURS, grid, arguments![&ranges, edge, &nearest])? };
-        Ok(RangeImage { eye, edge, nearest })
+        let from = self.upload(&[Found { position: eye, ..Found::zeroed() }])?;
+        Ok(self.look_from(points, &from)?.1)
+    }
+
+    fn estimate_view(&self, points: &CudaBuffer<Point, D>) -> Result<(Viewpoint, RangeImage<Self>)> {
+        let (found, image) = self.look_from(points, &self.search(points)?)?;
+        Ok((found.viewpoint(), image))
+    }
+}
+
+impl Found {
+    fn viewpoint(&self) -> Viewpoint {
+        let Self { position, unevenness, narrowness, .. } = *self;
+        Viewpoint { position, unevenness: unevenness.ln(), narrowness }
     }
 }
 
@@ -119,15 +104,58 @@ impl<D: Driver> Cuda<D> {
         Ok(starts)
     }
 
-    /// Cells along the edge of a face of the range image.
-    fn choose_edge(&self, chosen: &CudaBuffer<Point, D>, eye: Point) -> Result<u32> {
-        let edge = self.allocate::<u32>(1)?;
+    /// The most even place, not yet on the host.
+    fn search(&self, points: &CudaBuffer<Point, D>) -> Result<CudaBuffer<Found, D>> {
+        let selection = self.select(points, FINE_POINTS)?;
+        let chosen = selection.as_ref().unwrap_or(points);
+        let starts = self.find_starts(chosen)?;
+        let ratings = self.allocate::<f32>(ALL_STARTS)?;
+        let arguments = arguments![chosen, in_lanes(chosen.len(), COARSE_POINTS), &starts, &ratings];
+        // SAFETY: the number of points is at most that of the chosen ones and what the kernel can take, and there is a
+        // rating for every start.
+        unsafe { self.launch(RATE_STARTS, Grid::new(ALL_STARTS, THREADS), arguments)? };
+        let found = self.allocate::<Found>(STARTS)?;
+        let arguments = arguments![chosen, in_lanes(chosen.len(), SEARCH_POINTS), &starts, &ratings, &found];
+        // SAFETY: as above, and there is a result for every block.
+        unsafe { self.launch(SEARCH_FROM_BEST, Grid::new(STARTS, THREADS), arguments)? };
+        let last = self.allocate::<Found>(1)?;
+        let arguments = arguments![chosen, in_lanes(chosen.len(), FINE_POINTS), &found, &last];
+        // SAFETY: as above; the kernel reads `STARTS` results and writes one.
+        unsafe { self.launch(SEARCH_ON, Grid::new(1, THREADS), arguments)? };
+        Ok(last)
+    }
+
+    /// That place on the host, and what is seen from there.
+    fn look_from(
+        &self,
+        points: &CudaBuffer<Point, D>,
+        from: &CudaBuffer<Found, D>,
+    ) -> Result<(Found, RangeImage<Self>)> {
+        let selection = self.select(points, IMAGE_POINTS)?;
+        let chosen = selection.as_ref().unwrap_or(points);
+        self.choose_edge(chosen, from)?;
+        let found = self.read(from, 0, 1)?[0];
+        let Found { position: eye, edge, .. } = found;
+        let cells = 6 * (edge * edge) as usize;
+        // No range has these bits.
+        let ranges = self.filled::<u32>(cells, 0xff)?;
+        let grid = Grid::over(chosen.len(), SMALL_BLOCK);
+        // SAFETY: there are `chosen.len()` points, and a range for every cell of six faces.
+        unsafe { self.launch(SEE_RANGES, grid, arguments![chosen, chosen.len(), eye, edge, &ranges])? };
+        let nearest = self.allocate(cells)?;
+        let grid = Grid::over(cells, SMALL_BLOCK);
+        // SAFETY: both arrays have a value for every cell.
+        unsafe { self.launch(LEAST_OF_NEIGHBOURS, grid, arguments![&ranges, edge, &nearest])? };
+        Ok((found, RangeImage { eye, edge, nearest }))
+    }
+
+    /// Notes the cells along the edge of a face of the range image from there.
+    fn choose_edge(&self, chosen: &CudaBuffer<Point, D>, from: &CudaBuffer<Found, D>) -> Result<()> {
         let cells = chosen.len() as f32 / POINTS_PER_CELL;
         let (fewest, most) = IMAGE_EDGE;
         let count = in_lanes(chosen.len(), IMAGE_POINTS);
-        let arguments = arguments![chosen, count, eye, cells, fewest, most, &edge];
-        // SAFETY: at least `count` points were chosen, and there is one edge.
-        unsafe { self.launch(CHOOSE_EDGE, Grid::new(1, THREADS), arguments)? };
-        Ok(self.read(&edge, 0, 1)?[0])
+        let arguments = arguments![chosen, count, cells, fewest, most, from];
+        // SAFETY: at least `count` points were chosen, and there is one place.
+        unsafe { self.launch(CHOOSE_EDGE, Grid::new(1, THREADS), arguments) }
     }
 }

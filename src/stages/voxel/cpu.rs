@@ -24,15 +24,8 @@ impl VoxelDownsample for Cpu {
     }
 
     fn voxel_size(&self, points: &Vec<Point>, wanted: usize) -> Result<f32> {
-        self.run(|| size_for(points, wanted))
+        Ok(self.run(|| size::voxel_size(points, wanted)))
     }
-}
-
-fn size_for(points: &[Point], wanted: usize) -> Result<f32> {
-    let Some(bounds) = Bounds::around(points) else { return Ok(0.0) };
-    size::voxel_size(&bounds, points.len(), wanted, |length, edge| {
-        Ok(size::count_cells(&points[..length], &Grid::new(&bounds, edge)))
-    })
 }
 
 fn downsample(points: &[Point], size: f32) -> Vec<Point> {

@@ -1,5 +1,8 @@
 //! CUDA side: points are sorted by the place of their cell in the output order, which keeps those of a cell in index
-//! order; then every run of equal places is one cell. Kernels: `kernels/voxel.cu`.
+//! order; then every run of equal places is one cell. The search for an edge stays on the device, since the host could only
+//! wait for every count. Kernels: `kernels/voxel.cu`.
+
+use bytemuck::{Pod, Zeroable};
 
 use super::{VoxelDownsample, size};
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
@@ -13,6 +16,8 @@ const MARK_FIRST: Kernel = Kernel::new("voxel", "mark_first_of_voxels");
 const FIND_STARTS: Kernel = Kernel::new("voxel", "find_voxel_starts");
 const AVERAGE: Kernel = Kernel::new("voxel", "average_voxels");
 const MARK_SKETCH: Kernel = Kernel::new("voxel", "mark_sketch");
+const BEGIN: Kernel = Kernel::new("voxel", "begin_search");
+const ADVANCE: Kernel = Kernel::new("voxel", "advance_search");
 const COUNT_MARKS: Kernel = Kernel::new("voxel", "count_marks");
 
 const THREADS: u32 = 256;
@@ -20,6 +25,19 @@ const THREADS: u32 = 256;
 const SKETCH_WORDS: usize = 1 << (size::SKETCH_BITS - u32::BITS.ilog2());
 /// Words of it that a thread looks at, as in the kernels.
 const MARK_WORDS: usize = 16;
+/// Steps of a search for which the host does not ask whether it is over: scans need four or five.
+const STEPS_PER_READ: usize = 6;
+/// Bytes of a search that only the kernels look at.
+const STATE: usize = 104;
+
+/// A search for an edge; as in the kernels.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(8))]
+struct Search {
+    is_over: u32,
+    found: f32,
+    state: [u8; STATE],
+}
 
 impl<D: Driver> VoxelDownsample for Cuda<D> {
     fn voxel_downsample(&self, points: &CudaBuffer<Point, D>, size: f32) -> Result<CudaBuffer<Point, D>> {
@@ -49,31 +67,40 @@ impl<D: Driver> VoxelDownsample for Cuda<D> {
     }
 
     fn voxel_size(&self, points: &CudaBuffer<Point, D>, wanted: usize) -> Result<f32> {
-        let on_device = self.bounds(points)?;
-        let Some(bounds) = self.bounds_on_host(&on_device)? else { return Ok(0.0) };
-        size::voxel_size(&bounds, points.len(), wanted, |length, edge| {
-            self.count_cells(points, length, &on_device, edge)
-        })
+        let (bounds, search) = (self.bounds(points)?, self.zeroed::<Search>(1)?);
+        // SAFETY: one element in `bounds`, and one search.
+        unsafe { self.launch(BEGIN, Grid::new(1, 1), arguments![&bounds, points.len(), wanted, &search])? };
+        let sketch = self.zeroed::<u32>(SKETCH_WORDS)?;
+        loop {
+            for _ in 0..STEPS_PER_READ {
+                self.step(points, &bounds, &search, &sketch)?;
+            }
+            let Search { is_over, found, .. } = self.read(&search, 0, 1)?[0];
+            if is_over != 0 {
+                return Ok(found);
+            }
+        }
     }
 }
 
 impl<D: Driver> Cuda<D> {
-    /// [`size::count_cells`] of the first `length` points.
-    fn count_cells(
+    /// Counts cells of the edge that the search is at, and moves it on; nothing where it is over. The sketch is empty before
+    /// and after.
+    fn step(
         &self,
         points: &CudaBuffer<Point, D>,
-        length: usize,
         bounds: &CudaBuffer<Bounds, D>,
-        edge: f32,
-    ) -> Result<f64> {
-        // The last word is the count.
-        let sketch = self.zeroed::<u32>(SKETCH_WORDS + 1)?;
-        let arguments = arguments![points, length, bounds, edge, &sketch];
-        // SAFETY: at least `length` points, and a sketch of the length that the kernels know.
-        unsafe { self.launch(MARK_SKETCH, Grid::over(length, THREADS), arguments)? };
+        search: &CudaBuffer<Search, D>,
+        sketch: &CudaBuffer<u32, D>,
+    ) -> Result<()> {
+        let grid = Grid::over(points.len(), THREADS);
+        // SAFETY: a search looks at no more points than it began with, all of them; a sketch of the length that the kernels
+        // know.
+        unsafe { self.launch(MARK_SKETCH, grid, arguments![points, bounds, search, sketch])? };
         let grid = Grid::over(SKETCH_WORDS / MARK_WORDS, THREADS);
-        // SAFETY: as above, with the count behind the sketch.
-        unsafe { self.launch(COUNT_MARKS, grid, arguments![&sketch])? };
-        Ok(size::cells_of_bits(self.last(&sketch)?))
+        // SAFETY: as above.
+        unsafe { self.launch(COUNT_MARKS, grid, arguments![sketch, search])? };
+        // SAFETY: as above.
+        unsafe { self.launch(ADVANCE, Grid::new(1, 1), arguments![search]) }
     }
 }

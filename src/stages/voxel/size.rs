@@ -1,4 +1,5 @@
-//! The search for the cell edge that leaves a wanted number of points.
+//! The search for the cell edge that leaves a wanted number of points. Devices take the same steps: `VoxelSearch` in
+//! `kernels/voxel.cu`.
 
 use std::ops::RangeInclusive;
 
@@ -6,7 +7,6 @@ use rayon::prelude::*;
 
 use super::grid::{BLOCK, CELLS_PER_AXIS, Grid};
 use crate::cloud::Point;
-use crate::error::{Error, Result};
 use crate::stages::bounds::Bounds;
 
 /// Count over edge, both as logarithms, for a surface.
@@ -24,40 +24,35 @@ const MOST_STEPS: usize = 40;
 /// Steps after which a search that does not settle halves its bracket instead.
 const STEPS_BEFORE_BISECTION: usize = 10;
 
-/// The edge at which about `wanted` cells are occupied; see [`super::VoxelDownsample::voxel_size`]. The cloud has
-/// `points` points within `bounds`; `count` tells how many cells of an edge the first so many of them occupy, as
-/// [`cells_of_bits`] does.
-pub(super) fn voxel_size(
-    bounds: &Bounds,
-    points: usize,
-    wanted: usize,
-    count: impl Fn(usize, f32) -> Result<f64>,
-) -> Result<f32> {
+/// The edge at which about `wanted` cells are occupied; see [`super::VoxelDownsample::voxel_size`].
+pub(super) fn voxel_size(points: &[Point], wanted: usize) -> f32 {
+    let bounds = Bounds::around(points).unwrap_or_default();
     let longest = f64::from(bounds.longest_side());
     if longest == 0.0 || !longest.is_finite() {
-        return Ok(0.0);
+        return 0.0;
     }
+    let count = |points: &[Point], edge: f64| count_cells(points, &Grid::new(&bounds, edge as f32));
     let finest = longest / f64::from(CELLS_PER_AXIS);
-    let target = target(points, wanted.max(1), |points| count(points, finest as f32))?;
+    let target = target(points, wanted.max(1), |points| count(points, finest));
     let search = Search { target, low: finest, high: 2.0 * longest, latest: None, slope: SURFACE_SLOPE };
-    let count = |edge: f64| count(points, edge as f32);
-    let (edge, cells) = search.run(longest / 32.0, count)?;
-    Ok(coarsen_to_surface(edge, cells, count)? as f32)
+    let count = |edge: f64| count(points, edge);
+    let (edge, cells) = search.run(longest / 32.0, count);
+    coarsen_to_surface(edge, cells, count) as f32
 }
 
 /// The smallest edge from `edge` on, in steps of √2, at which the count falls as it does on a surface and not as
 /// on the scan lines that a sparse LiDAR leaves: below that, neighbours in space share no neighbourhood.
-fn coarsen_to_surface(mut edge: f64, mut cells: f64, count: impl Fn(f64) -> Result<f64>) -> Result<f64> {
+fn coarsen_to_surface(mut edge: f64, mut cells: f64, count: impl Fn(f64) -> f64) -> f64 {
     for _ in 0..MOST_COARSENINGS {
         let wider = edge * std::f64::consts::SQRT_2;
-        let fewer = count(wider)?;
+        let fewer = count(wider);
         let slope = (cells / fewer).ln() / std::f64::consts::SQRT_2.ln();
         if slope >= LEAST_SLOPE || fewer < FEWEST_CELLS {
             break;
         }
         (edge, cells) = (wider, fewer);
     }
-    Ok(edge)
+    edge
 }
 
 /// Least fall of the count (both as logarithms): 2 on a surface, 1 on lines, 0 between isolated points.
@@ -69,11 +64,11 @@ const MOST_COARSENINGS: usize = 10;
 
 /// The number of cells to aim at: `wanted`, or less where there are too few points that the finest edge, whose cells
 /// are counted, tells apart.
-fn target(points: usize, wanted: usize, count: impl Fn(usize) -> Result<f64>) -> Result<f64> {
-    let possible = |points: usize| Ok::<_, Error>(LARGEST_SHARE * count(points)?);
+fn target(points: &[Point], wanted: usize, count: impl Fn(&[Point]) -> f64) -> f64 {
+    let possible = |points: &[Point]| LARGEST_SHARE * count(points);
     // A few points mostly settle it.
-    let some = points.min(2 * wanted);
-    Ok(if possible(some)? >= wanted as f64 { wanted as f64 } else { possible(points)?.min(wanted as f64) })
+    let some = &points[..points.len().min(2 * wanted)];
+    if possible(some) >= wanted as f64 { wanted as f64 } else { possible(points).min(wanted as f64) }
 }
 
 /// A secant search on logarithms of edge and count, kept inside a bracket. Edges enter only as ratios, so the
@@ -92,11 +87,11 @@ struct Search {
 
 impl Search {
     /// The best edge, and the count there.
-    fn run(mut self, first_guess: f64, count: impl Fn(f64) -> Result<f64>) -> Result<(f64, f64)> {
+    fn run(mut self, first_guess: f64, count: impl Fn(f64) -> f64) -> (f64, f64) {
         let mut edge = first_guess;
         let mut best = (f64::INFINITY, (edge, f64::INFINITY));
         for step in 0..MOST_STEPS {
-            let cells = count(edge)?;
+            let cells = count(edge);
             let error = (cells / self.target).ln().abs();
             if error < best.0 {
                 best = (error, (edge, cells));
@@ -110,7 +105,7 @@ impl Search {
             }
             edge = self.next_edge(edge, cells, step);
         }
-        Ok(best.1)
+        best.1
     }
 
     fn learn(&mut self, edge: f64, cells: f64) {
@@ -147,7 +142,7 @@ const POINTS_PER_TASK: usize = 1 << 15;
 /// still clear tells how many cells there were, collisions included. Off by 0.05 % (one standard deviation) up
 /// to a million cells, exact in effect below a thousand, and several times faster than sorting. Setting bits
 /// commutes, so the answer does not depend on threads.
-pub(super) fn count_cells(points: &[Point], grid: &Grid) -> f64 {
+fn count_cells(points: &[Point], grid: &Grid) -> f64 {
     let sketch = points
         .par_chunks(POINTS_PER_TASK)
         .fold(empty_sketch, |mut sketch, chunk| {
@@ -159,7 +154,7 @@ pub(super) fn count_cells(points: &[Point], grid: &Grid) -> f64 {
 }
 
 /// The number of cells that set so many bits of a sketch.
-pub(super) fn cells_of_bits(set: u32) -> f64 {
+fn cells_of_bits(set: u32) -> f64 {
     let bits = f64::from(1 << SKETCH_BITS);
     -bits * (-f64::from(set) / bits).ln_1p()
 }

@@ -1,0 +1,28 @@
+//! CPU side: a stable sort.
+
+use super::{Candidate, Judged, RankCandidates};
+use crate::backend::Cpu;
+use crate::error::Result;
+use crate::geometry::Pose;
+use crate::stages::verify::judge::log_odds;
+
+impl RankCandidates for Cpu {
+    fn rank_candidates(&self, judged: Judged<'_, Self>, most: usize) -> Result<Vec<Candidate>> {
+        let Judged { estimated, poses, agreement, support } = judged;
+        let candidate = |i: usize| Candidate {
+            estimated: estimated[i],
+            pose: poses[i],
+            agreement: agreement[i],
+            support: support[i],
+            log_odds: log_odds(&agreement[i], &support[i]),
+        };
+        let mut candidates: Vec<Candidate> = (0..poses.len()).map(candidate).collect();
+        candidates.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
+        candidates.truncate(most);
+        Ok(candidates)
+    }
+
+    fn poses_of(&self, candidates: &Vec<Candidate>) -> Result<(Vec<Pose>, Vec<Pose>)> {
+        Ok(candidates.iter().map(|candidate| (candidate.estimated, candidate.pose)).unzip())
+    }
+}
