@@ -11,7 +11,7 @@ use coregister::stages::describe::minispinnet::{
     self, ATTENTION_CHANNELS, CHANNELS, DescribeMiniSpinNet, POINT_CHANNELS, WIDTH,
 };
 use coregister::stages::describe::{AZIMUTHS, ELEVATIONS};
-use coregister::stages::frame::{EstimateFrames, Frame, Orientation};
+use coregister::stages::frame::{Covariance, EstimateFrames, Frame, Orientation};
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY, Patches};
 use coregister::stages::sample::SampleFarthest;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -30,7 +30,7 @@ where
     let keypoints = b.sample_farthest(&points, count).expect("samples").points;
     let patches = b.gather_patches(&points, &keypoints, 0.8).expect("patches");
     let towards = Orientation::Towards([0.0, 0.0, 5.0]);
-    let frames = b.estimate_frames(&patches, &keypoints, towards).expect("frames");
+    let frames = b.estimate_frames(&patches, &keypoints, Covariance::Weighted, towards).expect("frames");
     (patches, frames)
 }
 

@@ -6,7 +6,7 @@ mod room;
 use backends::{Group, Timed, on_every_backend};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
-use coregister::stages::frame::{EstimateFrames, Orientation};
+use coregister::stages::frame::{Covariance, EstimateFrames, Orientation};
 use coregister::stages::patch::{GatherPatches, Patches};
 use coregister::stages::sample::SampleFarthest;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -24,7 +24,11 @@ fn patches<B: SampleFarthest + GatherPatches>(b: &B) -> (Patches<B>, B::Buffer<P
 
 fn estimate<B: SampleFarthest + GatherPatches + EstimateFrames>(device: &Timed<B>, group: &mut Group<'_>) {
     let (patches, keypoints) = patches(device.backend());
-    device.time(group, "1500 frames", |b| b.estimate_frames(&patches, &keypoints, ORIENTATION));
+    let mut time = |name, covariance| {
+        device.time(group, name, |b| b.estimate_frames(&patches, &keypoints, covariance, ORIENTATION));
+    };
+    time("1500 frames", Covariance::AboutKeypoint);
+    time("1500 frames, weighted", Covariance::Weighted);
 }
 
 fn frame(criterion: &mut Criterion) {

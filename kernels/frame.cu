@@ -9,6 +9,7 @@ constexpr unsigned PATCH_CAPACITY = 512;
 // As in src/stages/frame/cpu.rs.
 constexpr unsigned FEWEST_POINTS = 3;
 constexpr double LINE = 1e-12;
+constexpr double LEAST_SPREAD = 1e-4;
 
 // Where the axis comes from and how its sign is chosen, as in src/stages/frame/cuda.rs.
 enum Orientation : unsigned { FIXED, TOWARDS, AWAY_FROM };
@@ -37,6 +38,37 @@ __device__ Symmetric products_of(const Point* offsets, unsigned count) {
     __syncwarp();
     return {sum_of_lanes(sums.xx), sum_of_lanes(sums.xy), sum_of_lanes(sums.xz),
             sum_of_lanes(sums.yy), sum_of_lanes(sums.yz), sum_of_lanes(sums.zz)};
+}
+
+// The sum of w (d - m)(d - m)^T with w = 1 - |d| and the weighted mean m, by the lanes of a patch.
+__device__ Symmetric weighted_products_of(const Point* offsets, unsigned count) {
+    Symmetric sums = {};
+    Vector first = {};
+    double weights = 0.0;
+    for (unsigned i = threadIdx.x % LANES; i < count; i += LANES) {
+        Vector d = widened(offsets[i]);
+        double weight = fmax(1.0 - sqrt(d.x * d.x + d.y * d.y + d.z * d.z), 0.0);
+        Vector weighted = {d.x * weight, d.y * weight, d.z * weight};
+        weights += weight;
+        first.x += weighted.x;
+        first.y += weighted.y;
+        first.z += weighted.z;
+        sums.xx += weighted.x * d.x;
+        sums.xy += weighted.x * d.y;
+        sums.xz += weighted.x * d.z;
+        sums.yy += weighted.y * d.y;
+        sums.yz += weighted.y * d.z;
+        sums.zz += weighted.z * d.z;
+    }
+    __syncwarp();
+    double weight = sum_of_lanes(weights), x = sum_of_lanes(first.x), y = sum_of_lanes(first.y), z = sum_of_lanes(first.z);
+    Symmetric total = {sum_of_lanes(sums.xx), sum_of_lanes(sums.xy), sum_of_lanes(sums.xz),
+                       sum_of_lanes(sums.yy), sum_of_lanes(sums.yz), sum_of_lanes(sums.zz)};
+    if (weight == 0.0) return {};
+    Symmetric central = {total.xx - x * x / weight, total.xy - x * y / weight, total.xz - x * z / weight,
+                         total.yy - y * y / weight, total.yz - y * z / weight, total.zz - z * z / weight};
+    bool spread = central.xx + central.yy + central.zz > LEAST_SPREAD * (total.xx + total.yy + total.zz);
+    return spread ? central : Symmetric{};
 }
 
 // The component of largest magnitude, the first one on ties.
@@ -78,13 +110,14 @@ __device__ void write_frame(Vector axis, float* frame) {
 // load neighbouring offsets; what bounds this is the latency of these loads.
 extern "C" __global__ void __launch_bounds__(THREADS)
 estimate_frames(const Point* offsets, const unsigned* counts, const Point* keypoints, unsigned patches,
-                unsigned orientation, Point place, float* frames) {
+                unsigned weighted, unsigned orientation, Point place, float* frames) {
     unsigned patch = thread_number() / LANES;
     bool first = threadIdx.x % LANES == 0;
     Vector axis = widened(place);
     if (orientation != FIXED) {
         unsigned count = patch < patches ? min(counts[patch], PATCH_CAPACITY) : 0;
-        Symmetric products = products_of(offsets + static_cast<size_t>(patch) * PATCH_CAPACITY, count);
+        const Point* own = offsets + static_cast<size_t>(patch) * PATCH_CAPACITY;
+        Symmetric products = weighted ? weighted_products_of(own, count) : products_of(own, count);
         if (patch < patches && first)
             axis = oriented(least_axis(products, count), keypoints[patch], orientation, place);
     }

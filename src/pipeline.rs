@@ -295,7 +295,8 @@ impl<B: Backend> Pipeline<B> {
     fn match_scales(&self, views: &[Seen<B>]) -> Result<B::Buffer<Match>> {
         let b = &self.backend;
         let last = &views[views.len() - 1];
-        let scales: Vec<_> = views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view)).collect();
+        let scales: Vec<_> =
+            views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view)).collect();
         if let [only] = scales[..] {
             return b.match_mutual(&only.source.invariant, &only.target.invariant, only.source.width);
         }

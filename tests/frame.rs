@@ -6,7 +6,7 @@ use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, cube, one_and_two_threads, random, room};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
-use coregister::stages::frame::{EstimateFrames, Frame, Orientation};
+use coregister::stages::frame::{Covariance, EstimateFrames, Frame, Orientation};
 use coregister::stages::patch::{GatherPatches, PATCH_CAPACITY, Patches};
 use nalgebra::{Matrix3, Vector3};
 use rand::RngExt;
@@ -25,14 +25,18 @@ fn patches_of<B: EstimateFrames>(backend: &B, rows: &[Vec<Point>]) -> Patches<B>
     }
 }
 
+const BOTH: [Covariance; 2] = [Covariance::AboutKeypoint, Covariance::Weighted];
+
 fn frames<B: EstimateFrames>(
     backend: &B,
     rows: &[Vec<Point>],
     keypoints: &[Point],
+    covariance: Covariance,
     orientation: Orientation,
 ) -> Vec<Frame> {
     let keypoints = backend.upload(keypoints).unwrap();
-    let frames = backend.estimate_frames(&patches_of(backend, rows), &keypoints, orientation).unwrap();
+    let patches = patches_of(backend, rows);
+    let frames = backend.estimate_frames(&patches, &keypoints, covariance, orientation).unwrap();
     backend.download(&frames).unwrap()
 }
 
@@ -44,8 +48,15 @@ fn axis_of(frame: &Frame) -> Vector3<f64> {
     matrix(frame).column(2).into()
 }
 
-fn covariance(row: &[Point]) -> Matrix3<f64> {
-    row.iter().map(|p| Vector3::from(p.map(f64::from))).map(|d| d * d.transpose()).sum()
+fn matrix_of(row: &[Point], covariance: Covariance) -> Matrix3<f64> {
+    let offsets = || row.iter().map(|p| Vector3::from(p.map(f64::from)));
+    if covariance == Covariance::AboutKeypoint {
+        return offsets().map(|d| d * d.transpose()).sum();
+    }
+    let weight = |d: &Vector3<f64>| (1.0 - d.norm()).max(0.0);
+    let weights: f64 = offsets().map(|d| weight(&d)).sum();
+    let mean = offsets().map(|d| weight(&d) * d).sum::<Vector3<f64>>() / weights;
+    offsets().map(|d| weight(&d) * (d - mean) * (d - mean).transpose()).sum()
 }
 
 fn random_rows(count: usize) -> Vec<Vec<Point>> {
@@ -59,17 +70,20 @@ fn random_rows(count: usize) -> Vec<Vec<Point>> {
     (0..count).map(row).collect()
 }
 
-fn check_axes<B: EstimateFrames>(backend: &B) {
-    let rows = random_rows(300);
+fn check_axes<B: EstimateFrames>(backend: &B, covariance: Covariance) {
+    let mut rows = random_rows(300);
+    // Each holds its keypoint, as patches do.
+    rows.iter_mut().for_each(|row| row[0] = [0.0; 3]);
     let keypoints = vec![[0.0; 3]; rows.len()];
-    let frames = frames(backend, &rows, &keypoints, Orientation::Towards([1.0, 2.0, 3.0]));
+    let frames = frames(backend, &rows, &keypoints, covariance, Orientation::Towards([1.0, 2.0, 3.0]));
     for (row, frame) in rows.iter().zip(&frames) {
-        let eigen = covariance(row).symmetric_eigen();
+        let matrix = matrix_of(row, covariance);
+        let eigen = matrix.symmetric_eigen();
         let axis = axis_of(frame);
         // How well the axis does what it is for, as a share of the next eigenvalue: robust where two are close.
         let mut values: Vec<f64> = eigen.eigenvalues.iter().copied().collect();
         values.sort_by(f64::total_cmp);
-        let excess = (axis.transpose() * covariance(row) * axis)[0] - values[0];
+        let excess = (axis.transpose() * matrix * axis)[0] - values[0];
         assert!(excess.abs() <= 1e-6 * values[2], "{values:?} {excess}");
         if values[0] < 0.8 * values[1] {
             let expected = eigen.eigenvectors.column(eigen.eigenvalues.imin());
@@ -80,7 +94,7 @@ fn check_axes<B: EstimateFrames>(backend: &B) {
 
 #[test]
 fn axes_equal_a_general_eigensolver() {
-    on_every_backend!(check_axes);
+    on_every_backend!(|backend| BOTH.iter().for_each(|&covariance| check_axes(backend, covariance)));
 }
 
 fn assert_shortest_rotation(frame: &Frame, axis: Vector3<f64>) {
@@ -100,10 +114,12 @@ fn check_rotations<B: EstimateFrames>(backend: &B) {
     }
     for axis in axes {
         let single = Vector3::new(axis.x as f32, axis.y as f32, axis.z as f32);
-        let found = frames(backend, &[vec![]], &[[0.0; 3]], Orientation::Fixed(single.into()));
+        let found =
+            frames(backend, &[vec![]], &[[0.0; 3]], Covariance::Weighted, Orientation::Fixed(single.into()));
         assert_shortest_rotation(&found[0], axis);
     }
-    let down = frames(backend, &[vec![]], &[[0.0; 3]], Orientation::Fixed([0.0, 0.0, -1.0]));
+    let down =
+        frames(backend, &[vec![]], &[[0.0; 3]], Covariance::Weighted, Orientation::Fixed([0.0, 0.0, -1.0]));
     assert_eq!(down[0], [1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0]);
 }
 
@@ -119,7 +135,11 @@ fn check_orientation<B: EstimateFrames>(backend: &B) {
     let flat = |bend: f32| -> Vec<Point> {
         cube(300, 1.0, 1).iter().map(|p| [p[0], p[1], bend * (p[0] * p[0] + p[1] * p[1])]).collect()
     };
-    let z = |rows: &[Vec<Point>], orientation| frames(backend, rows, &[[0.0; 3]], orientation)[0][8];
+    let z = |rows: &[Vec<Point>], orientation| {
+        let found = BOTH.map(|covariance| frames(backend, rows, &[[0.0; 3]], covariance, orientation)[0][8]);
+        assert!((found[0] - found[1]).abs() < 0.1, "{found:?}");
+        found[1]
+    };
     for bend in [0.2, -0.2] {
         let rows = [flat(bend)];
         assert!(z(&rows, Orientation::Towards([0.3, 0.1, 2.0])) > 0.9);
@@ -148,15 +168,18 @@ fn check_degenerate<B: EstimateFrames>(backend: &B) {
         line,
     ];
     let keypoints = vec![[0.0; 3]; rows.len()];
-    for frame in frames(backend, &rows, &keypoints, Orientation::Towards([0.0, 0.0, -5.0])) {
+    let found = BOTH.map(|covariance| {
+        frames(backend, &rows, &keypoints, covariance, Orientation::Towards([0.0, 0.0, -5.0]))
+    });
+    for frame in found.concat() {
         assert_eq!(frame, [1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, -1.0]);
     }
     // Without any preferred direction every axis will do, but it must be one.
     let isotropic = vec![[0.5, 0.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 0.5]];
-    for frame in frames(backend, &[isotropic], &[[0.0; 3]], TOWARDS_ORIGIN) {
+    for frame in frames(backend, &[isotropic], &[[0.0; 3]], Covariance::AboutKeypoint, TOWARDS_ORIGIN) {
         assert_shortest_rotation(&frame, axis_of(&frame));
     }
-    assert!(frames(backend, &[], &[], TOWARDS_ORIGIN).is_empty());
+    assert!(frames(backend, &[], &[], Covariance::Weighted, TOWARDS_ORIGIN).is_empty());
 }
 
 #[test]
@@ -168,8 +191,11 @@ fn degenerate_patches_get_a_frame() {
 fn the_number_of_threads_does_not_show() {
     let rows = random_rows(200);
     let keypoints = room(200, 1);
-    let [one, two] = one_and_two_threads().map(|cpu| frames(&cpu, &rows, &keypoints, TOWARDS_ORIGIN));
-    assert_eq!(one, two);
+    for covariance in BOTH {
+        let of = |cpu: Cpu| frames(&cpu, &rows, &keypoints, covariance, TOWARDS_ORIGIN);
+        let [one, two] = one_and_two_threads().map(of);
+        assert_eq!(one, two);
+    }
 }
 
 #[test]
@@ -180,11 +206,14 @@ fn agrees_with_the_cpu() {
     let keypoints = room(rows.len(), 1);
     let [cpu, _] = one_and_two_threads();
     let axis = [0.6, 0.0, -0.8];
-    for orientation in [TOWARDS_ORIGIN, Orientation::AwayFrom([1.0, 2.0, 3.0]), Orientation::Fixed(axis)] {
-        let expected = frames(&cpu, &rows, &keypoints, orientation);
-        on_every_device!(|device| {
-            assert_eq!(frames(device, &rows, &keypoints, orientation), expected);
-        });
+    let away = Orientation::AwayFrom([1.0, 2.0, 3.0]);
+    for covariance in BOTH {
+        for orientation in [TOWARDS_ORIGIN, away, Orientation::Fixed(axis)] {
+            let expected = frames(&cpu, &rows, &keypoints, covariance, orientation);
+            on_every_device!(|device| {
+                assert_eq!(frames(device, &rows, &keypoints, covariance, orientation), expected);
+            });
+        }
     }
 }
 
@@ -219,10 +248,12 @@ fn check_reference<B: EstimateFrames>(cpu: &Cpu, backend: &B) {
         for cloud in ["src", "tgt"] {
             let keypoints = input.points(&format!("{cloud}_kpts"));
             let rows = golden_rows(cpu, &input.points(&format!("{cloud}_pts")), &keypoints, radius);
-            let found = frames(backend, &rows, &keypoints, Orientation::Towards([0.0; 3]));
+            let published = Covariance::AboutKeypoint;
+            let found = frames(backend, &rows, &keypoints, published, Orientation::Towards([0.0; 3]));
             let axes = golden.points(&format!("{cloud}_z_axis"));
             for (i, (row, frame)) in rows.iter().zip(&found).enumerate() {
-                let mut values: Vec<f64> = covariance(row).symmetric_eigenvalues().iter().copied().collect();
+                let matrix = matrix_of(row, published);
+                let mut values: Vec<f64> = matrix.symmetric_eigenvalues().iter().copied().collect();
                 values.sort_by(f64::total_cmp);
                 // Where two eigenvalues are close the axis is anybody's guess.
                 if values[0] >= 0.8 * values[1] || row.len() < 8 {
@@ -242,7 +273,9 @@ fn check_reference<B: EstimateFrames>(cpu: &Cpu, backend: &B) {
                 }
                 // The reference's acos near 0 costs accuracy.
                 let tolerance = if axis[2].abs() > 0.999 { 5e-4 } else { 5e-6 };
-                let frame = frames(backend, &[vec![]], &[[0.0; 3]], Orientation::Fixed(*axis))[0];
+                let frame =
+                    frames(backend, &[vec![]], &[[0.0; 3]], Covariance::Weighted, Orientation::Fixed(*axis))
+                        [0];
                 assert!(
                     frame.iter().zip(expected).all(|(a, b)| (a - b).abs() < tolerance),
                     "{cloud} {scale}"

@@ -188,7 +188,8 @@ fn agrees_with_the_cpu() {
 fn check_joined<B: MatchMutual>(backend: &B) {
     for rows in [0, 1, 2, 333] {
         let widths = [3, 64, 1];
-        let parts: Vec<Vec<f32>> = widths.iter().map(|&width| integer_rows(rows, width, width as u64)).collect();
+        let parts: Vec<Vec<f32>> =
+            widths.iter().map(|&width| integer_rows(rows, width, width as u64)).collect();
         let uploaded: Vec<_> = parts.iter().map(|part| backend.upload(part).unwrap()).collect();
         let join = |which: &[usize]| {
             let chosen: Vec<_> = which.iter().map(|&i| (&uploaded[i], widths[i])).collect();

@@ -23,7 +23,7 @@ use coregister::stages::describe::minispinnet::{
 };
 use coregister::stages::describe::{AZIMUTHS, RINGS};
 use coregister::stages::estimate::{EstimateOptions, EstimatePoses};
-use coregister::stages::frame::{EstimateFrames, Frame, Orientation};
+use coregister::stages::frame::{Covariance, EstimateFrames, Frame, Orientation};
 use coregister::stages::gravity::FindVertical;
 use coregister::stages::matching::{Match, MatchMutual};
 use coregister::stages::patch::GatherPatches;
@@ -145,7 +145,10 @@ fn orient(device: &Emulator) {
     let (points, keypoints) = (device.upload(&points).unwrap(), device.upload(&points[..20]).unwrap());
     let radius = device.neighbour_radii(&points, &keypoints, &[0.1, 0.05]).unwrap()[0];
     let patches = device.gather_patches(&points, &keypoints, radius).unwrap();
-    let frames = device.estimate_frames(&patches, &keypoints, Orientation::Towards([3.0, 2.0, 1.0])).unwrap();
+    let towards = Orientation::Towards([3.0, 2.0, 1.0]);
+    let estimate = |covariance| device.estimate_frames(&patches, &keypoints, covariance, towards).unwrap();
+    estimate(Covariance::AboutKeypoint);
+    let frames = estimate(Covariance::Weighted);
     assert_eq!(device.len(&frames), 20);
 }
 

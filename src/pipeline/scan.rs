@@ -19,7 +19,7 @@ use crate::registration::Timings;
 use crate::stages::Backend;
 use crate::stages::clean::CanonicalCloud;
 use crate::stages::describe::{Descriptor, Features};
-use crate::stages::frame::Orientation;
+use crate::stages::frame::{Covariance, Orientation};
 use crate::stages::sample::Sample;
 use crate::stages::surface::Surface;
 use crate::stages::verify::Scene;
@@ -278,8 +278,13 @@ impl<B: Backend> Pipeline<B> {
             let Look { radius, axes, descriptor } = look;
             let (points, keypoints) = (&cloud.points, &cloud.keypoints);
             let patches = timings.measure("patch", || b.gather_patches(points, keypoints, radius))?;
-            let frames = timings.measure("frame", || b.estimate_frames(&patches, keypoints, axes))?;
             let network = self.network.as_ref().filter(|_| descriptor == Descriptor::Learned);
+            let covariance = match network {
+                Some(Network::MiniSpinNet(..)) => Covariance::AboutKeypoint,
+                _ => Covariance::Weighted,
+            };
+            let estimate = || b.estimate_frames(&patches, keypoints, covariance, axes);
+            let frames = timings.measure("frame", estimate)?;
             timings.measure("describe", || match network {
                 Some(Network::Compact(network)) => b.describe_learned(&patches, frames, network),
                 Some(Network::MiniSpinNet(network, _)) => b.describe_minispinnet(&patches, frames, network),

@@ -4,7 +4,7 @@ use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
 use crate::pipeline::scan::Prepared;
-use crate::stages::frame::{EstimateFrames, Frame, Orientation};
+use crate::stages::frame::{Covariance, EstimateFrames, Frame, Orientation};
 use crate::stages::patch::{GatherPatches, PATCH_CAPACITY, Patches};
 
 /// Offsets are stored in steps of one over this: 3·10⁻⁵ of the radius, far below the noise of any sensor.
@@ -26,7 +26,7 @@ impl FramedPatches {
         orientation: Orientation,
     ) -> Result<Self> {
         let patches = backend.gather_patches(&cloud.points, centres, radius)?;
-        let frames = backend.estimate_frames(&patches, centres, orientation)?;
+        let frames = backend.estimate_frames(&patches, centres, Covariance::Weighted, orientation)?;
         Ok(Self { patches, frames })
     }
 

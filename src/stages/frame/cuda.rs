@@ -1,7 +1,7 @@
 //! CUDA side: eight lanes sum up a patch, as on the CPU. Kernel: `kernels/frame.cu`. The frames are the CPU's but for the
 //! last bit of some values: a device rounds cos, acos and hypot in its own way.
 
-use super::{EstimateFrames, Frame, Orientation};
+use super::{Covariance, EstimateFrames, Frame, Orientation};
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::cloud::Point;
 use crate::error::Result;
@@ -18,6 +18,7 @@ impl<D: Driver> EstimateFrames for Cuda<D> {
         &self,
         patches: &Patches<Self>,
         keypoints: &CudaBuffer<Point, D>,
+        covariance: Covariance,
         orientation: Orientation,
     ) -> Result<CudaBuffer<Frame, D>> {
         let count = keypoints.len().min(patches.count.len());
@@ -28,8 +29,10 @@ impl<D: Driver> EstimateFrames for Cuda<D> {
             Orientation::Towards(place) => (1, place),
             Orientation::AwayFrom(place) => (2, place),
         };
+        let weighted = u32::from(covariance == Covariance::Weighted);
+        let (offsets, counts) = (&patches.offsets, &patches.count);
         let grid = Grid::over(count * LANES, THREADS);
-        let arguments = arguments![&patches.offsets, &patches.count, keypoints, count, rule, place, &frames];
+        let arguments = arguments![offsets, counts, keypoints, count, weighted, rule, place, &frames];
         // SAFETY: there are at least `count` patches and keypoints, and a frame for each.
         unsafe { self.launch(ESTIMATE, grid, arguments)? };
         Ok(frames)
