@@ -99,10 +99,9 @@ fn the_cpu_finishes_what_a_device_cannot() {
     for calls in [0, 30] {
         device.driver().calls.fail_after(calls);
         let found = engine.register(&source, &target).expect("the CPU's answer");
+        assert_eq!(found.warnings, ["emulated, Random(1) is lost; going on with the CPU"]);
+        let found = Registration { warnings: Vec::new(), ..found };
         assert_eq!(said(&found), said(&expected), "lost after {calls} calls");
-        assert!(
-            found.warnings[0].contains("is lost") && found.warnings[0].ends_with("going on with the CPU")
-        );
         let stages =
             |found: &Registration| found.timings.stages.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         assert_eq!(stages(&found), stages(&expected), "times of what was done in vain");
