@@ -6,7 +6,7 @@ use std::path::Path;
 
 use backends::{Group, cuda_streams};
 use coregister::backend::Cpu;
-use coregister::batch::{Batch, BatchPair};
+use coregister::batch::{Batch, BatchCloud, BatchPair};
 use coregister::config::Descriptor;
 use coregister::io::read_cloud;
 use coregister::stages::Backend;
@@ -46,7 +46,7 @@ fn throughput<B: Backend + 'static>(
             let mut confidence = 0.0;
             batch.run(
                 pairs,
-                |(_, cloud)| Ok(clouds[*cloud].clone()),
+                |(_, cloud)| Ok(BatchCloud::Points(clouds[*cloud].clone())),
                 |_, answer| confidence += answer.expect("an answer").confidence,
             );
             confidence

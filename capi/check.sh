@@ -44,8 +44,10 @@ read -ra libraries <<<"$(pkg-config --libs coregister) -Wl,-rpath,$prefix/lib"
 sanitizers=(-O1 -fsanitize=address,undefined -fno-sanitize-recover=all)
 
 step cc -std=c99 "${flags[@]}" "${sanitizers[@]}" capi/examples/register.c "${libraries[@]}" -o "$build/register_c_asan"
+step c++ -std=c++17 "${flags[@]}" "${sanitizers[@]}" capi/examples/register.cpp "${libraries[@]}" -o "$build/register_cpp_asan"
 step c++ -std=c++17 "${flags[@]}" "${sanitizers[@]}" capi/tests/wrapper.cpp "${libraries[@]}" -o "$build/wrapper_asan"
 step "$build/register_c_asan" "${pair[@]}"
+step "$build/register_cpp_asan"
 step "$build/wrapper_asan"
 
 # The library itself is not compiled for AddressSanitizer; valgrind sees what it does as well.

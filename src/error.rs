@@ -45,7 +45,7 @@ pub enum Error {
     #[error("this is a bug in coregister, please report it with the clouds: {0}")]
     Bug(String),
     /// The operating system refused to start the worker threads.
-    #[error("cannot start {threads} worker threads: {source}; ask for fewer with --threads")]
+    #[error("cannot start {threads} worker threads: {source}; ask for fewer threads")]
     Threads {
         /// The number asked for.
         threads: usize,

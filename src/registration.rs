@@ -30,6 +30,9 @@ pub struct Registration {
     pub timings: Timings,
     /// What computed it: "cpu", "cuda:0".
     pub device: String,
+    /// What the caller should know although there is an answer, a sentence each: points that were left out, a device that
+    /// failed so that the CPU took its place.
+    pub warnings: Vec<String>,
     /// The seed of the settings. No stage makes a random choice, so it has no part in the answer.
     pub seed: u64,
 }

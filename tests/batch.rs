@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use coregister::batch::{Batch, BatchOptions, BatchPair, Devices};
+use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices};
 use coregister::config::{Config, Descriptor};
 use coregister::io::write_cloud;
 use coregister::simulate::{Kind, Motion, PairOptions, simulate_pair};
@@ -58,7 +60,7 @@ fn a_batch_says_what_the_engine_says_whatever_is_kept() {
         let mut found = Vec::new();
         batch.run(
             pairs.iter().map(|&(source, target)| BatchPair { label: (), source, target }),
-            |&i| Ok(clouds[i].clone()),
+            |&i| Ok(BatchCloud::Points(clouds[i].clone())),
             |(), answer| found.push(bits(&answer.unwrap())),
         );
         assert_eq!(found, expected, "{threads} threads, {most_bytes} bytes");
@@ -69,14 +71,14 @@ fn a_batch_says_what_the_engine_says_whatever_is_kept() {
 fn a_cloud_is_read_once_while_there_is_room_for_it() {
     let clouds = clouds();
     let reads = |most_bytes| {
-        let reads = std::sync::atomic::AtomicUsize::new(0);
+        let reads = AtomicUsize::new(0);
         let options = BatchOptions { devices: Devices::Cpu, most_bytes, ..BatchOptions::default() };
         let pairs = [(0, 1), (1, 0), (0, 1)].map(|(source, target)| BatchPair { label: (), source, target });
         Batch::open(&Config { threads: 1, ..config() }, &options).unwrap().run(
             pairs.into_iter(),
             |&i: &usize| {
-                reads.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                Ok(clouds[i].clone())
+                reads.fetch_add(1, Ordering::SeqCst);
+                Ok(BatchCloud::Points(clouds[i].clone()))
             },
             |(), answer| assert!(answer.is_ok()),
         );
@@ -96,9 +98,9 @@ fn a_pair_that_fails_or_panics_has_an_error_and_the_others_their_answers() {
     batch.run(
         pairs.into_iter().map(|(source, target)| BatchPair { label: source, source, target }),
         |&i: &usize| match i {
-            98 => Ok(Cloud::default()),
+            98 => Ok(BatchCloud::Points(Cloud::default())),
             99 => panic!("cloud 99 is cursed"),
-            _ => Ok(clouds[i].clone()),
+            _ => Ok(BatchCloud::Points(clouds[i].clone())),
         },
         |label, answer| said.push((label, answer.map(|_| ()).map_err(|error| error.to_string()))),
     );
@@ -106,6 +108,77 @@ fn a_pair_that_fails_or_panics_has_an_error_and_the_others_their_answers() {
     assert_eq!((&said[0].1, &said[3].1), (&Ok(()), &Ok(())));
     assert!(said[1].1.as_ref().unwrap_err().starts_with("the target cloud has 0 usable points"), "{said:?}");
     assert!(said[2].1.as_ref().unwrap_err().contains("cloud 99 is cursed"), "{said:?}");
+}
+
+#[test]
+fn prepared_clouds_take_part_in_batches_wherever_they_were_prepared() {
+    let clouds = clouds();
+    let expected = {
+        let engine = Engine::new(config()).unwrap();
+        bits(&engine.register(&clouds[0], &clouds[1]).unwrap())
+    };
+    let options = BatchOptions { devices: Devices::Cpu, ..BatchOptions::default() };
+    let batch = Batch::open(&Config { threads: 2, ..config() }, &options).unwrap();
+    // With the settings of the lanes, and with others, so that it has to be prepared anew.
+    for descriptor in [Descriptor::Classic, Descriptor::Learned] {
+        let engine = Engine::new(Config { descriptor, ..config() }).unwrap();
+        let prepared = [0, 1].map(|i: usize| Arc::new(engine.prepare(&clouds[i]).unwrap()));
+        let mut found = Vec::new();
+        batch.run(
+            [(); 3].into_iter().map(|()| BatchPair { label: (), source: 0, target: 1 }),
+            |&i: &usize| Ok(BatchCloud::<Cloud>::Prepared(prepared[i].clone())),
+            |(), answer| found.push(bits(&answer.unwrap())),
+        );
+        assert_eq!(found, vec![expected.clone(); 3], "{descriptor:?}");
+    }
+}
+
+#[test]
+fn clouds_may_be_kept_from_one_run_to_the_next() {
+    let clouds = clouds();
+    let options = BatchOptions { devices: Devices::Cpu, ..BatchOptions::default() };
+    let batch = Batch::open(&Config { threads: 2, ..config() }, &options).unwrap();
+    let (kept, reads) = (batch.keep(), AtomicUsize::new(0));
+    let mut found = Vec::new();
+    for _ in 0..2 {
+        batch.run_keeping(
+            &kept,
+            [BatchPair { label: (), source: 0, target: 1 }].into_iter(),
+            |&i: &usize| {
+                reads.fetch_add(1, Ordering::SeqCst);
+                Ok(BatchCloud::Points(clouds[i].clone()))
+            },
+            Engine::register_prepared,
+            |(), answer| found.push(bits(&answer.unwrap())),
+        );
+    }
+    assert_eq!(reads.into_inner(), 2);
+    assert_eq!(found[0], found[1]);
+}
+
+#[test]
+fn settings_out_of_range_open_no_lanes() {
+    let config = Config { threads: 1_000_000, ..config() };
+    let options = BatchOptions { devices: Devices::Cpu, ..BatchOptions::default() };
+    let refused = Batch::open(&config, &options).err().unwrap().to_string();
+    assert!(refused.contains("1024 at most"), "{refused}");
+}
+
+#[test]
+fn points_that_were_left_out_are_told_with_every_answer() {
+    let mut clouds = clouds();
+    clouds[1].points.extend([[f32::NAN; 3]; 2]);
+    let options = BatchOptions { devices: Devices::Cpu, ..BatchOptions::default() };
+    let batch = Batch::open(&Config { threads: 1, ..config() }, &options).unwrap();
+    let mut told = Vec::new();
+    batch.run(
+        [(0, 1), (1, 0), (0, 0)].into_iter().map(|(source, target)| BatchPair { label: (), source, target }),
+        |&i: &usize| Ok(BatchCloud::Points(clouds[i].clone())),
+        |(), answer| told.push(answer.unwrap().warnings.join("")),
+    );
+    // Its role is that in the pair, whatever it was when it was prepared.
+    assert!(told[0].starts_with("ignoring 2 of") && told[0].contains("the target cloud"), "{told:?}");
+    assert!(told[1].contains("the source cloud") && told[2].is_empty(), "{told:?}");
 }
 
 #[test]
@@ -227,7 +300,7 @@ fn results_are_not_overwritten_and_must_fit() {
     let output = batch(folder.path(), "-o rows.csv");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("rows.csv holds 9 bytes already") && said.contains("--resume"), "{said}");
+    assert!(said.contains("rows.csv holds 9 bytes already") && said.contains("resume it"), "{said}");
     assert_eq!(content(folder.path(), "rows.csv"), "precious\n");
     assert_eq!(batch(folder.path(), "-o rows.txt").status.code(), Some(2));
     assert_eq!(batch(folder.path(), "-o missing/rows.csv").status.code(), Some(2));

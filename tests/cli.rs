@@ -176,7 +176,10 @@ fn weights_that_are_none_end_with_code_2() {
 fn a_cost_volume_that_there_is_not_ends_with_code_2() {
     let register =
         ["register", &demo("demo_source.ply"), &demo("demo_target.ply"), "--azimuth", "cost-volume"];
-    assert_error(&register, "the built-in network has no cost volume; give --weights a converted checkpoint");
+    assert_error(
+        &register,
+        "the built-in network has no cost volume; give weights of a converted checkpoint",
+    );
     let evaluate = ["evaluate", &demo("demo_pair.csv"), "--azimuth", "cost-volume"];
     assert_error(&evaluate, "the built-in network has no cost volume");
     let weights = ["--weights", &demo("weights/compact.safetensors")];
@@ -273,8 +276,8 @@ fn devices_always_lists_the_cpu() {
 
 #[test]
 fn cuda_is_refused_in_one_sentence_before_any_file_is_read() {
-    assert_error(&["register", "a.ply", "b.ply", "--device", "cuda"], "--device cpu");
-    assert_error(&["evaluate", "pairs.csv", "--device", "cuda:7"], "--device cpu");
+    assert_error(&["register", "a.ply", "b.ply", "--device", "cuda"], "use the device cpu");
+    assert_error(&["evaluate", "pairs.csv", "--device", "cuda:7"], "use the device cpu");
 }
 
 // Facts of a file.
@@ -323,6 +326,7 @@ fn json_is_exactly_one_object_with_the_documented_keys() {
         "timings_ms",
         "unobserved",
         "version",
+        "warnings",
     ];
     assert_eq!(keys, expected);
     assert_eq!(answer["seed"], 5);
@@ -424,6 +428,36 @@ fn evaluating_the_demo_pair_prints_a_table_and_writes_rows() {
     assert_eq!(report["rows"][0]["status"], "accepted");
     assert_eq!(report["rows"][0]["success"], true);
     assert_eq!(report["sets"][0]["recall"], 1.0);
+}
+
+#[test]
+fn evaluating_pairs_side_by_side_gives_the_same_answers() {
+    let (source, target) = (demo("demo_source.ply"), demo("demo_target.ply"));
+    let (folder, list) = file(
+        "pairs.csv",
+        format!("src,tgt\n{source},{target}\nmissing.ply,{target}\n{target},{source}\n{source},{target}\n"),
+    );
+    let page = folder.path().join("page.html");
+    let rows = |flags: &[&str]| {
+        let output = coregister(&[&["evaluate", &list, "--json", "-"], flags].concat());
+        assert_eq!(output.status.code(), Some(2), "one pair is missing: {}", standard_error(&output));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut rows = report["rows"].as_array().unwrap().clone();
+        for row in &mut rows {
+            let times = ["seconds", "reading_seconds"].map(|key| row.as_object_mut().unwrap().remove(key));
+            assert!(times.iter().all(Option::is_some));
+        }
+        (rows, report["side_by_side"].clone())
+    };
+    let (alone, side_by_side) = rows(&["--threads", "2", "--report", page.to_str().unwrap()]);
+    assert!(side_by_side.is_null());
+    let (together, side_by_side) = rows(&["--threads", "2", "--devices", "cpu"]);
+    assert_eq!(alone, together);
+    assert_eq!(side_by_side["pairs"], 2);
+    assert!(side_by_side["seconds"].as_f64() > Some(0.0));
+    let page = fs::read_to_string(page).unwrap();
+    let first = page.find("missing.ply").unwrap();
+    assert!(first < page.find("\"status\":\"accepted\"").unwrap(), "what failed comes first");
 }
 
 #[test]

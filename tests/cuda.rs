@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use common::emulated::Emulated;
 use common::found::on_one_device;
 use coregister::backend::{Cpu, cuda::Cuda};
-use coregister::batch::{Batch, BatchPair};
+use coregister::batch::{Batch, BatchCloud, BatchPair};
 use coregister::config::{Config, Descriptor};
 use coregister::engine::load_network;
 use coregister::io::read_cloud;
@@ -113,7 +113,7 @@ fn the_number_of_devices_and_the_order_of_threads_change_no_bit() {
         let mut answers = Vec::new();
         batch.unwrap().run(
             pairs.into_iter().map(|(source, target)| BatchPair { label: (), source, target }),
-            |name| read(name),
+            |name| read(name).map(BatchCloud::Points),
             |(), answer| answers.push(bits(answer)),
         );
         answers

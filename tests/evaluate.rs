@@ -175,7 +175,10 @@ fn benchmark_folders_whose_clouds_are_elsewhere_are_read_with_their_place() {
     assert_eq!((pairs[0].truth, pairs[1].set.as_str()), (Truth::Transform(truth), "sun3d-hotel_uc-scan3"));
     assert_eq!(pairs[0].information, None, "there is no gt.info");
     let message = three_d_match::read_pairs(&truths, None).unwrap_err().to_string();
-    assert!(message.contains("no cloud_bin_N.ply") && message.contains("--clouds"), "{message}");
+    assert!(
+        message.contains("no cloud_bin_N.ply") && message.contains("say where the clouds are"),
+        "{message}"
+    );
     assert_eq!(Protocol::of(&truths), Some(Protocol::ThreeDMatch));
 }
 

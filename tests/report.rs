@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use coregister::report::{BatchRow, BatchStatus, batch_page};
+use coregister::batch::table::PairStatus;
+use coregister::report::{BatchRow, batch_page};
 use serde_json::Value;
 
 fn folder() -> PathBuf {
@@ -73,6 +74,17 @@ fn a_rejected_pair_of_hostile_name_gets_a_report_that_says_why() {
 }
 
 #[test]
+fn a_report_says_that_points_were_left_out() {
+    let plate: String = (0..2_000).map(|i| format!("{} {} 0\n", i % 50, i / 50)).collect();
+    let plate_file = folder().join("warned.xyz");
+    fs::write(&plate_file, plate + "nan 0 0\n").unwrap();
+    let (_, page, answer) = register("warned", &plate_file, "demo_target.ply");
+    let warning = answer["warnings"][0].as_str().unwrap();
+    assert!(warning.starts_with("ignoring 1 of 2001 points of the source cloud"), "{warning}");
+    assert_eq!(data(&page)["answer"]["warnings"], answer["warnings"]);
+}
+
+#[test]
 fn a_report_that_cannot_be_written_is_an_error_that_names_it() {
     let output = Command::new(env!("CARGO_BIN_EXE_coregister"))
         .arg("register")
@@ -93,9 +105,13 @@ fn a_batch_writes_a_table_with_the_failures_first() {
     let (source, target) = (source.display(), target.display());
     fs::write(&list, format!("name,set,src,tgt\ngood,a,{source},{target}\nbad,b,missing.ply,{target}\n"))
         .unwrap();
-    let page = folder().join("list.html");
+    let (page, results) = (folder().join("list.html"), folder().join("list-results.csv"));
+    // Of an earlier run.
+    for file in [&page, &results] {
+        let _ = fs::remove_file(file);
+    }
     let mut command = Command::new(env!("CARGO_BIN_EXE_coregister"));
-    command.args(["batch", "--devices", "cpu"]).arg(&list).arg("-o").arg(folder().join("list-results.csv"));
+    command.args(["batch", "--devices", "cpu"]).arg(&list).arg("-o").arg(&results);
     let output = command.arg("--report").arg(&page).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "one pair cannot be read: {message}");
@@ -104,6 +120,11 @@ fn a_batch_writes_a_table_with_the_failures_first() {
     assert_eq!([of(0, "name"), of(0, "status")], ["bad", "failed"]);
     assert_eq!([of(1, "name"), of(1, "status")], ["good", "accepted"]);
     assert!(of(0, "reason").as_str().unwrap().contains("missing.ply"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coregister"));
+    command.arg("batch").arg(&list).arg("-o").arg(folder().join("none.csv"));
+    let refused = command.args(["--report", "missing/folder/list.html"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("missing/folder/list.html"));
+    assert!(!folder().join("none.csv").exists(), "nothing is begun");
     assert!(of(0, "seconds").is_null() && of(1, "seconds").as_f64() > Some(0.0));
 }
 
@@ -118,7 +139,7 @@ fn a_batch_page_of_many_rows() {
     };
     let mut rows: Vec<BatchRow> = (0..500)
         .map(|i| BatchRow {
-            status: BatchStatus::Accepted,
+            status: PairStatus::Accepted,
             confidence: Some(0.9 + 0.0002 * i as f64),
             overlap: Some(0.3 + 0.001 * i as f64),
             inliers: Some(100 + i),
@@ -126,11 +147,15 @@ fn a_batch_page_of_many_rows() {
             ..common(i)
         })
         .collect();
+    rows[1].warnings = "ignoring 3 of 100 points of the source cloud".into();
+    for row in &mut rows[300..400] {
+        row.correct = Some(true);
+    }
     let wrong = &mut rows[400];
     (wrong.correct, wrong.rotation_error, wrong.translation_error) = (Some(false), Some(91.5), Some(3.25));
     for (i, row) in rows.iter_mut().enumerate().skip(410).step_by(9) {
         *row = BatchRow {
-            status: BatchStatus::Rejected,
+            status: PairStatus::Rejected,
             confidence: Some(0.001 * i as f64),
             reason: "the clouds do not agree clearly enough on this transform".into(),
             ..common(i)
@@ -141,8 +166,6 @@ fn a_batch_page_of_many_rows() {
         reason: "cannot read <b>scan.ply</b>: no such file".into(),
         ..common(470)
     };
-    rows[0].report = "accepted.html".into();
-    rows[1].report = "javascript:alert(1)".into();
     let page = batch_page("500 pairs", &rows);
     assert_eq!(data(&page)["rows"].as_array().unwrap().len(), 500);
     fs::write(folder().join("batch.html"), page).unwrap();

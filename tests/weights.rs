@@ -96,7 +96,7 @@ fn built_in() -> Vec<u8> {
 fn assert_refused(bytes: &[u8], expected: &str) {
     let message = Weights::parse(bytes, "weights.safetensors".as_ref()).unwrap_err().to_string();
     assert!(message.starts_with("weights.safetensors: ") && message.contains(expected), "{message}");
-    assert!(message.contains("give --weights a compact network"), "{message}");
+    assert!(message.contains("give the weights of a compact network"), "{message}");
     assert_eq!(message.lines().count(), 1, "{message}");
 }
 
@@ -215,7 +215,7 @@ fn converted_checkpoints_are_recognised() {
     let without = Parts::checkpoint().without("Inlier.");
     assert!(engine_with(&without.bytes(), Config::default()).is_ok());
     let message = engine_with(&without.bytes(), cost_volume).err().unwrap().to_string();
-    assert!(message.contains("converted.safetensors has no cost volume; give --weights"), "{message}");
+    assert!(message.contains("converted.safetensors has no cost volume; give weights"), "{message}");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn converted_checkpoints_that_lie() {
 #[test]
 fn the_cost_volume_needs_its_network() {
     for (descriptor, expected) in [
-        (Descriptor::Auto, "the built-in network has no cost volume; give --weights a converted checkpoint"),
+        (Descriptor::Auto, "the built-in network has no cost volume; give weights of a converted checkpoint"),
         (Descriptor::Learned, "the built-in network has no cost volume"),
         (Descriptor::Classic, "the cost volume is for the learned descriptor"),
     ] {

@@ -333,6 +333,11 @@ coregister_status coregister_config_set_threads(coregister_config *config, size_
 coregister_status coregister_config_set_refine(coregister_config *config, bool refine);
 
 /**
+ * Most memory of a CUDA device that may be taken, in bytes; 0 stands for all of it.
+ */
+coregister_status coregister_config_set_max_gpu_memory(coregister_config *config, size_t bytes);
+
+/**
  * Frees settings. Engines that were made of them stay as they are.
  */
 void coregister_config_destroy(coregister_config *config);
@@ -442,6 +447,16 @@ size_t coregister_result_unobserved_count(const coregister_result *result);
  */
 const char *coregister_result_unobserved(const coregister_result *result,
                                          size_t index);
+
+/**
+ * Number of warnings: what should be known although there is a result, such as points that were left out.
+ */
+size_t coregister_result_warning_count(const coregister_result *result);
+
+/**
+ * Such a warning, one sentence; "" beyond the last. Valid as long as the result.
+ */
+const char *coregister_result_warning(const coregister_result *result, size_t index);
 
 /**
  * Number of stages that were timed.

@@ -280,6 +280,11 @@ public:
     /// Worker threads; 0 means one per core.
     Config &threads(std::size_t threads) { return done(coregister_config_set_threads(handle_.get(), threads)); }
 
+    /// Most memory of a CUDA device that may be taken, in bytes; 0 stands for all of it.
+    Config &max_gpu_memory(std::size_t bytes) {
+        return done(coregister_config_set_max_gpu_memory(handle_.get(), bytes));
+    }
+
     /// Whether the estimate is refined on the clouds at the end.
     Config &refine(bool refine) { return done(coregister_config_set_refine(handle_.get(), refine)); }
 
@@ -332,6 +337,9 @@ struct Registration {
     std::array<double, 36> information{};
     /// Motions that the overlap does not determine, in words.
     std::vector<std::string> unobserved;
+    /// What should be known although there is an answer: points that were left out, a device that failed so that the CPU
+    /// took its place.
+    std::vector<std::string> warnings;
     /// Stages, in the order of execution, and the seconds that each took.
     std::vector<std::pair<std::string, double>> stage_seconds;
     /// What computed it: "cpu", "cuda:0".
@@ -415,6 +423,9 @@ private:
         detail::check(coregister_result_information(handle, registration.information.data()));
         for (std::size_t i = 0; i < coregister_result_unobserved_count(handle); ++i) {
             registration.unobserved.emplace_back(coregister_result_unobserved(handle, i));
+        }
+        for (std::size_t i = 0; i < coregister_result_warning_count(handle); ++i) {
+            registration.warnings.emplace_back(coregister_result_warning(handle, i));
         }
         for (std::size_t i = 0; i < coregister_result_stage_count(handle); ++i) {
             registration.stage_seconds.emplace_back(coregister_result_stage_name(handle, i),

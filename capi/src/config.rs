@@ -3,13 +3,10 @@
 use std::ffi::c_char;
 
 use coregister::Config;
-use coregister::config::{Azimuth, Descriptor, DeviceChoice, Gravity, Voxel};
+use coregister::config::{Azimuth, Descriptor, DeviceChoice, Gravity, MOST_THREADS, Voxel};
 
 use crate::pointers::{borrow_mut, hand_out, path, take_back};
 use crate::status::{CoregisterStatus, Failure, guard, guard_value};
-
-/// More threads than this are a mistake.
-const MOST_THREADS: usize = 1024;
 
 /// The best device that works, for coregister_config_set_device().
 pub const COREGISTER_DEVICE_AUTO: i32 = -2;
@@ -237,6 +234,21 @@ pub unsafe extern "C" fn coregister_config_set_refine(
     unsafe {
         set(config, |config| {
             config.refine = refine;
+            Ok(())
+        })
+    }
+}
+
+/// Most memory of a CUDA device that may be taken, in bytes; 0 stands for all of it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coregister_config_set_max_gpu_memory(
+    config: *mut Configuration,
+    bytes: usize,
+) -> CoregisterStatus {
+    // SAFETY: the caller keeps the rules of the header.
+    unsafe {
+        set(config, |config| {
+            config.max_gpu_memory = (bytes > 0).then_some(bytes);
             Ok(())
         })
     }

@@ -22,6 +22,7 @@ pub struct Answer {
     registration: Registration,
     reason: CString,
     unobserved: Vec<CString>,
+    warnings: Vec<CString>,
     stages: Vec<CString>,
     device: CString,
 }
@@ -31,6 +32,7 @@ impl Answer {
         Self {
             reason: c_string(&registration.reason),
             unobserved: registration.unobserved.iter().map(|motion| c_string(motion)).collect(),
+            warnings: registration.warnings.iter().map(|warning| c_string(warning)).collect(),
             stages: registration.timings.stages.iter().map(|(name, _)| c_string(name)).collect(),
             device: c_string(&registration.device),
             registration,
@@ -137,6 +139,20 @@ pub unsafe extern "C" fn coregister_result_unobserved_count(result: *const Answe
 pub unsafe extern "C" fn coregister_result_unobserved(result: *const Answer, index: usize) -> *const c_char {
     // SAFETY: the caller keeps the rules of the header.
     unsafe { value(result, c"".as_ptr(), |answer| pointer_to(answer.unobserved.get(index))) }
+}
+
+/// Number of warnings: what should be known although there is a result, such as points that were left out.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coregister_result_warning_count(result: *const Answer) -> usize {
+    // SAFETY: the caller keeps the rules of the header.
+    unsafe { value(result, 0, |answer| answer.warnings.len()) }
+}
+
+/// Such a warning, one sentence; "" beyond the last. Valid as long as the result.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coregister_result_warning(result: *const Answer, index: usize) -> *const c_char {
+    // SAFETY: the caller keeps the rules of the header.
+    unsafe { value(result, c"".as_ptr(), |answer| pointer_to(answer.warnings.get(index))) }
 }
 
 /// Number of stages that were timed.

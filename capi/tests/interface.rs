@@ -146,6 +146,8 @@ fn points_are_registered_and_everything_is_in_the_result() {
         assert!((0..6).all(|k| information[7 * k] > 0.0), "{information:?}");
         assert_eq!(coregister_result_unobserved_count(result), 0);
         assert_eq!(text(coregister_result_unobserved(result, 0)), "");
+        assert_eq!(coregister_result_warning_count(result), 0);
+        assert_eq!(text(coregister_result_warning(result, 0)), "");
         let stages = coregister_result_stage_count(result);
         let names: Vec<_> = (0..stages).map(|i| text(coregister_result_stage_name(result, i))).collect();
         assert!(names.contains(&"clean".to_owned()) && !names.contains(&String::new()), "{names:?}");
@@ -395,6 +397,23 @@ fn clouds_that_cannot_be_registered_are_errors() {
 }
 
 #[test]
+fn points_that_were_left_out_are_told() {
+    let [mut source, target] = pair();
+    source.extend([[f32::NAN; 3]; 2]);
+    let engine = engine();
+    let mut result = null_mut();
+    // SAFETY: handles of this test, memory that is there.
+    unsafe {
+        assert_eq!(coregister_register_points(engine, &view(&source), &view(&target), &mut result), OK);
+        coregister_engine_destroy(engine);
+        assert_eq!(coregister_result_warning_count(result), 1);
+        let warning = text(coregister_result_warning(result, 0));
+        assert!(warning.starts_with("ignoring 2 of 8002 points of the source cloud"), "{warning}");
+        coregister_result_destroy(result);
+    }
+}
+
+#[test]
 fn every_setting_takes_what_it_should_and_nothing_else() {
     let mut config = null_mut();
     // SAFETY: one handle, one thread.
@@ -418,6 +437,8 @@ fn every_setting_takes_what_it_should_and_nothing_else() {
         assert_eq!(coregister_config_set_refine(config, false), OK);
         assert_eq!(coregister_config_set_threads(config, 1024), OK);
         assert_fails(coregister_config_set_threads(config, 1025), INVALID, "1024 at most");
+        assert_eq!(coregister_config_set_max_gpu_memory(config, 1 << 30), OK);
+        assert_eq!(coregister_config_set_max_gpu_memory(config, 0), OK);
         coregister_config_destroy(config);
     }
 }
@@ -479,6 +500,7 @@ fn null_is_an_error_in_every_place() {
             (with_message(coregister_config_set_seed(null_mut(), 0)), "`config`"),
             (with_message(coregister_config_set_threads(null_mut(), 0)), "`config`"),
             (with_message(coregister_config_set_refine(null_mut(), true)), "`config`"),
+            (with_message(coregister_config_set_max_gpu_memory(null_mut(), 0)), "`config`"),
             (with_message(coregister_engine_create(config, null_mut())), "`engine`"),
             (with_message(coregister_engine_create(null(), null_mut())), "`engine`"),
             (with_message(coregister_cloud_create(null(), &mut cloud.cast())), "`points`"),
@@ -537,17 +559,19 @@ fn reading_and_destroying_null_does_nothing() {
         let counts = [
             coregister_result_inliers(nothing),
             coregister_result_unobserved_count(nothing),
+            coregister_result_warning_count(nothing),
             coregister_result_stage_count(nothing),
         ];
-        assert_eq!(counts, [0; 3]);
+        assert_eq!(counts, [0; 4]);
         assert_eq!(coregister_result_seed(nothing), 0);
         let texts = [
             coregister_result_reason(nothing),
             coregister_result_unobserved(nothing, 0),
+            coregister_result_warning(nothing, 0),
             coregister_result_stage_name(nothing, 0),
             coregister_result_device(nothing),
         ];
-        assert_eq!(texts.map(text), [const { String::new() }; 4]);
+        assert_eq!(texts.map(text), [const { String::new() }; 5]);
         coregister_config_destroy(null_mut());
         coregister_cloud_destroy(null_mut());
         coregister_prepared_destroy(null_mut());

@@ -232,13 +232,14 @@ static void registrations() {
         point = {point[1], 2.0F - point[0], point[2] - 1.0F};
     }
     source.push_back({std::numeric_limits<float>::quiet_NaN(), 0.0F, 0.0F});
-    coregister::Engine first(coregister::Config().device(COREGISTER_DEVICE_CPU).seed(5).threads(2));
+    coregister::Engine first(coregister::Config().device(COREGISTER_DEVICE_CPU).seed(5).threads(2).max_gpu_memory(0));
     const coregister::Engine engine = std::move(first);
     const auto check_right = [](const coregister::Registration &answer) {
         CHECK(answer.accepted && answer.reason.empty());
         const auto [x, y, z] = answer.apply({0.0, 0.0, 0.0});
         CHECK(std::abs(x - 2.0) < 0.02 && std::abs(y) < 0.02 && std::abs(z - 1.0) < 0.02);
         CHECK(answer.seed == 5 && answer.device == "cpu" && !answer.stage_seconds.empty());
+        CHECK(answer.warnings.size() == 1 && answer.warnings[0].find("ignoring 1 of") == 0);
         CHECK(answer.information[0] > 0.0 && answer.inliers > 0 && answer.overlap > 0.5);
         Matrix4f matrix = answer.matrix<Matrix4f>();
         CHECK(std::abs(matrix(0, 3) - 2.0F) < 0.02F && std::abs(matrix(0, 1) + 1.0F) < 0.02F && matrix(3, 3) == 1.0F);

@@ -213,10 +213,12 @@ impl Caller {
             coregister_result_seed(result);
             let index = program.int_in_range(0..=20)?;
             coregister_result_stage_seconds(result, index);
+            coregister_result_warning_count(result);
             for text in [
                 coregister_result_reason(result),
                 coregister_result_device(result),
                 coregister_result_unobserved(result, index),
+                coregister_result_warning(result, index),
                 coregister_result_stage_name(result, index),
             ] {
                 sentence(text);

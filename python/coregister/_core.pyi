@@ -25,6 +25,7 @@ class RegistrationFields(TypedDict):
     inlier_rmse: float
     information: NDArray[np.float64]
     unobserved: list[str]
+    warnings: list[str]
     timings_ms: dict[str, float]
     device: str
     seed: int
@@ -53,10 +54,11 @@ class PreparedCloud:
 class Batch:
     """Devices that are ready to share out pairs."""
 
-    def __new__(cls, config: Config) -> Batch: ...
+    def __new__(cls, config: Config, cloud_memory: int | None) -> Batch: ...
     def run(
         self,
-        clouds: list[Points],
+        clouds: list[Points | PreparedCloud],
         pairs: list[tuple[int, int]],
         take: Callable[[int, RegistrationFields | Error], object],
+        names: list[str] | None,
     ) -> None: ...

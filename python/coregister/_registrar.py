@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
 Cloud: TypeAlias = "ArrayLike | PreparedCloud"
+
+_log = logging.getLogger("coregister")
 
 
 def register(*, source: Cloud, target: Cloud, **settings: Unpack[Settings]) -> Registration:
@@ -89,6 +92,9 @@ class Registrar:
         **settings: The fields of :class:`Config`: ``device="auto"``, ``descriptor``, ``max_gpu_memory``, ``seed``,
             ``threads`` and so on.
 
+    What an answer warns of, such as points that were left out, is in :attr:`Registration.warnings` and goes to the
+    logger "coregister".
+
     Nothing is started before the first use: no threads, no CUDA. Pickled, it is its settings. After a fork it starts
     anew in the child, unless the parent has used CUDA, which raises :class:`DeviceError` there.
 
@@ -101,6 +107,7 @@ class Registrar:
         """The settings."""
         self._engine: _core.Engine | None = None
         self._batch: _core.Batch | None = None
+        self._cloud_memory: int | None = None
         self._lock = threading.Lock()
         self._closed = False
         _registrars.add(self)
@@ -150,8 +157,7 @@ class Registrar:
         engine = self._open()
         if isinstance(source, PreparedCloud) or isinstance(target, PreparedCloud):
             return self._register_prepared(self._prepared(source, "source"), self._prepared(target, "target"))
-        fields = engine.register(as_points(source, "source"), as_points(target, "target"))
-        return Registration(**fields)
+        return _answer(engine.register(as_points(source, "source"), as_points(target, "target")))
 
     @overload
     def register_batch(
@@ -179,7 +185,8 @@ class Registrar:
 
         Args:
             pairs: (source, target) each, as for :func:`coregister.register`. An array that occurs in several pairs is
-                prepared once, as long as there is memory. None may be written to before this returns.
+                prepared once, as long as there is memory; what :meth:`prepare` gave stays prepared for the next batch.
+                No array may be written to before this returns.
             on_error: "return" puts the :class:`Error` of a pair that cannot be registered in its place and goes on;
                 "raise" stops at the first.
             on_result: Called with the number of a pair and its answer or error, as soon as that is there. What it
@@ -192,30 +199,44 @@ class Registrar:
         """
         if on_error not in ("return", "raise"):
             raise ValueError(f'on_error must be "return" or "raise", not {on_error!r}')
-        batch = self._open_batch()
-        work = _Work(list(pairs))
         rows: dict[int, Registration | Error] = {}
 
         def take(number: int, row: Registration | Error) -> None:
             if on_error == "raise" and isinstance(row, Error):
                 raise row
             rows[number] = row
+            log_warnings(row, number)
             if on_result is not None:
                 on_result(number, row)
 
+        self._run(list(pairs), take)
+        return [rows[number] for number in range(len(rows))]
+
+    def _run(
+        self,
+        pairs: list[tuple[Cloud, Cloud]],
+        take: Callable[[int, Registration | Error], object],
+        names: dict[int, str] | None = None,
+    ) -> None:
+        """Register pairs. Of clouds with names, by identity, what is computed is kept for the runs to come."""
+        batch = self._open_batch()
+        work = _Work(pairs, self._prepared_points)
         for number, error in work.refused:
             take(number, error)
         batch.run(
             work.clouds,
             [numbers for _, numbers in work.pairs],
             lambda place, row: take(work.pairs[place][0], row if isinstance(row, Error) else Registration(**row)),
+            None if names is None else [names[identity] for identity in work.numbers],
         )
-        return [rows[number] for number in range(len(rows))]
+
+    def _prepared_points(self, cloud: Cloud, role: str) -> Points | _core.PreparedCloud:
+        """What a batch takes of a cloud."""
+        return cloud._on(self._open(), role) if isinstance(cloud, PreparedCloud) else as_points(cloud, role)
 
     def _register_prepared(self, source: PreparedCloud, target: PreparedCloud) -> Registration:
         engine = self._open()
-        fields = engine.register_prepared(source._on(engine, "source"), target._on(engine, "target"))
-        return Registration(**fields)
+        return _answer(engine.register_prepared(source._on(engine, "source"), target._on(engine, "target")))
 
     def _prepared(self, cloud: Cloud, role: str) -> PreparedCloud:
         prepared = cloud if isinstance(cloud, PreparedCloud) else PreparedCloud(cloud, role=role)
@@ -235,7 +256,7 @@ class Registrar:
         with self._lock:
             self._check_open()
             if self._batch is None:
-                self._batch = _core.Batch(self.config)
+                self._batch = _core.Batch(self.config, self._cloud_memory)
             return self._batch
 
     def _check_open(self) -> None:
@@ -252,14 +273,20 @@ class Registrar:
 class _Work:
     """The pairs of a batch, by the numbers of their clouds."""
 
-    def __init__(self, pairs: list[tuple[Cloud, Cloud]]) -> None:
-        self.clouds: list[Points] = []
-        """All arrays, each once."""
+    def __init__(
+        self,
+        pairs: list[tuple[Cloud, Cloud]],
+        taken: Callable[[Cloud, str], Points | _core.PreparedCloud],
+    ) -> None:
+        self.clouds: list[Points | _core.PreparedCloud] = []
+        """What is `taken` of all clouds, each once."""
         self.pairs: list[tuple[int, tuple[int, int]]] = []
         """The number of a pair, and those of its source and target."""
         self.refused: list[tuple[int, Error]] = []
         """The number of a pair, and what is wrong with its arrays."""
-        self._numbers: dict[int, int] = {}
+        self.numbers: dict[int, int] = {}
+        """The number of a cloud by its identity."""
+        self._taken = taken
         for number, (source, target) in enumerate(pairs):
             try:
                 self.pairs.append((number, (self._number(source, "source"), self._number(target, "target"))))
@@ -268,12 +295,25 @@ class _Work:
 
     def _number(self, cloud: Cloud, role: str) -> int:
         # The list of pairs keeps all clouds, so that no two have the same identity.
-        number = self._numbers.get(id(cloud))
+        number = self.numbers.get(id(cloud))
         if number is None:
-            points = cloud.points if isinstance(cloud, PreparedCloud) else as_points(cloud, role)
-            number = self._numbers[id(cloud)] = len(self.clouds)
+            points = self._taken(cloud, role)
+            number = self.numbers[id(cloud)] = len(self.clouds)
             self.clouds.append(points)
         return number
+
+
+def _answer(fields: _core.RegistrationFields) -> Registration:
+    answer = Registration(**fields)
+    log_warnings(answer)
+    return answer
+
+
+def log_warnings(row: object, pair: int | None = None) -> None:
+    """Log what a row warns of, if it is a registration; with the number of the pair where it is one of many."""
+    if isinstance(row, Registration):
+        for warning in row.warnings:
+            _log.warning("%s", warning if pair is None else f"pair {pair}: {warning}")
 
 
 _registrars: weakref.WeakSet[Registrar] = weakref.WeakSet()

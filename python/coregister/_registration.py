@@ -42,6 +42,10 @@ class Registration:
     unobserved: list[str]
     """Motions that the overlap does not determine, in words, such as "translation along (0.00, 1.00, 0.00)"."""
 
+    warnings: list[str]
+    """What should be known although there is an answer, a sentence each: points that were left out, a device that
+    failed so that the CPU took its place. They go to the logger "coregister" as well."""
+
     timings_ms: dict[str, float]
     """Milliseconds per stage, in the order of execution."""
 

@@ -25,7 +25,7 @@ import ray
 
 from ._config import Config
 from ._errors import Error
-from ._registrar import Registrar
+from ._registrar import Registrar, log_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -45,6 +45,9 @@ TASKS_PER_ACTOR = 2
 MOST_PAIRS_PER_TASK = 8
 """Enough to keep several streams of a GPU busy, and few enough to spread evenly and to be kept in memory."""
 
+CLOUD_MEMORY = 512 << 20
+"""For the clouds that an actor keeps, in bytes."""
+
 
 class RegistrationActor:
     """Holds a Registrar; what Ray gave the actor is what it computes with.
@@ -55,8 +58,9 @@ class RegistrationActor:
     :func:`register_pairs` do so.
     """
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, cloud_memory: int = CLOUD_MEMORY) -> None:
         self._registrar = Registrar.of(_with_allotment(config or Config()))
+        self._registrar._cloud_memory = cloud_memory
 
     def config(self) -> Config:
         """The settings that the actor computes with."""
@@ -67,9 +71,20 @@ class RegistrationActor:
         (row,) = self.register_batch([(0, 1)], source, target)
         return row
 
-    def register_batch(self, pairs: list[tuple[int, int]], *clouds: Points) -> list[Registration | Error]:
-        """One answer or error per pair, which is given by the numbers of its source and target among the clouds."""
-        return self._registrar.register_batch([(clouds[source], clouds[target]) for source, target in pairs])
+    def register_batch(
+        self, pairs: list[tuple[int, int]], *clouds: Points, names: list[str] | None = None
+    ) -> list[Registration | Error]:
+        """One answer or error per pair, which is given by the numbers of its source and target among the clouds.
+
+        Of clouds with names, one each, what is computed is kept for the next call, as long as there is memory: a name
+        stands for the same cloud in all of them.
+        """
+        rows: dict[int, Registration | Error] = {}
+        by_identity = None if names is None else dict(zip(map(id, clouds), names, strict=True))
+        self._registrar._run(
+            [(clouds[source], clouds[target]) for source, target in pairs], rows.__setitem__, by_identity
+        )
+        return [rows[number] for number in range(len(rows))]
 
 
 def register_pairs(
@@ -80,6 +95,7 @@ def register_pairs(
     num_cpus: float = 1,
     num_gpus: float = 0,
     pairs_per_task: int | None = None,
+    cloud_memory: int = CLOUD_MEMORY,
 ) -> list[Row]:
     """Register pairs on actors that this starts and ends.
 
@@ -90,8 +106,8 @@ def register_pairs(
         actors: How many; as many as the cluster has room for if None.
         num_cpus: CPUs of each actor, which are its threads.
         num_gpus: GPUs of each actor: 0 for the CPU, 1 for one, 0.5 for two actors on each.
-        pairs_per_task: How many pairs go to an actor at once; up to 8 if None. Clouds that occur in several of them
-            are prepared once.
+        pairs_per_task: How many pairs go to an actor at once; up to 8 if None.
+        cloud_memory: Memory of each actor, in bytes, for what it has computed of clouds and keeps for pairs to come.
 
     Returns:
         One row per pair, in their order: a :class:`coregister.Registration`, or the exception of a pair that could
@@ -99,7 +115,15 @@ def register_pairs(
         many actors there are or which of them computed it.
     """
     return list(
-        iterate_pairs(pairs, config, actors=actors, num_cpus=num_cpus, num_gpus=num_gpus, pairs_per_task=pairs_per_task)
+        iterate_pairs(
+            pairs,
+            config,
+            actors=actors,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            pairs_per_task=pairs_per_task,
+            cloud_memory=cloud_memory,
+        )
     )
 
 
@@ -111,13 +135,17 @@ def iterate_pairs(
     num_cpus: float = 1,
     num_gpus: float = 0,
     pairs_per_task: int | None = None,
+    cloud_memory: int = CLOUD_MEMORY,
 ) -> Iterator[Row]:
     """As :func:`register_pairs`, row by row: each as soon as it and those before it are there."""
     remote = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus)(RegistrationActor)
     count = actors if actors is not None else _room(num_cpus, num_gpus)
-    workers = [_Worker(lambda: remote.remote(config)) for _ in range(count)]
+    workers = [_Worker(lambda: remote.remote(config, cloud_memory)) for _ in range(count)]
     try:
-        yield from _spread(_tasks(pairs, pairs_per_task or _pairs_per_task(pairs, count)), workers)
+        rows = _spread(_tasks(pairs, pairs_per_task or _pairs_per_task(pairs, count)), workers)
+        for number, row in enumerate(rows):
+            log_warnings(row, number)
+            yield row
     finally:
         for worker in workers:
             worker.end()
@@ -137,7 +165,9 @@ class _Task:
         clouds = list(dict.fromkeys(cloud for pair in self.pairs for cloud in pair))
         numbers = {cloud: number for number, cloud in enumerate(clouds)}
         pairs = [(numbers[source], numbers[target]) for source, target in self.pairs]
-        reference: ray.ObjectRef[list[Row]] = actor.register_batch.remote(pairs, *clouds)
+        # What an object is, it stays: its identity names the cloud in all tasks.
+        names = [cloud.hex() for cloud in clouds]
+        reference: ray.ObjectRef[list[Row]] = actor.register_batch.remote(pairs, *clouds, names=names)
         return reference
 
     def succeed(self, rows: list[Row]) -> None:

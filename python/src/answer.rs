@@ -19,6 +19,7 @@ pub fn to_dict<'py>(py: Python<'py>, answer: &Registration) -> PyResult<Bound<'p
     fields.set_item("inlier_rmse", answer.inlier_rmse)?;
     fields.set_item("information", square::<6>(py, &answer.information)?)?;
     fields.set_item("unobserved", &answer.unobserved)?;
+    fields.set_item("warnings", &answer.warnings)?;
     fields.set_item("timings_ms", timings(py, answer)?)?;
     fields.set_item("device", &answer.device)?;
     fields.set_item("seed", answer.seed)?;

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use coregister::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
-use coregister::engine::check;
+use coregister::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, MOST_THREADS, Voxel};
 use pyo3::prelude::*;
 
 use crate::error::{ConfigError, exception};
@@ -30,7 +29,7 @@ pub fn read_config(config: &Bound<'_, PyAny>) -> PyResult<Config> {
         refine: setting(config, "refine", "True or False", |value| value.extract().ok())?,
         max_gpu_memory: setting(config, "max_gpu_memory", "a number of bytes or None", memory)?,
     };
-    check(&settings).map_err(exception)?;
+    settings.check().map_err(exception)?;
     Ok(settings)
 }
 
@@ -95,7 +94,7 @@ fn gravity(value: &Bound<'_, PyAny>) -> Option<Gravity> {
 fn threads(value: &Bound<'_, PyAny>) -> Option<usize> {
     match value.extract::<Option<usize>>().ok()? {
         None => Some(0),
-        Some(threads) => (1..=1024).contains(&threads).then_some(threads),
+        Some(threads) => (1..=MOST_THREADS).contains(&threads).then_some(threads),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The engine, for one process.
 
+use std::sync::Arc;
+
 use coregister::config::DeviceChoice;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -19,7 +21,14 @@ pub struct Engine {
 /// A cloud and what an engine has computed of it.
 #[pyclass(frozen, module = "coregister._core")]
 pub struct PreparedCloud {
-    cloud: OfOneProcess<coregister::engine::PreparedCloud>,
+    cloud: OfOneProcess<Arc<coregister::engine::PreparedCloud>>,
+}
+
+impl PreparedCloud {
+    /// The cloud, in the process that prepared it.
+    pub fn get(&self) -> PyResult<Arc<coregister::engine::PreparedCloud>> {
+        self.cloud.get().cloned()
+    }
 }
 
 #[pymethods]
@@ -60,7 +69,7 @@ impl Engine {
             _ => "given",
         };
         let cloud = py.detach(|| engine.prepare_as(&points.cloud(), role)).map_err(exception)?;
-        Ok(PreparedCloud { cloud: OfOneProcess::new(cloud) })
+        Ok(PreparedCloud { cloud: OfOneProcess::new(Arc::new(cloud)) })
     }
 
     /// Registers two clouds that this engine or one with the same settings has prepared; the fields of a Registration.
@@ -71,8 +80,8 @@ impl Engine {
         target: &Bound<'py, PreparedCloud>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.engine.get()?;
-        let (source, target) = (source.get().cloud.get()?, target.get().cloud.get()?);
-        let answer = py.detach(|| engine.register_prepared(source, target));
+        let (source, target) = (source.get().get()?, target.get().get()?);
+        let answer = py.detach(|| engine.register_prepared(&source, &target));
         to_dict(py, &answer.map_err(exception)?)
     }
 }

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import coregister
+import numpy as np
 import pytest
 from conftest import same
 
@@ -26,6 +27,29 @@ def test_pairs_may_come_from_an_iterator_and_hold_prepared_clouds(registrar, ans
     assert all(same(row, answer) for row in rows)
     assert len(rows) == 3
     assert registrar.register_batch([]) == []
+
+
+def test_prepared_clouds_stay_prepared_for_the_next_batch(registrar, answer, source, target):
+    pairs = [(registrar.prepare(source), registrar.prepare(target))]
+    (first,) = registrar.register_batch(pairs)
+    assert "sample" in first.timings_ms
+    (second,) = registrar.register_batch(pairs)
+    assert "sample" not in second.timings_ms
+    assert same(first, answer)
+    assert same(second, answer)
+    # What the batch has computed, a single pair uses as well.
+    alone = registrar.register(source=pairs[0][0], target=pairs[0][1])
+    assert "sample" not in alone.timings_ms
+    assert same(alone, answer)
+
+
+def test_clouds_of_another_registrar_are_prepared_again(registrar, answer, source, target):
+    with coregister.Registrar(device="cpu", descriptor="classic", voxel=0.02) as other:
+        pair = other.prepare(source), other.prepare(target)
+        (row,) = registrar.register_batch([pair])
+        assert same(row, answer)
+        (row,) = other.register_batch([pair])
+        assert not same(row, answer)
 
 
 def test_a_pair_that_fails_leaves_its_error_in_its_place(registrar, answer, source, target):
@@ -56,6 +80,19 @@ def test_results_are_told_as_they_come(registrar, source, target):
 
     with pytest.raises(KeyError):
         registrar.register_batch([(source, target)] * 1000, on_result=refuse)
+
+
+def test_warnings_come_with_the_answers_and_go_to_the_log(registrar, source, target, caplog):
+    wrong = np.concatenate([source, np.full((3, 3), np.nan, np.float32)])
+    text = f"ignoring 3 of {len(wrong)} points of the source cloud: not finite, or far from all others"
+    rows = registrar.register_batch([(source, target), (wrong, target)])
+    assert [row.warnings for row in rows] == [[], [text]]
+    assert registrar.register(source=wrong, target=target).warnings == [text]
+    prepared = registrar.prepare(wrong)
+    assert registrar.register(source=prepared, target=target).warnings == [text]
+    told = [record.getMessage() for record in caplog.records if record.name == "coregister"]
+    assert told == [f"pair 1: {text}", text, text]
+    assert all(record.levelname == "WARNING" for record in caplog.records)
 
 
 def test_an_error_of_the_iterator_ends_the_batch(registrar, source, target):

@@ -7,6 +7,7 @@ import os
 
 import coregister
 import coregister.ray
+import numpy as np
 import pytest
 import ray
 from conftest import same
@@ -34,6 +35,22 @@ def test_rows_are_those_of_one_registrar_whatever_the_sharding(stored, registrar
     for actors, num_cpus in [(1, 1), (2, 1), (1, 2)]:
         rows = register_pairs([there, back] * 2, CONFIG, actors=actors, num_cpus=num_cpus, pairs_per_task=3)
         assert [same(row, other) for row, other in zip(rows, expected, strict=True)] == [True] * 4
+
+
+def test_an_actor_keeps_clouds_from_one_task_to_the_next(stored, answer):
+    rows = register_pairs([stored] * 3, CONFIG, actors=1, pairs_per_task=1)
+    assert all(same(row, answer) for row in rows)
+    assert ["sample" in row.timings_ms for row in rows] == [True, False, False]
+    rows = register_pairs([stored] * 2, CONFIG, actors=1, pairs_per_task=1, cloud_memory=0)
+    assert ["sample" in row.timings_ms for row in rows] == [True, True]
+
+
+def test_warnings_reach_the_driver_with_the_number_of_the_pair(stored, source, caplog):
+    few = np.concatenate([source, np.full((2, 3), np.nan, np.float32)])
+    rows = register_pairs([stored, (ray.put(few), stored[1])], CONFIG, actors=1)
+    assert rows[0].warnings == []
+    (warning,) = rows[1].warnings
+    assert [record.message for record in caplog.records if record.name == "coregister"] == [f"pair 1: {warning}"]
 
 
 def test_one_pair_by_hand(stored, answer):
@@ -95,9 +112,9 @@ def test_an_actor_computes_with_what_ray_gives_it():
 
 def test_clouds_come_without_a_copy_and_cannot_be_written_to(stored):
     class Spy(RegistrationActor):
-        def register_batch(self, pairs, *clouds):
+        def register_batch(self, pairs, *clouds, names=None):
             # Memory that belongs to the array would have been copied on the way.
-            (row,) = super().register_batch(pairs, *clouds)
+            (row,) = super().register_batch(pairs, *clouds, names=names)
             return clouds[0].flags.owndata, clouds[0].flags.writeable, row.accepted
 
     actor = ray.remote(Spy).options(num_cpus=1).remote(CONFIG)
@@ -112,10 +129,10 @@ def test_without_room_there_is_an_error_and_no_waiting(stored):
 
 def test_a_pair_that_takes_its_actor_down_is_a_row_and_the_others_go_on(stored, answer, monkeypatch):
     class Mortal(RegistrationActor):
-        def register_batch(self, pairs, *clouds):
+        def register_batch(self, pairs, *clouds, names=None):
             if any(len(cloud) == 0 for cloud in clouds):
                 os._exit(1)
-            return super().register_batch(pairs, *clouds)
+            return super().register_batch(pairs, *clouds, names=names)
 
     monkeypatch.setattr(coregister.ray, "RegistrationActor", Mortal)
     deadly = ray.put(ray.get(stored[0])[:0]), stored[1]

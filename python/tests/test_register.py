@@ -28,6 +28,7 @@ def test_an_answer_tells_all(answer):
     assert answer.inliers > 20
     assert 0 < answer.inlier_rmse < 0.01
     assert answer.unobserved == []
+    assert answer.warnings == []
     assert answer.device == "cpu"
     assert answer.timings_ms["voxel"] > 0
 
@@ -143,6 +144,7 @@ def test_what_cannot_be_registered_is_an_error_with_a_remedy(change, remedy, reg
         ({"gravity": "up"}, "gravity must be"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"threads": 0}, "threads must be"),
+        ({"threads": 1025}, "threads must be a whole number from 1 to 1024"),
         ({"refine": "no"}, "refine must be"),
         ({"max_gpu_memory": -5}, "max_gpu_memory must be"),
         ({"weights": "a.safetensors", "descriptor": "classic"}, "weights are for the learned descriptor"),

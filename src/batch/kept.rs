@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 
-/// Values by key, the least recently used of which are dropped when all of them together grow too large.
+/// Shared values by key, the least recently used of which are dropped when all of them together grow too large.
 pub(super) struct Kept<K, V> {
     most_bytes: usize,
     shelf: Mutex<Shelf<K, V>>,
@@ -35,13 +35,13 @@ impl<K: Eq + Hash + Clone, V> Kept<K, V> {
     }
 
     /// The value of `key`, made where it is not kept; others who ask for it wait meanwhile. An error is not kept.
-    pub fn get_or(&self, key: &K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+    pub fn get_or(&self, key: &K, make: impl FnOnce() -> Result<Arc<V>>) -> Result<Arc<V>> {
         let place = self.shelf().place(key);
         let mut value = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = &*value {
             return Ok(value.clone());
         }
-        let made = Arc::new(make()?);
+        let made = make()?;
         *value = Some(made.clone());
         Ok(made)
     }
@@ -97,7 +97,7 @@ mod tests {
         for key in keys {
             kept.get_or(key, || {
                 made.push(*key);
-                Ok(*key)
+                Ok(Arc::new(*key))
             })
             .unwrap();
             kept.weigh(key, 10);
@@ -116,11 +116,11 @@ mod tests {
     fn a_value_that_grows_is_weighed_anew() {
         let kept = Kept::new(25);
         for (key, bytes) in [(1, 10), (2, 10), (2, 20)] {
-            kept.get_or(&key, || Ok(key)).unwrap();
+            kept.get_or(&key, || Ok(Arc::new(key))).unwrap();
             kept.weigh(&key, bytes);
         }
-        assert_eq!(*kept.get_or(&2, || Ok(7)).unwrap(), 2);
-        assert_eq!(*kept.get_or(&1, || Ok(7)).unwrap(), 7);
+        assert_eq!(*kept.get_or(&2, || Ok(Arc::new(7))).unwrap(), 2);
+        assert_eq!(*kept.get_or(&1, || Ok(Arc::new(7))).unwrap(), 7);
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
         let kept = Kept::new(100);
         let failed = kept.get_or(&1, || Err(Error::Config("no".into())));
         assert!(failed.is_err());
-        assert_eq!(*kept.get_or(&1, || Ok(3)).unwrap(), 3);
+        assert_eq!(*kept.get_or(&1, || Ok(Arc::new(3))).unwrap(), 3);
     }
 
     #[test]
@@ -136,7 +136,8 @@ mod tests {
         let (kept, made) = (Kept::new(100), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| kept.get_or(&1, || Ok(made.fetch_add(1, Ordering::SeqCst))).unwrap());
+                scope
+                    .spawn(|| kept.get_or(&1, || Ok(Arc::new(made.fetch_add(1, Ordering::SeqCst)))).unwrap());
             }
         });
         assert_eq!(made.load(Ordering::SeqCst), 1);

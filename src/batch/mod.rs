@@ -6,6 +6,7 @@
 //! Neither the number of lanes nor what is kept shows in the answers; they are those of [`Engine::register`], and come
 //! out in the order of the pairs.
 
+mod evaluate;
 mod kept;
 mod lanes;
 pub mod table;
@@ -14,6 +15,7 @@ use std::any::Any;
 use std::hash::Hash;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use kept::Kept;
@@ -47,7 +49,8 @@ pub enum Devices {
 pub struct BatchOptions {
     /// Where to compute.
     pub devices: Devices,
-    /// Memory for clouds that are kept for pairs to come, on the host or on each CUDA device, in bytes.
+    /// Memory for clouds that are kept for pairs to come, on the host or on each CUDA device, in bytes. Those that lanes
+    /// are at work on, two each, may come on top.
     pub most_bytes: usize,
     /// Most lanes that there is work for: the number of pairs, where it is known. On the CPU fewer lanes have more threads
     /// each.
@@ -71,6 +74,18 @@ pub struct BatchPair<T, K> {
     pub target: K,
 }
 
+/// Where a cloud of a batch comes from.
+pub enum BatchCloud<C> {
+    /// Points, of which the lane makes what it needs.
+    Points(C),
+    /// A cloud that [`Engine::prepare`] has made. Where it fits a lane's engine, what was computed of it is used, and what
+    /// is computed of it stays.
+    Prepared(Arc<PreparedCloud>),
+}
+
+/// Clouds that a [`Batch`] keeps from one run to the next, by device; made by [`Batch::keep`].
+pub struct KeptClouds<K>(Vec<Kept<K, PreparedCloud>>);
+
 /// Engines that share out pairs; see the module.
 pub struct Batch {
     lanes: Lanes<Lane>,
@@ -91,6 +106,7 @@ impl Batch {
     /// # Errors
     /// As [`Engine::new`]; [`Error::Config`] when there is no device in the list.
     pub fn open(config: &Config, options: &BatchOptions) -> Result<Self> {
+        config.check()?;
         let most_lanes = options.most_lanes.max(1);
         let numbers = match &options.devices {
             Devices::Cpu => return Self::on(cpu_lanes(config, most_lanes)?, options.most_bytes),
@@ -141,24 +157,46 @@ impl Batch {
         self.lanes.all().iter().map(|lane| lane.engine.device())
     }
 
+    /// A place for clouds that are to be kept from one run to the next, for runs of this batch only.
+    pub fn keep<K: Clone + Eq + Hash>(&self) -> KeptClouds<K> {
+        KeptClouds((0..self.devices).map(|_| Kept::new(self.most_bytes)).collect())
+    }
+
     /// Registers all pairs. `read` gives the cloud of a key, and is asked once for each device as long as the cloud is
     /// kept; `take` gets the answers one at a time, in the order of the pairs, as soon as those before are there. A pair
     /// that fails has its error for an answer, and the run goes on.
     pub fn run<T, K, C>(
         &self,
         pairs: impl Iterator<Item = BatchPair<T, K>> + Send,
-        read: impl Fn(&K) -> Result<C> + Sync,
-        mut take: impl FnMut(T, Result<Registration>) + Send,
+        read: impl Fn(&K) -> Result<BatchCloud<C>> + Sync,
+        take: impl FnMut(T, Result<Registration>) + Send,
     ) where
         T: Send,
         K: Clone + Eq + Hash + Send + Sync,
         for<'c> &'c C: Into<CloudView<'c>>,
     {
-        let kept: Vec<_> = (0..self.devices).map(|_| Kept::new(self.most_bytes)).collect();
+        self.run_keeping(&self.keep(), pairs, read, Engine::register_prepared, take);
+    }
+
+    /// The same with clouds that stay from one run to the next: a key stands for the same cloud in all of them. The
+    /// answers are those of `register`, which is [`Engine::register_prepared`] or the like.
+    pub fn run_keeping<T, K, C, R>(
+        &self,
+        clouds: &KeptClouds<K>,
+        pairs: impl Iterator<Item = BatchPair<T, K>> + Send,
+        read: impl Fn(&K) -> Result<BatchCloud<C>> + Sync,
+        register: impl Fn(&Engine, &PreparedCloud, &PreparedCloud) -> Result<R> + Sync,
+        mut take: impl FnMut(T, Result<R>) + Send,
+    ) where
+        T: Send,
+        R: Send,
+        K: Clone + Eq + Hash + Send + Sync,
+        for<'c> &'c C: Into<CloudView<'c>>,
+    {
         let work = |lane: &Lane, pair: BatchPair<T, K>| {
-            let clouds = &kept[lane.device];
-            let answer =
-                catch_unwind(AssertUnwindSafe(|| lane.register(&pair.source, &pair.target, clouds, &read)));
+            let clouds = &clouds.0[lane.device];
+            let registered = || lane.register(&pair.source, &pair.target, clouds, &read, &register);
+            let answer = catch_unwind(AssertUnwindSafe(registered));
             (pair.label, answer.unwrap_or_else(|panic| Err(Error::Bug(message(&*panic)))))
         };
         self.lanes.run(pairs, work, |(label, answer)| take(label, answer));
@@ -166,22 +204,34 @@ impl Batch {
 }
 
 impl Lane {
-    fn register<K: Clone + Eq + Hash, C>(
+    fn register<K: Clone + Eq + Hash, C, R>(
         &self,
         source: &K,
         target: &K,
         clouds: &Kept<K, PreparedCloud>,
-        read: &impl Fn(&K) -> Result<C>,
-    ) -> Result<Registration>
+        read: &impl Fn(&K) -> Result<BatchCloud<C>>,
+        register: &impl Fn(&Engine, &PreparedCloud, &PreparedCloud) -> Result<R>,
+    ) -> Result<R>
     where
         for<'c> &'c C: Into<CloudView<'c>>,
     {
-        let prepare = |key: &K, role| clouds.get_or(key, || self.engine.prepare_as(&read(key)?, role));
+        let prepare = |key: &K, role| clouds.get_or(key, || self.prepare(read(key)?, role));
         let (s, t) = (prepare(source, "source")?, prepare(target, "target")?);
-        let answer = self.engine.register_prepared(&s, &t);
+        let answer = register(&self.engine, &s, &t);
         clouds.weigh(source, self.engine.bytes(&s));
         clouds.weigh(target, self.engine.bytes(&t));
         answer
+    }
+
+    fn prepare<C>(&self, cloud: BatchCloud<C>, role: &'static str) -> Result<Arc<PreparedCloud>>
+    where
+        for<'c> &'c C: Into<CloudView<'c>>,
+    {
+        match cloud {
+            BatchCloud::Points(points) => self.engine.prepare_as(&points, role).map(Arc::new),
+            BatchCloud::Prepared(cloud) if self.engine.has_prepared(&cloud) => Ok(cloud),
+            BatchCloud::Prepared(cloud) => Ok(Arc::new(self.engine.prepare_anew(&cloud))),
+        }
     }
 }
 

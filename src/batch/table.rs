@@ -11,7 +11,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::evaluate::Pair;
-use crate::registration::Registration;
+use crate::registration::{Registration, Status};
+
+/// How a pair ended; the first is the worst.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PairStatus {
+    /// Without an answer, for example because a file could not be read.
+    #[default]
+    Failed,
+    /// With a best guess that is not to be relied on.
+    Rejected,
+    /// With an answer.
+    Accepted,
+}
+
+impl From<Status> for PairStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Accepted => Self::Accepted,
+            Status::Rejected => Self::Rejected,
+        }
+    }
+}
 
 /// What came of one pair. Numbers are missing where it failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,8 +42,8 @@ pub struct Row {
     pub name: String,
     /// The set it belongs to.
     pub set: String,
-    /// "accepted", "rejected", or "failed" for a pair that could not be registered.
-    pub status: String,
+    /// How it ended.
+    pub status: PairStatus,
     /// Probability that the transform is right.
     pub confidence: Option<f64>,
     /// Share of the source's surface that lies on the target's.
@@ -39,6 +61,8 @@ pub struct Row {
     pub device: Option<String>,
     /// Why it was rejected or failed; empty when accepted.
     pub reason: String,
+    /// See [`Registration::warnings`]; separated by semicolons.
+    pub warnings: String,
 }
 
 impl Row {
@@ -49,7 +73,7 @@ impl Row {
         Self {
             name: one_line(&pair.name),
             set: one_line(&pair.set),
-            status: found.map_or("failed", |found| found.status.as_str()).to_owned(),
+            status: found.map_or(PairStatus::Failed, |found| found.status.into()),
             confidence: found.map(|found| found.confidence),
             overlap: found.map(|found| found.overlap),
             inliers: found.map(|found| found.inliers),
@@ -61,12 +85,8 @@ impl Row {
                 Ok(found) => one_line(&found.reason),
                 Err(error) => one_line(&error.to_string()),
             },
+            warnings: found.map_or_else(String::new, |found| one_line(&found.warnings.join("; "))),
         }
-    }
-
-    /// Whether the pair could not be registered.
-    pub fn has_failed(&self) -> bool {
-        self.status == "failed"
     }
 }
 
@@ -159,7 +179,7 @@ impl Table {
         let length = file.metadata().map_err(|source| Error::file("read", path, source))?.len();
         if length > 0 {
             return Err(Error::Config(format!(
-                "{} holds {length} bytes already; go on with it by --resume, name another file, or remove it",
+                "{} holds {length} bytes already; resume it, name another file, or remove it",
                 path.display()
             )));
         }
@@ -275,7 +295,7 @@ mod tests {
         let path = folder.path().join("rows.csv");
         let (_, before) = whole(&path);
         let refused = Table::create(&path).err().unwrap().to_string();
-        assert!(refused.contains("--resume"), "{refused}");
+        assert!(refused.contains("resume it"), "{refused}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
     }
 

@@ -1,21 +1,20 @@
 //! `coregister batch`: a list of pairs in, a file of results out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use coregister::Error;
-use coregister::batch::table::{Row, Table};
-use coregister::batch::{Batch, BatchOptions, BatchPair, Devices, USUAL_BYTES};
+use coregister::batch::table::{PairStatus, Row, Table};
+use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices, USUAL_BYTES};
 use coregister::evaluate::{Pair, read_pairs};
 use coregister::io::read_cloud;
 use coregister::report::{BatchRow, batch_page};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Outcome;
-use super::method::Settings;
-use super::output;
+use super::method::{Settings, parse_devices};
+use super::output::{self, Destination, Progress};
 
 /// Bytes of a mebibyte.
 const MEBIBYTE: usize = 1 << 20;
@@ -50,7 +49,8 @@ pub struct Arguments {
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<Shard>,
 
-    /// Memory for clouds that are kept for pairs to come, in MiB, on the host or on each CUDA device
+    /// Memory for clouds that are kept for pairs to come, in MiB, on the host or on each CUDA device; those of the pairs
+    /// at work may come on top
     #[arg(long, value_name = "MIB", default_value_t = USUAL_BYTES / MEBIBYTE)]
     cloud_memory: usize,
 
@@ -81,21 +81,23 @@ impl Arguments {
             Some(shard) => shard.of(pairs),
             None => pairs,
         };
+        // Found out before hours of work instead of after them.
+        self.report.iter().try_for_each(|path| Destination::File(path.clone()).check())?;
         let (table, done) = match self.resume {
             true => Table::resume(&self.output, &pairs)?,
             false => (Table::create(&self.output)?, Vec::new()),
         };
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(self.report.is_some());
         done.iter().for_each(|row| tally.count(row, None));
-        self.register(&pairs[done.len()..], table, &mut tally, progress(pairs.len(), done.len()))?;
-        if let Some(path) = &self.report {
+        self.register(&pairs[done.len()..], table, &mut tally, Progress::new(pairs.len(), done.len()))?;
+        if let (Some(path), Some(rows)) = (&self.report, &tally.rows) {
             let title = format!("Pairs of {}", self.pairs.display());
-            std::fs::write(path, batch_page(&title, &tally.rows))
-                .map_err(|source| Error::file("write", path, source))?;
+            Destination::File(path.clone()).write(batch_page(&title, rows))?;
         }
         let (all, new) = (pairs.len(), pairs.len() - done.len());
         let seconds = start.elapsed().as_secs_f64();
-        let Tally { accepted, rejected, failed, .. } = tally;
+        let [accepted, rejected, failed] =
+            [PairStatus::Accepted, PairStatus::Rejected, PairStatus::Failed].map(|status| tally.of(status));
         output::print(format!(
             "{all} pairs: {accepted} accepted, {rejected} rejected, {failed} failed; {new} of them now, in {seconds:.1} s\n"
         ))?;
@@ -111,7 +113,7 @@ impl Arguments {
         pairs: &[Pair],
         mut table: Table,
         tally: &mut Tally,
-        bar: ProgressBar,
+        mut progress: Progress,
     ) -> anyhow::Result<()> {
         if pairs.is_empty() {
             return Ok(());
@@ -130,7 +132,7 @@ impl Arguments {
         });
         batch.run(
             to_do,
-            |path| read_cloud(path),
+            |path| read_cloud(path).map(BatchCloud::Points),
             |pair, answer| {
                 let row = Row::new(pair, &answer);
                 if written.is_ok() {
@@ -138,57 +140,35 @@ impl Arguments {
                     stop.store(written.is_err(), Ordering::Relaxed);
                 }
                 tally.count(&row, answer.ok().map(|found| found.timings.total()));
-                bar.inc(1);
+                progress.step(&pair.set);
             },
         );
-        bar.finish_and_clear();
         Ok(written?)
     }
 }
 
 /// How pairs ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
-    accepted: usize,
-    rejected: usize,
-    failed: usize,
-    /// For the report.
-    rows: Vec<BatchRow>,
+    counts: BTreeMap<PairStatus, usize>,
+    /// For the report, if there is to be one.
+    rows: Option<Vec<BatchRow>>,
 }
 
 impl Tally {
+    fn new(reports: bool) -> Self {
+        Self { counts: BTreeMap::new(), rows: reports.then(Vec::new) }
+    }
+
+    fn of(&self, status: PairStatus) -> usize {
+        self.counts.get(&status).copied().unwrap_or_default()
+    }
+
     /// Counts a pair; the time is unknown where an earlier run registered it.
     fn count(&mut self, row: &Row, spent: Option<Duration>) {
-        self.rows.push(BatchRow { seconds: spent.map(|spent| spent.as_secs_f64()), ..BatchRow::from(row) });
-        match row.status.as_str() {
-            "accepted" => self.accepted += 1,
-            "rejected" => self.rejected += 1,
-            _ => self.failed += 1,
-        }
-    }
-}
-
-/// A bar that has come so far, with the rate of the rest.
-fn progress(length: usize, done: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} ({per_sec}, {eta} left)");
-    let bar = ProgressBar::new(length as u64).with_style(style.expect("the template is valid"));
-    bar.set_position(done as u64);
-    bar.reset_eta();
-    bar
-}
-
-fn parse_devices(text: &str) -> Result<Devices, String> {
-    match text {
-        "all" => Ok(Devices::All),
-        "cpu" => Ok(Devices::Cpu),
-        _ => {
-            let numbers: Result<Vec<usize>, _> =
-                text.split(',').map(|number| number.trim().parse()).collect();
-            let wrong = |_| "give all, cpu, or numbers of CUDA devices such as 0,1".to_owned();
-            let mut numbers = numbers.map_err(wrong)?;
-            numbers.sort_unstable();
-            numbers.dedup();
-            Ok(Devices::Cuda(numbers))
+        *self.counts.entry(row.status).or_default() += 1;
+        if let Some(rows) = &mut self.rows {
+            rows.push(BatchRow { seconds: spent.map(|spent| spent.as_secs_f64()), ..BatchRow::from(row) });
         }
     }
 }

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use coregister::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, Voxel};
-
-/// More threads than this are a slip of the keyboard.
-const MOST_THREADS: u16 = 1024;
+use coregister::batch::Devices;
+use coregister::config::{Azimuth, Config, Descriptor, DeviceChoice, Gravity, MOST_THREADS, Voxel};
 
 /// Flags shared by `register` and `evaluate`.
 #[derive(Debug, Args)]
@@ -53,7 +51,7 @@ pub struct Settings {
 
     /// Worker threads; one per core if left out. Changes the speed, never the answer
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_THREADS)))]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS as i64))]
     threads: Option<u16>,
 
     /// Stop at the estimate from matches; do not refine it on the clouds
@@ -135,6 +133,23 @@ fn parse_device(text: &str) -> Result<DeviceChoice, String> {
             Ok(DeviceChoice::Cuda(number))
         }
         _ => Err("give auto, cpu, cuda or cuda:N".to_owned()),
+    }
+}
+
+/// For [`Devices`] on the command line.
+pub fn parse_devices(text: &str) -> Result<Devices, String> {
+    match text {
+        "all" => Ok(Devices::All),
+        "cpu" => Ok(Devices::Cpu),
+        _ => {
+            let numbers: Result<Vec<usize>, _> =
+                text.split(',').map(|number| number.trim().parse()).collect();
+            let wrong = |_| "give all, cpu, or numbers of CUDA devices such as 0,1".to_owned();
+            let mut numbers = numbers.map_err(wrong)?;
+            numbers.sort_unstable();
+            numbers.dedup();
+            Ok(Devices::Cuda(numbers))
+        }
     }
 }
 

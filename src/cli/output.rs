@@ -2,10 +2,11 @@
 
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
 use coregister::Error;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 /// A place for machine-readable results.
@@ -70,8 +71,56 @@ pub fn print(text: impl fmt::Display) -> anyhow::Result<()> {
 
 /// A bar on the standard error; indicatif hides it where that is no terminal.
 pub fn progress_bar(length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({eta} left)");
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({per_sec}, {eta} left)");
     ProgressBar::new(length as u64).with_style(style.expect("the template is valid"))
+}
+
+/// Time between two lines of [`Progress`].
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Tells how far a run over many pairs has come: by a bar on a terminal, elsewhere, such as in the log of a cluster's job,
+/// by a line from time to time.
+pub struct Progress {
+    bar: ProgressBar,
+    already: usize,
+    start: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// Of `length` pairs, the first `already` of which an earlier run has done.
+    pub fn new(length: usize, already: usize) -> Self {
+        let bar = progress_bar(length);
+        bar.set_position(already as u64);
+        bar.reset_eta();
+        let start = Instant::now();
+        Self { bar, already, start, last_line: start }
+    }
+
+    /// One more is done, of this set.
+    pub fn step(&mut self, set: &str) {
+        self.bar.set_message(set.to_owned());
+        self.bar.inc(1);
+        if self.bar.is_hidden() && self.last_line.elapsed() >= LINE_INTERVAL {
+            self.last_line = Instant::now();
+            // Nobody may be listening any more; the results are what counts.
+            let _ = writeln!(io::stderr(), "{}", self.line(self.start.elapsed()));
+        }
+    }
+
+    /// What to say after `spent`.
+    fn line(&self, spent: Duration) -> String {
+        let (done, all) = (self.bar.position() as usize, self.bar.length().unwrap_or_default() as usize);
+        let rate = (done - self.already) as f64 / spent.as_secs_f64().max(f64::MIN_POSITIVE);
+        let left = Duration::from_secs_f64(((all - done) as f64 / rate).min(1e9).round());
+        format!("{done}/{all} ({rate:.2}/s, {} left)", HumanDuration(left))
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +139,15 @@ mod tests {
         let inside_nothing = folder.path().join("missing").join("report.json");
         assert!(Destination::File(inside_nothing).check().is_err());
         assert!(Destination::File(folder.path().join("report.json")).check().is_ok());
+    }
+
+    #[test]
+    fn progress_counts_the_rate_of_this_run_only() {
+        let mut progress = Progress::new(1000, 400);
+        (0..20).for_each(|_| progress.step("rooms"));
+        assert_eq!(progress.line(Duration::from_secs(10)), "420/1000 (2.00/s, 5 minutes left)");
+        let nothing = Progress::new(2, 0).line(Duration::from_secs(40));
+        assert!(nothing.starts_with("0/2 (0.00/s"), "{nothing}");
     }
 
     #[test]

@@ -158,6 +158,9 @@ fn summary(registration: &Registration, times: Times) -> String {
     if !registration.unobserved.is_empty() {
         let _ = writeln!(text, "not determined by the overlap: {}", registration.unobserved.join(", "));
     }
+    for warning in &registration.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     let (total, read) = (times.total.as_secs_f64(), times.read.as_secs_f64());
     let _ = writeln!(text, "{total:.2} s on {device}, of which {read:.2} s reading");
     text
@@ -200,6 +203,7 @@ mod tests {
             inlier_rmse: 0.01,
             information: [[0.0; 6]; 6],
             unobserved: vec!["translation along (0.00, 1.00, 0.00)".into()],
+            warnings: vec!["ignoring 1 of 9 points".into()],
             timings,
             device: "cpu".into(),
             seed: 3,
@@ -233,6 +237,7 @@ mod tests {
         let text = summary(&example(Status::Rejected), TIMES);
         assert!(text.starts_with("rejected: two poses fit\n"), "{text}");
         assert!(text.contains("translation along"), "{text}");
+        assert!(text.contains("\nwarning: ignoring 1 of 9 points\n"), "{text}");
         assert!(summary(&example(Status::Accepted), TIMES).starts_with("accepted\n"));
     }
 

@@ -75,10 +75,7 @@ pub fn read_pairs(root: &Path, options: &Options) -> Result<Vec<Pair>> {
         }
     }
     if pairs.is_empty() {
-        return Err(Error::format(
-            root,
-            "its sequences are too short for a pair; give longer ones with --sequences",
-        ));
+        return Err(Error::format(root, "its sequences are too short for a pair; choose longer ones"));
     }
     Ok(pairs)
 }

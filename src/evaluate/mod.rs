@@ -34,11 +34,12 @@ pub use confidence::{Calibration, PrecisionRecall};
 pub use list::read_pairs;
 pub use pair::{Fragments, Pair, Truth};
 pub use protocol::Protocol;
-pub use report::{Report, Summary};
+pub use report::{Report, SideBySide, Summary};
 pub use row::Row;
 pub use thresholds::{Bounds, Thresholds, extent};
 
-/// Registers all pairs, one after another (the engine uses all threads for each). A pair that fails is a row with its
+/// Registers all pairs, one after another (the engine uses all threads for each), so that their times are those of a pair
+/// alone; [`Batch::evaluate`](crate::batch::Batch::evaluate) takes less time for all. A pair that fails is a row with its
 /// error, and the run goes on. `done` is called after each pair, with all rows so far.
 pub fn evaluate(engine: &Engine, pairs: &[Pair], mut done: impl FnMut(&[Row])) -> Report {
     let mut rows = Vec::with_capacity(pairs.len());

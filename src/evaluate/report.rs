@@ -22,8 +22,19 @@ pub struct Report {
     pub calibration: Option<Calibration>,
     /// How well the confidence tells right answers from wrong ones.
     pub precision_recall: Option<PrecisionRecall>,
+    /// How the pairs were run if it was several at a time.
+    pub side_by_side: Option<SideBySide>,
     /// One row per pair, in the order of the list.
     pub rows: Vec<Row>,
+}
+
+/// A run of several pairs at a time, whose times are not those of a pair alone.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SideBySide {
+    /// At a time.
+    pub pairs: usize,
+    /// For all pairs together, reading included.
+    pub seconds: f64,
 }
 
 impl Report {
@@ -46,6 +57,7 @@ impl Report {
             mean_of_sets: alike.then(|| Shares::mean(&sets)),
             calibration: Calibration::new(&rows),
             precision_recall: PrecisionRecall::new(&rows),
+            side_by_side: None,
             sets,
             rows,
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::io::read_cloud;
-use crate::registration::{KeypointMatch, Registration, Status};
+use crate::registration::{Details, KeypointMatch, Registration, Status};
 use crate::transform::RigidTransform;
 
 use super::pair::{Fragments, Pair, Truth};
@@ -32,6 +32,12 @@ pub struct Row {
     pub reason: String,
     /// The engine's own confidence.
     pub confidence: Option<f64>,
+    /// Share of the source that lies on the target by the answer.
+    pub found_overlap: Option<f64>,
+    /// Matches that agree with the answer.
+    pub inliers: Option<usize>,
+    /// See [`Registration::inlier_rmse`].
+    pub inlier_rmse: Option<f64>,
     /// Rotation error in degrees, where the right answer is known.
     pub rre: Option<f64>,
     /// Translation error, where the right answer is known.
@@ -48,7 +54,9 @@ pub struct Row {
     /// of [`Thresholds::right`] of each other (0.1 m for 3DMatch and ETH, as is usual). `None` where the right answer is
     /// not known or there is no match.
     pub inlier_ratio: Option<f64>,
-    /// Reading both files and registering them.
+    /// See [`Registration::warnings`].
+    pub warnings: Vec<String>,
+    /// Reading both files and registering them; registering alone where pairs were run side by side.
     pub seconds: f64,
     /// The part of it that reading took.
     pub reading_seconds: f64,
@@ -63,42 +71,57 @@ pub struct Row {
 
 /// Time spent on a pair.
 #[derive(Debug, Clone, Copy, Default)]
-struct Spent {
-    reading: Duration,
-    total: Duration,
+pub(crate) struct Spent {
+    pub reading: Duration,
+    pub total: Duration,
 }
 
 /// Registers a pair and judges the answer. A pair that fails is a row with its error.
 pub fn evaluate_pair(engine: &Engine, pair: &Pair) -> Row {
     let (start, mut spent) = (Instant::now(), Spent::default());
-    let answer = register_files(engine, pair, &mut spent.reading);
+    let mut target_extent = 0.0;
+    let answer = register_files(engine, pair, &mut spent.reading, &mut target_extent);
     spent.total = start.elapsed();
-    match answer {
-        Ok(found) => judge(pair, &found, spent),
-        Err(error) => failure(pair, &error, spent),
-    }
+    judge(pair, answer, target_extent, spent)
 }
 
-/// An answer and what it is judged by.
-struct Found {
-    registration: Registration,
-    matches: Vec<KeypointMatch>,
-    /// Of the target.
-    extent: f64,
-}
-
-fn register_files(engine: &Engine, pair: &Pair, reading: &mut Duration) -> Result<Found> {
+fn register_files(
+    engine: &Engine,
+    pair: &Pair,
+    reading: &mut Duration,
+    target_extent: &mut f64,
+) -> Result<(Registration, Details)> {
     let start = Instant::now();
     let clouds = read_cloud(&pair.source).and_then(|source| Ok((source, read_cloud(&pair.target)?)));
     *reading = start.elapsed();
     let (source, target) = clouds?;
-    let (registration, details) = engine.register_with_details(&source, &target)?;
-    Ok(Found { registration, matches: details.matches, extent: extent(&target) })
+    *target_extent = extent(&target);
+    engine.register_with_details(&source, &target)
 }
 
-fn judge(pair: &Pair, found: &Found, spent: Spent) -> Row {
-    let Found { registration, matches, extent } = found;
-    let thresholds = pair.thresholds.unwrap_or_else(|| Thresholds::of_extent(*extent));
+/// What an answer is worth, or that there is none. The extent of the target says when an answer is right where the pair
+/// does not.
+pub(crate) fn judge(
+    pair: &Pair,
+    answer: Result<(Registration, Details)>,
+    target_extent: f64,
+    spent: Spent,
+) -> Row {
+    match answer {
+        Ok((found, details)) => success(pair, &found, &details.matches, target_extent, spent),
+        Err(error) => failure(pair, &error, spent),
+    }
+}
+
+/// The row of a pair that has an answer, right or wrong.
+fn success(
+    pair: &Pair,
+    registration: &Registration,
+    matches: &[KeypointMatch],
+    target_extent: f64,
+    spent: Spent,
+) -> Row {
+    let thresholds = pair.thresholds.unwrap_or_else(|| Thresholds::of_extent(target_extent));
     let answer = &registration.target_from_source;
     let truth = match pair.truth {
         Truth::Transform(truth) => Some(truth),
@@ -118,6 +141,9 @@ fn judge(pair: &Pair, found: &Found, spent: Spent) -> Row {
         status: registration.status.as_str(),
         reason: registration.reason.clone(),
         confidence: Some(registration.confidence),
+        found_overlap: Some(registration.overlap),
+        inliers: Some(registration.inliers),
+        inlier_rmse: Some(registration.inlier_rmse),
         rre,
         rte,
         rmse,
@@ -125,6 +151,7 @@ fn judge(pair: &Pair, found: &Found, spent: Spent) -> Row {
         strict_success: success.zip(strict).map(|(success, strict)| success && strict),
         rmse_success: rmse.map(|rmse| rmse <= rmse::LIMIT),
         inlier_ratio: truth.and_then(|truth| inlier_ratio(matches, &truth, thresholds.right.distance / 3.0)),
+        warnings: registration.warnings.clone(),
         target_from_source: Some(answer.to_row_major()),
         thresholds: Some(thresholds),
         ..blank(pair, spent)
@@ -166,6 +193,9 @@ fn blank(pair: &Pair, spent: Spent) -> Row {
         status: "error",
         reason: String::new(),
         confidence: None,
+        found_overlap: None,
+        inliers: None,
+        inlier_rmse: None,
         rre: None,
         rte: None,
         rmse: None,
@@ -173,6 +203,7 @@ fn blank(pair: &Pair, spent: Spent) -> Row {
         strict_success: None,
         rmse_success: None,
         inlier_ratio: None,
+        warnings: Vec::new(),
         seconds: spent.total.as_secs_f64(),
         reading_seconds: spent.reading.as_secs_f64(),
         target_from_source: None,
@@ -194,7 +225,7 @@ impl Row {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::registration::Timings;
     use nalgebra::{Matrix6, Rotation3, Vector3};
@@ -233,20 +264,18 @@ pub(super) mod tests {
             inlier_rmse: 0.01,
             information: [[0.0; 6]; 6],
             unobserved: Vec::new(),
+            warnings: Vec::new(),
             timings: Timings::default(),
             device: "cpu".into(),
             seed: 0,
         };
-        judge(pair, &Found { registration, matches: Vec::new(), extent: 4.0 }, spent)
+        judge(pair, Ok((registration, Details::default())), 4.0, spent)
     }
 
     /// The row of a pair that failed after two seconds.
     pub fn failed_row(pair: &Pair) -> Row {
-        failure(
-            pair,
-            &Error::Device("gone".into()),
-            Spent { total: Duration::from_secs(2), ..Spent::default() },
-        )
+        let spent = Spent { total: Duration::from_secs(2), ..Spent::default() };
+        judge(pair, Err(Error::Device("gone".into())), 4.0, spent)
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn cloud_folder(folder: &Path, scene: &str, clouds: Option<&Path>, prefix: &str)
     found.ok_or_else(|| {
         let tried: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
         let reason = format!(
-            "no {prefix}N.ply of this scene was found in {}; say with --clouds where the clouds are",
+            "no {prefix}N.ply of this scene was found in {}; say where the clouds are (`clouds`)",
             tried.join(", nor in ")
         );
         Error::format(folder, reason)
@@ -210,6 +210,6 @@ mod tests {
     fn clouds_elsewhere_have_to_be_named() {
         let folder = files(&["a/gt.log", "a/other.ply", "a/c0.pcd"]);
         let message = read_scenes(folder.path(), None, &LAYOUT).err().unwrap().to_string();
-        assert!(message.contains("no cN.ply") && message.contains("--clouds"), "{message}");
+        assert!(message.contains("no cN.ply") && message.contains("say where the clouds are"), "{message}");
     }
 }

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::template::{escape, fill, json};
-use crate::batch::table::Row;
+use crate::batch::table::{PairStatus, Row};
+use crate::evaluate;
 
 const TEMPLATE: &str = include_str!("page/batch.html");
 const COMMON_STYLE: &str = include_str!("page/common.css");
@@ -19,7 +20,7 @@ pub struct BatchRow {
     /// The set that it belongs to; rows are also counted by set.
     pub set: String,
     /// How it ended.
-    pub status: BatchStatus,
+    pub status: PairStatus,
     /// Probability that the transform is right, 0..1.
     pub confidence: Option<f64>,
     /// Share of the source's surface that lies on the target's, 0..1.
@@ -38,41 +39,51 @@ pub struct BatchRow {
     pub rotation_error: Option<f64>,
     /// Distance from the right transform in the clouds' unit, where that is known.
     pub translation_error: Option<f64>,
-    /// A report of this pair alone, relative to the page; the name becomes a link to it.
-    pub report: String,
-}
-
-/// How a pair ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BatchStatus {
-    /// Without an answer, for example because a file could not be read.
-    #[default]
-    Failed,
-    /// With a best guess that is not to be relied on.
-    Rejected,
-    /// With an answer.
-    Accepted,
+    /// What should be known although there is an answer.
+    pub warnings: String,
 }
 
 impl From<&Row> for BatchRow {
     /// What a row of results says.
     fn from(row: &Row) -> Self {
-        let status = match row.status.as_str() {
-            "accepted" => BatchStatus::Accepted,
-            "rejected" => BatchStatus::Rejected,
-            _ => BatchStatus::Failed,
+        Self {
+            name: row.name.clone(),
+            set: row.set.clone(),
+            status: row.status,
+            confidence: row.confidence,
+            overlap: row.overlap,
+            inliers: row.inliers,
+            inlier_rmse: row.inlier_rmse,
+            reason: row.reason.clone(),
+            warnings: row.warnings.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&evaluate::Row> for BatchRow {
+    /// What a row of an evaluation says.
+    fn from(row: &evaluate::Row) -> Self {
+        let status = match (row.has_failed(), row.is_accepted()) {
+            (true, _) => PairStatus::Failed,
+            (_, true) => PairStatus::Accepted,
+            (_, false) => PairStatus::Rejected,
         };
         Self {
             name: row.name.clone(),
             set: row.set.clone(),
             status,
             confidence: row.confidence,
-            overlap: row.overlap,
+            overlap: row.found_overlap,
             inliers: row.inliers,
             inlier_rmse: row.inlier_rmse,
             reason: row.reason.clone(),
-            ..Self::default()
+            warnings: row.warnings.join("; "),
+            seconds: Some(row.seconds),
+            // To reject a pair that has no right answer is not wrong.
+            correct: row.success.filter(|_| row.has_answer == Some(true) || row.is_accepted()),
+            rotation_error: row.rre,
+            translation_error: row.rte,
         }
     }
 }
@@ -89,8 +100,8 @@ pub fn batch_page(title: &str, rows: &[BatchRow]) -> String {
 }
 
 /// The lower, the sooner somebody should look at it.
-fn urgency(row: &BatchRow) -> (bool, BatchStatus) {
-    let false_accept = row.status == BatchStatus::Accepted && row.correct == Some(false);
+fn urgency(row: &BatchRow) -> (bool, PairStatus) {
+    let false_accept = row.status == PairStatus::Accepted && row.correct == Some(false);
     (!false_accept, row.status)
 }
 
@@ -102,7 +113,7 @@ fn confidence(row: &BatchRow) -> f64 {
 mod tests {
     use super::*;
 
-    fn row(name: &str, status: BatchStatus, confidence: f64) -> BatchRow {
+    fn row(name: &str, status: PairStatus, confidence: f64) -> BatchRow {
         BatchRow { name: name.into(), status, confidence: Some(confidence), ..BatchRow::default() }
     }
 
@@ -118,7 +129,7 @@ mod tests {
 
     #[test]
     fn failures_come_first_and_the_least_confident_of_each_kind() {
-        use BatchStatus::{Accepted, Failed, Rejected};
+        use PairStatus::{Accepted, Failed, Rejected};
         let wrong = BatchRow { correct: Some(false), ..row("false accept", Accepted, 0.99) };
         let broken = BatchRow { confidence: None, ..row("broken", Failed, 0.0) };
         let rows = [
@@ -134,8 +145,29 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_an_evaluation_brings_its_errors_along() {
+        use crate::evaluate::{Pair, Truth, row::tests};
+        use crate::registration::Status;
+        let pair = tests::pair("frame-hi", Truth::Transform(tests::transform(0.0, 0.0)));
+        let wrong = tests::row(&pair, Status::Accepted, 0.95, tests::transform(90.0, 2.0));
+        let row = BatchRow::from(&wrong);
+        assert_eq!((row.status, row.correct, row.inliers), (PairStatus::Accepted, Some(false), Some(10)));
+        assert!((row.rotation_error.unwrap() - 90.0).abs() < 1e-9, "{row:?}");
+        assert!((row.translation_error.unwrap() - 2.0).abs() < 1e-12, "{row:?}");
+        let none = Pair { truth: Truth::NoAnswer, ..pair.clone() };
+        let of_none =
+            |status| BatchRow::from(&tests::row(&none, status, 0.5, tests::transform(0.0, 0.0))).correct;
+        assert_eq!((of_none(Status::Accepted), of_none(Status::Rejected)), (Some(false), None));
+        let unknown = Pair { truth: Truth::Unknown, ..pair };
+        let rejected = tests::row(&unknown, Status::Rejected, 0.1, tests::transform(0.0, 0.0));
+        assert_eq!(BatchRow::from(&rejected).correct, None);
+        let failed = BatchRow::from(&tests::failed_row(&unknown));
+        assert_eq!((failed.status, failed.confidence), (PairStatus::Failed, None));
+    }
+
+    #[test]
     fn hostile_text_stays_text() {
-        let mut hostile = row("</script><script>alert(1)</script>", BatchStatus::Failed, f64::NAN);
+        let mut hostile = row("</script><script>alert(1)</script>", PairStatus::Failed, f64::NAN);
         hostile.reason = "<img src=x onerror=alert(2)>".into();
         let page = batch_page("<b>{{DATA}}</b>", &[hostile.clone()]);
         assert!(page.contains("<title>&lt;b&gt;{{DATA}}&lt;/b&gt;"));
@@ -147,9 +179,9 @@ mod tests {
     fn no_rows_are_a_page_and_rows_survive_json() {
         assert!(names(&batch_page("nothing", &[])).is_empty());
         let full =
-            BatchRow { correct: Some(true), seconds: Some(0.25), ..row("a", BatchStatus::Accepted, 0.5) };
+            BatchRow { correct: Some(true), seconds: Some(0.25), ..row("a", PairStatus::Accepted, 0.5) };
         let text = serde_json::to_string(&full).unwrap();
         assert_eq!(serde_json::from_str::<BatchRow>(&text).unwrap(), full);
-        assert_eq!(serde_json::from_str::<BatchRow>("{\"name\":\"b\"}").unwrap().status, BatchStatus::Failed);
+        assert_eq!(serde_json::from_str::<BatchRow>("{\"name\":\"b\"}").unwrap().status, PairStatus::Failed);
     }
 }

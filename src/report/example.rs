@@ -84,6 +84,7 @@ fn registration(target_from_source: RigidTransform) -> Registration {
         inlier_rmse: 0.001,
         information: [[0.0; 6]; 6],
         unobserved: Vec::new(),
+        warnings: Vec::new(),
         timings,
         device: "cpu".into(),
         seed: 0,

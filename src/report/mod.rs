@@ -21,7 +21,7 @@ mod why;
 use std::time::Duration;
 
 pub use answer::Answer;
-pub use batch::{BatchRow, BatchStatus, batch_page};
+pub use batch::{BatchRow, batch_page};
 
 use crate::cloud::Cloud;
 use crate::config::Config;

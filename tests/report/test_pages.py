@@ -188,6 +188,44 @@ def test_the_page_says_what_came_out(open_page):
     page.assert_quiet()
 
 
+def test_the_scale_is_round_and_follows_the_zoom(open_page):
+    page = open_page("accepted")
+    page.wait_until_drawn()
+
+    def scale():
+        page.wait_until_drawn()
+        pixels = page.page.locator("#scale i").bounding_box()["width"]
+        return float(page.text("#scale span")), pixels
+
+    length, pixels = scale()
+    assert f"{length:e}"[0] in "125" and 50 < pixels <= 132
+    page.page.click("#canvas")
+    for _ in range(12):
+        page.page.keyboard.press("+")
+    closer, closer_pixels = scale()
+    assert closer < length
+    assert closer / closer_pixels == pytest.approx(0.9**12 * length / pixels, rel=0.05)
+    page.assert_quiet()
+
+
+def test_the_pose_is_a_translation_and_a_quaternion(open_page):
+    page = open_page("accepted")
+    x, y, z, w = (float(part) for part in page.text("#quaternion").split(":")[1].split())
+    rows = page.page.locator("#matrix tr").all_inner_texts()
+    matrix = [[float(number) for number in row.split()] for row in rows]
+    assert x * x + y * y + z * z + w * w == pytest.approx(1, abs=1e-5)
+    assert matrix[0][1] == pytest.approx(2 * (x * y - w * z), abs=1e-5)
+    assert matrix[2][0] == pytest.approx(2 * (x * z - w * y), abs=1e-5)
+    page.assert_quiet()
+
+
+def test_warnings_are_shown_where_there_are_any(open_page):
+    page = open_page("warned")
+    assert "ignoring 1 of 2001 points of the source cloud" in page.text("#warnings")
+    page.assert_quiet()
+    assert not open_page("accepted").page.locator("#warnings").is_visible()
+
+
 def test_a_rejected_pair_with_a_hostile_name(open_page):
     page = open_page("rejected")
     page.wait_until_drawn()
@@ -247,11 +285,13 @@ def test_the_batch_page_filters_and_sorts(open_page):
     page.assert_quiet()
 
 
-def test_the_batch_page_links_to_files_beside_it_only(open_page):
+def test_the_batch_page_tells_right_from_wrong_where_it_is_known(open_page):
     page = open_page("batch")
-    page.page.click("#rows th button:text-is('name')")
-    links = page.page.locator("#rows a")
-    assert links.count() == 1 and links.first.get_attribute("href") == "accepted.html"
-    links.first.click()
-    page.page.wait_for_selector("#status")
-    assert page.text("#status") == "ACCEPTED"
+    assert "99.0 %\nof known answers right" in page.text("#tiles")
+    assert page.page.locator("#sets thead th").all_inner_texts()[-2:] == ["right", "median s"]
+    page.page.fill("#search", "pair 400")
+    heads = page.page.locator("#rows th button").all_inner_texts()
+    cells = page.page.locator("#rows tbody td").all_inner_texts()
+    assert cells[heads.index("right")] == "no"
+    assert cells[heads.index("error °")] == "91.5"
+    page.assert_quiet()

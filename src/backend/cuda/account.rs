@@ -43,7 +43,7 @@ impl Account {
     /// What to tell when there are no `bytes` more.
     pub fn out_of_memory(&self, bytes: usize) -> Error {
         Error::Device(format!(
-            "{} has no room for {} more: {} of at most {} are taken; thin the clouds, allow more memory, or use --device cpu",
+            "{} has no room for {} more: {} of at most {} are taken; thin the clouds, allow more memory, or use the device cpu",
             self.device,
             mebibytes(bytes),
             mebibytes(self.taken()),

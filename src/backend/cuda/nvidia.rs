@@ -169,7 +169,7 @@ impl Nvidia {
     /// The driver's error in a sentence.
     fn said<T>(&self, result: Result<T, DriverError>, what: &str) -> Result<T> {
         result.map_err(|error| {
-            Error::Device(format!("{} {what}: {}; try --device cpu", self.name, reason(error)))
+            Error::Device(format!("{} {what}: {}; try the device cpu", self.name, reason(error)))
         })
     }
 
@@ -237,7 +237,7 @@ fn cluster_of(blocks: u32) -> sys::CUlaunchAttribute {
 
 /// The device of this number, if it can be used.
 fn find(number: usize) -> Result<DeviceDescription> {
-    let refuse = |why: String| Err(Error::Device(format!("{why}; use --device cpu")));
+    let refuse = |why: String| Err(Error::Device(format!("{why}; use the device cpu")));
     match installation() {
         Installation::NoDriver => refuse("there is no NVIDIA driver on this machine".into()),
         Installation::Failed(reason) => refuse(format!("the NVIDIA driver does not work ({reason})")),

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use coregister::Engine;
+use coregister::batch::{Batch, BatchOptions, Devices};
 use coregister::evaluate::{self, Pair, Protocol, Report, Row, eth, kitti, three_d_match};
 use tracing::warn;
 
 use super::Outcome;
-use super::method::MethodFlags;
-use super::output;
+use super::method::{MethodFlags, parse_devices};
+use super::output::Progress;
 use outputs::{Autosave, Outputs};
 
 /// Register the pairs of a list or of a benchmark and compare the answers with the known ones
@@ -24,8 +25,12 @@ use outputs::{Autosave, Outputs};
 /// A benchmark is a folder as it is downloaded: 3DMatch and 3DLoMatch (scenes with gt.log, gt.info and cloud_bin_N.ply),
 /// ETH (scenes with gt.log and Hokuyo_N.ply), KITTI odometry (sequences/ and poses/).
 ///
+/// Pairs are registered one after another, so that the times are those of a pair alone. --devices registers several at a
+/// time, as `batch` does: the same answers sooner.
+///
 /// Exit code 2 when a pair could not be read or registered; the others are still evaluated. The files of --json,
-/// --markdown and --log are written again and again during the run, so that one that is stopped leaves what it has.
+/// --markdown, --report and --log are written again and again during the run, so that one that is stopped leaves what it
+/// has.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// A list of pairs (.csv), or the folder of a benchmark
@@ -47,6 +52,11 @@ pub struct Arguments {
     /// KITTI: compare with the refined transforms in this folder (SEQUENCE_SOURCE_TARGET.npy, 4x4), not with the poses
     #[arg(long, value_name = "FOLDER")]
     refined: Option<PathBuf>,
+
+    /// Register several pairs at a time, on all CUDA devices (the CPU if there is none), the CPU, or CUDA devices by
+    /// number; times are then not those of a pair alone
+    #[arg(long, value_name = "all|cpu|0,1,…", conflicts_with = "device", value_parser = parse_devices)]
+    devices: Option<Devices>,
 
     #[command(flatten)]
     outputs: Outputs,
@@ -71,13 +81,29 @@ enum ProtocolName {
     Kitti,
 }
 
+/// What registers the pairs: one after another, or several at a time.
+enum Computer {
+    Engine(Box<Engine>),
+    Batch(Batch),
+}
+
+impl Computer {
+    fn evaluate(&self, pairs: &[Pair], done: impl FnMut(&[Row]) + Send) -> Report {
+        match self {
+            Self::Engine(engine) => evaluate::evaluate(engine, pairs, done),
+            Self::Batch(batch) => batch.evaluate(pairs, done),
+        }
+    }
+}
+
 impl Arguments {
     /// Registers all pairs, then prints.
     pub fn run(&self) -> anyhow::Result<Outcome> {
-        let engine = Engine::new(self.method.config())?;
+        // A device that is not there is found out before anything is read.
+        let computer = self.open()?;
         let pairs = self.pairs()?;
         self.outputs.check(&pairs)?;
-        let report = self.evaluate(&engine, &pairs);
+        let report = self.evaluate(&computer, &pairs);
         self.outputs.finish(&report)?;
         match report.failures().count() {
             0 => Ok(Outcome::Done),
@@ -85,21 +111,29 @@ impl Arguments {
         }
     }
 
-    fn evaluate(&self, engine: &Engine, pairs: &[Pair]) -> Report {
-        let bar = output::progress_bar(pairs.len());
+    fn open(&self) -> coregister::Result<Computer> {
+        let config = self.method.config();
+        match &self.devices {
+            None => Engine::new(config).map(|engine| Computer::Engine(Box::new(engine))),
+            Some(devices) => {
+                let options = BatchOptions { devices: devices.clone(), ..BatchOptions::default() };
+                Batch::open(&config, &options).map(Computer::Batch)
+            }
+        }
+    }
+
+    fn evaluate(&self, computer: &Computer, pairs: &[Pair]) -> Report {
+        let mut progress = Progress::new(pairs.len(), 0);
         let mut autosave = Autosave::default();
-        let report = evaluate::evaluate(engine, pairs, |rows| {
-            bar.set_message(rows.last().map_or_else(String::new, |row: &Row| row.set.clone()));
-            bar.inc(1);
+        computer.evaluate(pairs, |rows| {
+            progress.step(rows.last().map_or("", |row| &row.set));
             if autosave.is_due()
                 && let Err(error) = self.outputs.save(&Report::new(pairs.len(), rows.to_vec()))
             {
                 // Written again later; if that fails as well, the end of the run reports it.
                 warn!("{error:#}");
             }
-        });
-        bar.finish_and_clear();
-        report
+        })
     }
 
     fn pairs(&self) -> anyhow::Result<Vec<Pair>> {
@@ -181,6 +215,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let message = parse(folder.path().to_str().unwrap()).protocol().unwrap_err().to_string();
         assert!(message.contains("no known benchmark"), "{message}");
+    }
+
+    #[test]
+    fn devices() {
+        assert_eq!(parse("a.csv").devices, None);
+        assert_eq!(parse("a.csv --devices cpu").devices, Some(Devices::Cpu));
+        assert_eq!(parse("a.csv --devices 1,0").devices, Some(Devices::Cuda(vec![0, 1])));
+        let both = ["evaluate", "a.csv", "--devices", "cpu", "--device", "cpu"];
+        assert!(Harness::try_parse_from(both).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap::Args;
 use coregister::Error;
 use coregister::evaluate::pose_log::write_logs;
 use coregister::evaluate::{Pair, Report};
+use coregister::report::{BatchRow, batch_page};
 
 use super::super::output::{self, Destination};
 use super::table;
@@ -26,6 +27,10 @@ pub struct Outputs {
     #[arg(long, value_name = "FILE|-", value_parser = |text: &str| Ok::<_, String>(Destination::from(text)))]
     pub markdown: Option<Destination>,
 
+    /// Write a table of all pairs to this file: one web page, with wrong and failed ones first
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+
     /// 3DMatch and ETH: write the answers to FOLDER/SCENE/est.log, for the official evaluation
     #[arg(long, value_name = "FOLDER")]
     pub log: Option<PathBuf>,
@@ -41,7 +46,7 @@ impl Outputs {
                 "--json and --markdown cannot both go to the standard output; give one of them a file"
             );
         }
-        for destination in self.json.iter().chain(&self.markdown) {
+        for destination in self.json.iter().chain(&self.markdown).chain(&self.page()) {
             destination.check()?;
         }
         if let Some(folder) = &self.log {
@@ -61,10 +66,18 @@ impl Outputs {
         if let Some(file) = self.markdown.as_ref().filter(is_file) {
             file.write(table::markdown(report))?;
         }
+        if let Some(file) = self.page() {
+            let rows: Vec<BatchRow> = report.rows.iter().map(BatchRow::from).collect();
+            file.write(batch_page("Evaluated pairs", &rows))?;
+        }
         if let Some(folder) = &self.log {
             write_logs(folder, &report.rows)?;
         }
         Ok(())
+    }
+
+    fn page(&self) -> Option<Destination> {
+        self.report.clone().map(Destination::File)
     }
 
     /// Writes everything. The standard output comes last, so that no file is missing when its reader is gone.
@@ -112,7 +125,7 @@ mod tests {
     #[test]
     fn only_one_result_can_go_to_the_standard_output() {
         let both = Some(Destination::StandardOutput);
-        let outputs = Outputs { json: both.clone(), markdown: both, log: None };
+        let outputs = Outputs { json: both.clone(), markdown: both, report: None, log: None };
         assert!(outputs.check(&[]).unwrap_err().to_string().contains("cannot both"));
     }
 
@@ -120,7 +133,8 @@ mod tests {
     fn what_is_saved_is_a_whole_report_on_the_pairs_so_far() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
-        let outputs = Outputs { json: Some(Destination::File(path.clone())), markdown: None, log: None };
+        let json = Some(Destination::File(path.clone()));
+        let outputs = Outputs { json, markdown: None, report: None, log: None };
         outputs.check(&[]).unwrap();
         outputs.save(&Report::new(7, Vec::new())).unwrap();
         let report: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();

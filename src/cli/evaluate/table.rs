@@ -113,7 +113,14 @@ fn notes(report: &Report) -> impl Iterator<Item = String> {
     let so_far = report.rows.len();
     let unfinished = (so_far < report.pairs).then(|| format!("the first {so_far} of {} pairs", report.pairs));
     let failures = report.failures().map(|row| format!("failed: {} {}: {}", row.set, row.name, row.reason));
-    let mut notes: Vec<String> = unfinished.into_iter().chain(confidence_note(report)).collect();
+    let side_by_side = report.side_by_side.map(|run| {
+        format!(
+            "{} pairs at a time, all in {:.1} s; the times of pairs are without reading, and not those of a pair alone",
+            run.pairs, run.seconds
+        )
+    });
+    let mut notes: Vec<String> =
+        unfinished.into_iter().chain(side_by_side).chain(confidence_note(report)).collect();
     notes.extend(yardsticks(&report.sets));
     notes.extend(rmse_note(report));
     notes.extend(failures);
@@ -176,7 +183,7 @@ fn rmse_note(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coregister::evaluate::{Calibration, PrecisionRecall, Thresholds};
+    use coregister::evaluate::{Calibration, PrecisionRecall, SideBySide, Thresholds};
 
     fn summary(set: &str) -> Summary {
         Summary {
@@ -275,6 +282,13 @@ mod tests {
         assert!(text.contains("mine: right below 5 deg and 5 % of the target's extent"), "{text}");
         let text = plain(&report(vec![summary("frame-hi"), summary("frame-lo")]));
         assert!(text.contains("all sets: right below 15 deg and 0.3, strictly"), "{text}");
+    }
+
+    #[test]
+    fn times_of_pairs_side_by_side_say_so() {
+        let run = SideBySide { pairs: 8, seconds: 12.34 };
+        let text = plain(&Report { side_by_side: Some(run), ..report(vec![summary("frame-hi")]) });
+        assert!(text.contains("8 pairs at a time, all in 12.3 s;"), "{text}");
     }
 
     #[test]

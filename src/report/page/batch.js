@@ -29,27 +29,23 @@ function element(tag, text, className) {
 const fixed = (digits, factor = 1) => (number) => (number === null ? "" : (factor * number).toFixed(digits));
 const significant = (number) => (number === null ? "" : String(Number(number.toPrecision(3))));
 
+const rightness = (correct) => (correct === null ? "" : correct ? "yes" : "no");
+
 const COLUMNS = [
   { title: "status", value: (row) => PILLS[kindOf(row)], make: (row) => element("span", PILLS[kindOf(row)], `pill ${kindOf(row)}`) },
-  { title: "name", value: (row) => row.name, make: nameOf, className: "name" },
+  { title: "name", value: (row) => row.name, className: "name" },
   { title: "set", value: (row) => row.set, className: "name" },
   { title: "confidence", value: (row) => row.confidence, show: fixed(3) },
   { title: "overlap %", value: (row) => row.overlap, show: fixed(1, 100) },
   { title: "inliers", value: (row) => row.inliers, show: fixed(0) },
   { title: "rms", value: (row) => row.inlier_rmse, show: significant },
+  { title: "right", value: (row) => rightness(row.correct) },
   { title: "error °", value: (row) => row.rotation_error, show: significant },
   { title: "error shift", value: (row) => row.translation_error, show: significant },
   { title: "seconds", value: (row) => row.seconds, show: fixed(2) },
   { title: "why", value: (row) => row.reason, className: "why" },
+  { title: "warnings", value: (row) => row.warnings, className: "why" },
 ].filter((column) => rows.length === 0 || rows.some((row) => ![null, ""].includes(column.value(row))));
-
-// A link only where it leads to a file beside the page: no other scheme is followed.
-function nameOf(row) {
-  if (!row.report || /^[a-z][a-z0-9+.-]*:/i.test(row.report)) return document.createTextNode(row.name);
-  const link = element("a", row.name);
-  link.href = row.report.split("/").map(encodeURIComponent).join("/");
-  return link;
-}
 
 const state = { kind: "all", search: "", column: null, descending: false, shown: STEP };
 
@@ -118,6 +114,14 @@ function countOf(some, kind) {
   return some.filter((row) => kindOf(row) === kind).length;
 }
 
+// Of the rows whose right answer is known; null if there is none.
+function shareOfRight(some) {
+  const known = some.filter((row) => row.correct !== null);
+  return known.length ? known.filter((row) => row.correct).length / known.length : null;
+}
+
+const percent = (share) => (share === null ? "" : `${(100 * share).toFixed(1)} %`);
+
 function median(numbers) {
   const sorted = numbers.filter((x) => x !== null).sort((a, b) => a - b);
   return sorted.length ? sorted[Math.floor(sorted.length / 2)] : null;
@@ -138,6 +142,8 @@ function showSummary() {
     share.title = `${number} ${name}`;
     if (number) byId("shares").append(share);
   }
+  const right = shareOfRight(rows);
+  if (right !== null) tile(percent(right), "of known answers right");
   const seconds = median(rows.map((row) => row.seconds));
   if (seconds !== null) tile(`${seconds.toFixed(2)} s`, "median time of a pair");
 }
@@ -151,13 +157,14 @@ function showSets() {
     cells.forEach((text, i) => made.append(element(tag, text, i ? "number" : "name")));
     return made;
   };
+  const rightHead = shareOfRight(rows) === null ? [] : ["right"];
   const head = element("thead");
-  head.append(line("th", ["set", "pairs", ...kinds.map(([, name]) => name), "median s"]));
+  head.append(line("th", ["set", "pairs", ...kinds.map(([, name]) => name), ...rightHead, "median s"]));
   const body = element("tbody");
   for (const set of sets) {
     const some = rows.filter((row) => row.set === set);
     const seconds = median(some.map((row) => row.seconds));
-    body.append(line("td", [set || "(none)", some.length, ...kinds.map(([kind]) => countOf(some, kind)), fixed(2)(seconds)]));
+    body.append(line("td", [set || "(none)", some.length, ...kinds.map(([kind]) => countOf(some, kind)), ...rightHead.map(() => percent(shareOfRight(some))), fixed(2)(seconds)]));
   }
   byId("sets").append(head, body);
   byId("sets-card").hidden = false;

@@ -46,6 +46,8 @@ function showVerdict() {
   byId("source-name").textContent = data.source.name;
   byId("target-name").textContent = data.target.name;
   byId("why").textContent = data.why;
+  byId("warnings").textContent = answer.warnings.map((warning) => `Warning: ${warning}.`).join(" ");
+  byId("warnings").hidden = answer.warnings.length === 0;
   byId("confidence").textContent = fixed(answer.confidence, 3);
   byId("confidence-bar").style.width = `${100 * (answer.confidence ?? 0)}%`;
   byId("confidence-mark").style.left = `${100 * data.least_confidence}%`;
@@ -90,9 +92,13 @@ function showTransform() {
     byId("unobserved").hidden = false;
   }
   const rows = matrix.map((numbers) => numbers.join(" ")).join("\n") + "\n";
+  const [w, x, y, z] = quaternion(matrix);
+  byId("quaternion").textContent = `Quaternion x y z w: ${[x, y, z, w].map((part) => part.toFixed(6)).join(" ")}`;
+  const pose = [...matrix.slice(0, 3).map((numbers) => numbers[3]), x, y, z, w].join(" ") + "\n";
   const numpy = `np.array([${matrix.map((numbers) => `[${numbers.join(", ")}]`).join(",\n          ")}])\n`;
   byId("copy-rows").addEventListener("click", () => copy(rows));
   byId("copy-numpy").addEventListener("click", () => copy(numpy));
+  byId("copy-pose").addEventListener("click", () => copy(pose));
 }
 
 async function copy(text) {
@@ -246,8 +252,18 @@ function showGap(place) {
   if (data.gap !== null) byId("gap").textContent = `Drawn closer together: the clouds are ${length(data.gap)} apart in the files.`;
 }
 
+// A bar of a round length, about as long as a finger is wide.
+function showScale(lengthOfPixel) {
+  const most = 130 * lengthOfPixel;
+  const power = 10 ** Math.floor(Math.log10(most));
+  const round = [5, 2, 1].map((digit) => digit * power).find((candidate) => candidate <= most);
+  const [bar, text] = byId("scale").children;
+  bar.style.width = `${round / lengthOfPixel}px`;
+  text.textContent = length(round);
+}
+
 function startViewer() {
-  const viewer = new Viewer(byId("canvas"), data);
+  const viewer = new Viewer(byId("canvas"), data, showScale);
   const choosePlace = choice("place", "after", (place) => { viewer.setPlace(place === "after"); showGap(place); });
   choice("colour", "cloud", (colour) => { viewer.setColour(colour === "distance"); showLegend(viewer); });
   choice("matches", "inliers", (matches) => { viewer.setMatches(matches); showLegend(viewer); });

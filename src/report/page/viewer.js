@@ -193,8 +193,9 @@ function buffer(gl, data) {
 }
 
 class Viewer {
-  /** Throws where there is no WebGL 2. */
-  constructor(canvas, data) {
+  /** Throws where there is no WebGL 2. After every picture `drawn` is told how long a pixel at its middle is. */
+  constructor(canvas, data, drawn) {
+    this.drawn = drawn;
     this.canvas = canvas;
     this.data = data;
     this.gl = canvas.getContext("webgl2", { antialias: false, alpha: false });
@@ -343,6 +344,11 @@ class Viewer {
     this.drawPoints(clip, eye);
     this.drawShaded(shown);
     this.drawMatches(clip);
+    this.drawn(this.lengthOfPixel(eye));
+  }
+
+  lengthOfPixel(eye) {
+    return 2 * eye.distance * Math.tan(FIELD_OF_VIEW / 2) / this.canvas.clientHeight;
   }
 
   drawPoints(clip, eye) {
@@ -475,7 +481,7 @@ class Viewer {
 
   moveBy(dx, dy) {
     const eye = this.eye();
-    const length = 2 * eye.distance * Math.tan(FIELD_OF_VIEW / 2) / this.canvas.clientHeight / eye.radius;
+    const length = this.lengthOfPixel(eye) / eye.radius;
     this.shift = this.shift.map((x, k) => x + length * (dy * eye.axes[1][k] - dx * eye.axes[0][k]));
     this.redraw();
   }

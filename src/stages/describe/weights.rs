@@ -48,8 +48,9 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     // One byte more than is allowed tells files of that size from larger ones, and from devices without an end.
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        let reason =
-            format!("has more than {LARGEST_FILE} bytes, which no weights have; give --weights another file");
+        let reason = format!(
+            "has more than {LARGEST_FILE} bytes, which no weights have; give another file of weights"
+        );
         return Err(Error::format(path, reason));
     }
     Ok(bytes)

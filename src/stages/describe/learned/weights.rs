@@ -127,7 +127,7 @@ fn refusal(path: &Path, reason: &str) -> Error {
     Error::format(
         path,
         format!(
-            "{reason}; give --weights a compact network or a converted checkpoint, or leave it out for the built-in one"
+            "{reason}; give the weights of a compact network or a converted checkpoint, or none for the built-in ones"
         ),
     )
 }

@@ -1,0 +1,128 @@
+//! From what the pipeline has found to the answer, in the files' frames and units.
+
+use nalgebra::{Matrix3, Matrix6, Vector3};
+
+use crate::cloud::Point;
+use crate::config::Config;
+use crate::geometry::to_vector;
+use crate::pipeline::{self, Answer, Candidate, Matches, to_rigid};
+use crate::registration::{Details, Evidence, KeypointMatch, Registration, Status, Timings};
+use crate::stages::clean::{CanonicalCloud, CanonicalPair};
+use crate::stages::verify::Agreement;
+use crate::stages::verify::judge::{self, FreeMotion};
+
+/// Answers with at least this confidence are accepted.
+pub const LEAST_CONFIDENCE: f64 = 0.9;
+
+/// Fewer points in contact than this say nothing about a transform.
+const LEAST_CONTACTS: f64 = 20.0;
+
+/// The answer in the files' frames and units.
+pub(super) fn registration(
+    pair: &CanonicalPair,
+    answer: &Answer,
+    config: &Config,
+    timings: Timings,
+    device: String,
+    warnings: Vec<String>,
+) -> Registration {
+    let target_from_canonical = pair.target.cloud_from_canonical.rotation;
+    let free = judge::free_motions(&answer.observation);
+    let (status, reason) = verdict(answer, &free);
+    let overlap = answer.candidates.first().map_or(0.0, |c| c.agreement.source_overlap);
+    let count = answer.observation.count.max(1.0);
+    let rmse = (answer.observation.squares / count).sqrt() * pair.unit();
+    Registration {
+        target_from_source: pair.to_file_frames(&to_rigid(&answer.pose)),
+        status,
+        reason,
+        confidence: answer.confidence,
+        overlap: f64::from(overlap),
+        inliers: answer.candidates.first().map_or(0, |c| c.support.count as usize),
+        inlier_rmse: rmse,
+        information: information(answer, &target_from_canonical, pair.unit(), rmse),
+        unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
+        timings,
+        device,
+        warnings,
+        seed: config.seed,
+    }
+}
+
+/// What the answer rests on, in the files' frames and units.
+pub(super) fn details(pair: &CanonicalPair, answer: &Answer, matches: &Matches) -> Details {
+    let unit = pair.unit();
+    let place =
+        |cloud: &CanonicalCloud, p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit)).into();
+    let keypoints = matches.source.iter().zip(&matches.target).zip(&matches.inlier);
+    let keypoint_match = |((s, t), inlier): ((&Point, &Point), &bool)| KeypointMatch {
+        source: place(pair.source, s),
+        target: place(pair.target, t),
+        inlier: *inlier,
+    };
+    let voxel = f64::from(answer.spacing) * unit;
+    Details {
+        matches: keypoints.map(keypoint_match).collect(),
+        voxel,
+        tolerance: f64::from(pipeline::TOLERANCE) * voxel,
+        evidence: answer.distinct.iter().map(evidence).collect(),
+    }
+}
+
+fn evidence(candidate: &Candidate) -> Evidence {
+    let Agreement { source_overlap, target_overlap, source_in_front, target_in_front, .. } =
+        candidate.agreement;
+    Evidence {
+        source_overlap: source_overlap.into(),
+        target_overlap: target_overlap.into(),
+        source_in_front: source_in_front.into(),
+        target_in_front: target_in_front.into(),
+        inliers: candidate.support.count as usize,
+        log_odds: candidate.log_odds.into(),
+    }
+}
+
+fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
+    if answer.candidates.is_empty() {
+        return (Status::Rejected, "no part of one cloud resembles a part of the other".into());
+    }
+    if answer.observation.count < LEAST_CONTACTS {
+        return (
+            Status::Rejected,
+            "too little of the two surfaces meets to tell whether they belong together".into(),
+        );
+    }
+    if !free.is_empty() {
+        let reason = "the overlap does not determine the transform: the surfaces slide or turn on each other";
+        return (Status::Rejected, reason.into());
+    }
+    if answer.confidence < LEAST_CONFIDENCE {
+        let reason = format!(
+            "the clouds do not agree clearly enough on this transform: confidence {:.2}, {LEAST_CONFIDENCE} is needed",
+            answer.confidence
+        );
+        return (Status::Rejected, reason);
+    }
+    (Status::Accepted, String::new())
+}
+
+/// `Σ J Jᵀ / σ²`, turned to the target file's axes and divided by the unit where a length enters.
+fn information(answer: &Answer, turn: &Matrix3<f64>, unit: f64, rmse: f64) -> [[f64; 6]; 6] {
+    let mut both = Matrix6::zeros();
+    both.fixed_view_mut::<3, 3>(0, 0).copy_from(&(turn * unit));
+    both.fixed_view_mut::<3, 3>(3, 3).copy_from(turn);
+    let canonical = Matrix6::from_fn(|r, c| answer.observation.normal_matrix[6 * r + c]);
+    let variance = rmse * rmse;
+    let scale = if variance > 0.0 { 1.0 / variance } else { 0.0 };
+    let matrix = both * canonical * both.transpose() * scale;
+    std::array::from_fn(|r| std::array::from_fn(|c| matrix[(r, c)]))
+}
+
+fn in_words(motion: &FreeMotion, turn: &Matrix3<f64>) -> String {
+    let (what, axis): (_, &Vector3<f64>) = match motion {
+        FreeMotion::Rotation(axis) => ("rotation about", axis),
+        FreeMotion::Translation(axis) => ("translation along", axis),
+    };
+    let axis = turn * axis;
+    format!("{what} ({:.2}, {:.2}, {:.2})", axis.x, axis.y, axis.z)
+}
