@@ -69,7 +69,7 @@ __device__ __forceinline__ float clamped(float value, float highest) { return fm
 // By the whole block; masks of words beyond the points are not used.
 __device__ __forceinline__ void clear_masks(unsigned count, PointMasks masks) {
     unsigned used = (count + WARP - 1) / WARP * FILES;
-    for (unsigned i = threadIdx.x; i < used; i += PATCH_THREADS) masks[i / FILES][i % FILES] = 0;
+    for (unsigned i = threadIdx.x; i < used; i += blockDim.x) masks[i / FILES][i % FILES] = 0;
 }
 
 // Files the `i`-th point, unless it is so close to the keypoint that it has no direction.

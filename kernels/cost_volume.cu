@@ -1,7 +1,10 @@
 // The cost volume: a block takes one match through all convolutions, whose values never leave shared memory. See
 // src/stages/azimuth/.
-#include "common.cuh"
-#include "layers.cuh"
+//
+// All convolutions but the first and the last are matrix products on tensor cores (tensor.cuh): weights, tap by tap, by
+// columns of channels, one for each shift and azimuth. They bound this stage, with 56 million multiply-adds a match, three
+// products each where weights have two parts.
+#include "tensor.cuh"
 
 // As in src/stages/describe/.
 constexpr unsigned AZIMUTHS = 20;
@@ -19,22 +22,21 @@ constexpr unsigned FIRST_SIZE = AZIMUTHS + 1 - KERNEL;
 // Outputs of the last convolution.
 constexpr unsigned SHIFTS = AZIMUTHS;
 
-// Two groups of threads share the azimuths of a shift. The widest layer, 144 places of 128 channels, so has 384 threads
-// with 48 sums each in registers; for every input channel and shift of the kernel they read 8 values and 6 vectors of
-// weights and do 144 multiply-adds, which bound this stage: 56 million a match.
-constexpr unsigned PARTS = 2;
+// A warp keeps its part of a convolution's outcome in registers, 36 sums a lane at most, so that it can take the place of
+// what it comes from; so one block with all registers is on a multiprocessor.
 constexpr unsigned THREADS = 512;
+constexpr unsigned WARPS = THREADS / WARP;
 
 // Azimuths of a ring in shared memory: the last two come before the first one once more, the first two after the last.
 constexpr unsigned RING = AZIMUTHS + 2 * (KERNEL - 1);
 constexpr unsigned RINGS = WIDTH * INNER * RING;
-// Values of one map under the first convolution, and the most values between two others.
+// Values of one map under the first convolution, and the most values of columns between two others.
 constexpr unsigned SIDE = FIRST_ELEVATIONS * WIDTH * AZIMUTHS;
-constexpr unsigned MOST_VALUES = 12 * 12 * 128;
-// Where shared memory has what. The rings are only needed at the beginning, the logits at the end.
+constexpr unsigned MOST_VALUES = 12 * 12 * stride_of(128);
+// Where shared memory has what. The rings are only needed at the beginning.
 constexpr unsigned SOURCE_SIDE_AT = MOST_VALUES;
 constexpr unsigned TARGET_SIDE_AT = SOURCE_SIDE_AT + SIDE;
-static_assert(2 * RINGS <= MOST_VALUES && FIRST_SIZE * FIRST_SIZE * WIDTH <= MOST_VALUES);
+static_assert(2 * RINGS <= MOST_VALUES && FIRST_SIZE * FIRST_SIZE * stride_of(WIDTH) <= MOST_VALUES);
 
 __device__ void load_rings(const float* map, float* rings) {
     for (unsigned i = threadIdx.x; i < RINGS; i += THREADS) {
@@ -84,115 +86,101 @@ __device__ void sum_side(const float* rings, const float* weights, const float* 
     for (unsigned i = 0; i < EACH; ++i) side[(elevation * WIDTH + output) * AZIMUTHS + first + i] = sums[i] - bias;
 }
 
-// One elevation of what the first convolution gives, rectified: shift, channel, azimuth.
+// One elevation of what the first convolution gives, rectified: a column for each shift and azimuth.
 __device__ void fill_elevation(const float* source_side, const float* target_side, unsigned elevation, float* values) {
     for (unsigned i = threadIdx.x; i < FIRST_SIZE * WIDTH * FIRST_SIZE; i += THREADS) {
         unsigned azimuth = i % FIRST_SIZE, channel = i / FIRST_SIZE % WIDTH, shift = i / (FIRST_SIZE * WIDTH);
         unsigned row = (elevation * WIDTH + channel) * AZIMUTHS;
         float difference = source_side[row + (azimuth + AZIMUTHS - shift) % AZIMUTHS] - target_side[row + azimuth];
-        values[i] = fmaxf(difference, 0.0f);
+        values[(shift * FIRST_SIZE + azimuth) * stride_of(WIDTH) + channel] = fmaxf(difference, 0.0f);
     }
 }
 
-// A convolution of 3 x 3 over SIZE + 2 shifts and azimuths. A thread has a part of the azimuths of one shift.
+// A convolution of 3 x 3 to SIZE x SIZE shifts and azimuths. A warp has one tile of outputs and TILES tiles of columns, if
+// there are any for it.
 template <unsigned SIZE, unsigned INPUTS, unsigned OUTPUTS>
 struct Convolution {
-    static constexpr unsigned EACH = Channels<OUTPUTS>::EACH;
-    static constexpr unsigned PLACES = SIZE / PARTS;
-    static constexpr unsigned WEIGHTS = KERNEL * KERNEL * INPUTS * OUTPUTS;
-    static_assert(SIZE % PARTS == 0 && SIZE * PARTS * GROUPS <= THREADS && SIZE * SIZE * OUTPUTS <= MOST_VALUES);
+    static constexpr unsigned COLUMNS = SIZE * SIZE;
+    static constexpr unsigned ROW_TILES = OUTPUTS / TILE_ROWS, SHARES = WARPS / ROW_TILES;
+    static constexpr unsigned TILES = ((COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS + SHARES - 1) / SHARES;
+    static_assert(ROW_TILES * TILE_ROWS == OUTPUTS && SHARES * ROW_TILES == WARPS, "every warp has one tile of rows");
+    static_assert(COLUMNS * stride_of(OUTPUTS) <= MOST_VALUES, "there is room for the outcome");
 
-    float sums[EACH][PLACES];
+    TileSums sums[TILES];
 
-    static __device__ __forceinline__ unsigned shift() { return threadIdx.x / (GROUPS * PARTS); }
-    static __device__ __forceinline__ unsigned first() { return threadIdx.x / GROUPS % PARTS * PLACES; }
+    static __device__ __forceinline__ unsigned tile() { return warp_number() % ROW_TILES; }
+    static __device__ __forceinline__ unsigned first() { return warp_number() / ROW_TILES * TILES * TILE_COLUMNS; }
 
     __device__ __forceinline__ void clear() {
 #pragma unroll
-        for (unsigned i = 0; i < EACH; ++i) {
+        for (unsigned i = 0; i < TILES; ++i) {
 #pragma unroll
-            for (unsigned place = 0; place < PLACES; ++place) sums[i][place] = 0.0f;
+            for (float& sum : sums[i]) sum = 0.0f;
         }
     }
 
-    // Adds the kernel times the values. `weights` are shift, input, azimuth, output.
-    __device__ __forceinline__ void add(const float* values, const float* weights) {
-        if (shift() >= SIZE) return;
-        // The kernel's shifts follow each other, and so do the rows that they look at.
-        const float* row = values + shift() * INPUTS * (SIZE + 2) + first();
-#pragma unroll 2
-        for (unsigned input = 0; input < KERNEL * INPUTS; ++input) {
-            float of_row[PLACES + KERNEL - 1];
+    // Adds the kernel times the values, from its `first_tap` on.
+    __device__ __forceinline__ void add(const Layer& layer, const float4* weights, unsigned first_tap,
+                                        const float* values) {
+        if (first() >= COLUMNS) return;
+        const float4* of_tap = weights_of_tile(layer, weights, tile()) + first_tap * layer.steps * layer.parts * WARP;
+        for (unsigned tap = 0; tap < KERNEL * KERNEL; ++tap) {
+            const float* columns[TILES];
 #pragma unroll
-            for (unsigned place = 0; place < PLACES + KERNEL - 1; ++place) of_row[place] = row[place];
-#pragma unroll
-            for (unsigned tap = 0; tap < KERNEL; ++tap) {
-                float of_channels[EACH];
-                Channels<OUTPUTS>::load(weights, of_channels);
-#pragma unroll
-                for (unsigned i = 0; i < EACH; ++i) {
-#pragma unroll
-                    for (unsigned place = 0; place < PLACES; ++place)
-                        sums[i][place] = fmaf(of_channels[i], of_row[place + tap], sums[i][place]);
-                }
-                weights += OUTPUTS;
+            for (unsigned i = 0; i < TILES; ++i) {
+                unsigned column = min(first() + i * TILE_COLUMNS + column_of_lane(), COLUMNS - 1);
+                unsigned shift = column / SIZE + tap / KERNEL, azimuth = column % SIZE + tap % KERNEL;
+                columns[i] = values + (shift * (SIZE + KERNEL - 1) + azimuth) * stride_of(INPUTS) + first_of_lane();
             }
-            row += SIZE + 2;
+            multiply(of_tap, layer.parts, layer.steps, columns, sums);
+            of_tap += layer.steps * layer.parts * WARP;
         }
     }
 
-    // Adds the biases, rectifies, and writes the outcome over what was there: shift, channel, azimuth.
-    __device__ __forceinline__ void finish(const float* biases, float* values) {
+    // Adds the biases, rectifies, and writes the outcome over what was there.
+    __device__ __forceinline__ void finish(const Layer& layer, const float* biases, float* values) {
         __syncthreads();
-        if (shift() < SIZE) {
-            float of_channels[EACH];
-            Channels<OUTPUTS>::load(biases, of_channels);
-#pragma unroll
-            for (unsigned i = 0; i < EACH; ++i) {
-                float* row = values + (shift() * OUTPUTS + Channels<OUTPUTS>::channel(i)) * SIZE + first();
-#pragma unroll
-                for (unsigned place = 0; place < PLACES; ++place)
-                    row[place] = fmaxf(sums[i][place] + of_channels[i], 0.0f);
-            }
-        }
+        biases += layer.biases + tile() * TILE_ROWS;
+        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
+            if (first() + column < COLUMNS)
+                values[(first() + column) * stride_of(OUTPUTS) + tile() * TILE_ROWS + row] = fmaxf(sum + biases[row], 0.0f);
+        });
         __syncthreads();
     }
 };
 
-// The second convolution, which takes all three elevations to one: one after the other. Returns the weights of what
-// comes next, as all that follow.
-__device__ const float* join_elevations(const float* source_side, const float* target_side, const float* weights,
-                                        float* values) {
-    using Joining = Convolution<FIRST_SIZE - 2, WIDTH, 64>;
-    Joining convolution;
+// The second convolution, which takes all three elevations to one: one after the other.
+__device__ void join_elevations(const float* source_side, const float* target_side, const Layer& layer,
+                                const float4* weights, const float* biases, float* values) {
+    Convolution<FIRST_SIZE + 1 - KERNEL, WIDTH, 64> convolution;
     convolution.clear();
     for (unsigned elevation = 0; elevation < FIRST_ELEVATIONS; ++elevation) {
         __syncthreads();
         fill_elevation(source_side, target_side, elevation, values);
         __syncthreads();
-        convolution.add(values, weights);
-        weights += Joining::WEIGHTS;
+        convolution.add(layer, weights, elevation * KERNEL * KERNEL, values);
     }
-    convolution.finish(weights, values);
-    return weights + 64;
+    convolution.finish(layer, biases, values);
 }
 
 template <unsigned SIZE, unsigned INPUTS, unsigned OUTPUTS>
-__device__ const float* convolve(float* values, const float* weights) {
+__device__ void convolve(const Layer& layer, const float4* weights, const float* biases, float* values) {
     Convolution<SIZE, INPUTS, OUTPUTS> convolution;
     convolution.clear();
-    convolution.add(values, weights);
-    weights += convolution.WEIGHTS;
-    convolution.finish(weights, values);
-    return weights + OUTPUTS;
+    convolution.add(layer, weights, 0, values);
+    convolution.finish(layer, biases, values);
 }
 
-// The last convolution, of 2 x 2, for one shift.
-__device__ float logit_of(const float* values, const float* weights, unsigned shift) {
-    constexpr unsigned INPUTS = 2 * WIDTH * 2;
+// The last convolution, of 2 x 2, for one shift; `weights` are shift, channel, azimuth, output, and then the biases.
+__device__ float logit_of(const float* values, const float* weights, unsigned output) {
+    constexpr unsigned SIZE = 2, INPUTS = SIZE * WIDTH * SIZE;
     float sum = 0.0f;
-    for (unsigned input = 0; input < INPUTS; ++input) sum = fmaf(weights[input * SHIFTS + shift], values[input], sum);
-    return sum + weights[INPUTS * SHIFTS + shift];
+    for (unsigned input = 0; input < INPUTS; ++input) {
+        unsigned shift = input / (WIDTH * SIZE), channel = input / SIZE % WIDTH, azimuth = input % SIZE;
+        float value = values[(shift * SIZE + azimuth) * stride_of(WIDTH) + channel];
+        sum = fmaf(weights[input * SHIFTS + output], value, sum);
+    }
+    return sum + weights[INPUTS * SHIFTS + output];
 }
 
 // The mean shift under the softmax, in cells.
@@ -208,11 +196,11 @@ __device__ double expected_shift(const float* logits) {
     return weighted / total;
 }
 
-// One block for each match: its angle. `weights` are those of the first convolution for the source, for the target, its
-// biases, and then those of the others with their biases.
-extern "C" __global__ void __launch_bounds__(THREADS)
-align_by_cost_volume(const float* source, const float* target, const uint2* matches, const float* weights,
-                     float* angles) {
+// One block for each match: its angle. `ends` holds the weights of the first convolution for the source and for the target,
+// its biases, and the weights and biases of the last one; those between are `layers`, with `weights` and `biases`.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+align_by_cost_volume(const float* source, const float* target, const uint2* matches, const float* ends,
+                     const Layer* layers, const float4* weights, const float* biases, float* angles) {
     DYNAMIC_SHARED(float, values);
     __shared__ float logits[SHIFTS];
     float *source_side = values + SOURCE_SIDE_AT, *target_side = values + TARGET_SIDE_AT;
@@ -220,21 +208,21 @@ align_by_cost_volume(const float* source, const float* target, const uint2* matc
     load_rings(source + static_cast<size_t>(match.x) * MAP, values);
     load_rings(target + static_cast<size_t>(match.y) * MAP, values + RINGS);
     __syncthreads();
-    const float* of_target = weights + KERNEL * KERNEL * KERNEL * WIDTH * WIDTH;
-    const float* biases = of_target + KERNEL * KERNEL * WIDTH * WIDTH;
-    sum_side<KERNEL>(values, weights, nullptr, source_side);
-    sum_side<1>(values + RINGS, of_target, biases, target_side);
+    const float* of_target = ends + KERNEL * KERNEL * KERNEL * WIDTH * WIDTH;
+    const float* first_biases = of_target + KERNEL * KERNEL * WIDTH * WIDTH;
+    sum_side<KERNEL>(values, ends, nullptr, source_side);
+    sum_side<1>(values + RINGS, of_target, first_biases, target_side);
 
-    weights = join_elevations(source_side, target_side, biases + WIDTH, values);
-    weights = convolve<14, 64, 64>(values, weights);
-    weights = convolve<12, 64, 128>(values, weights);
-    weights = convolve<10, 128, 128>(values, weights);
-    weights = convolve<8, 128, 64>(values, weights);
-    weights = convolve<6, 64, 64>(values, weights);
-    weights = convolve<4, 64, 32>(values, weights);
-    weights = convolve<2, 32, 32>(values, weights);
+    join_elevations(source_side, target_side, layers[0], weights, biases, values);
+    convolve<14, 64, 64>(layers[1], weights, biases, values);
+    convolve<12, 64, 128>(layers[2], weights, biases, values);
+    convolve<10, 128, 128>(layers[3], weights, biases, values);
+    convolve<8, 128, 64>(layers[4], weights, biases, values);
+    convolve<6, 64, 64>(layers[5], weights, biases, values);
+    convolve<4, 64, 32>(layers[6], weights, biases, values);
+    convolve<2, 32, 32>(layers[7], weights, biases, values);
 
-    if (threadIdx.x < SHIFTS) logits[threadIdx.x] = logit_of(values, weights, threadIdx.x);
+    if (threadIdx.x < SHIFTS) logits[threadIdx.x] = logit_of(values, first_biases + WIDTH, threadIdx.x);
     __syncthreads();
     // A full turn is 2 pi.
     if (threadIdx.x == 0)

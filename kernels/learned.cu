@@ -1,10 +1,16 @@
 // The learned descriptor. See src/stages/describe/learned/: cells.rs for the features, network.rs for the layers.
 //
-// All values of the network are kept in panels: rows of COLUMNS values. Along the azimuth a panel is a patch, its rows
-// are channels and its columns are sectors; in the head, where no azimuth is left, a panel is a group of as many
-// patches, a column each. So one kernel does all layers, and never mixes columns but for the taps of a convolution:
-// where a patch stands among others does not change its description.
+// Two kernels, since the two halves of the network want other blocks. Along the azimuth, a block takes GROUP patches
+// from their points to the pooled values and the equivariant maps; in between nothing leaves shared memory. Its weights,
+// 234 KB of the built-in network, come from the second-level cache once for each group, those of the stem once for each
+// patch. The head has 1.9 MB of weights, against 6 KB of pooled values a patch: a block takes HEAD_PATCHES patches, so
+// that each weight that it loads is used as often.
+//
+// Layers are matrix products on tensor cores (tensor.cuh): weights by columns, of which there is one for each sector of
+// each patch, and in the head one for each patch. Columns never mix but for the taps of a convolution, so where a patch
+// stands among others does not change its description.
 #include "cells.cuh"
+#include "tensor.cuh"
 
 // As in src/stages/describe/learned/mod.rs.
 constexpr unsigned FEATURES = 11;
@@ -14,9 +20,26 @@ constexpr float FULL_PATCH = 511.0f;
 // Rows of features, and of those whose harmonics count.
 constexpr unsigned FEATURE_ROWS = FEATURES * RINGS;
 constexpr unsigned RAW_ROWS = 6 * RINGS;
-constexpr unsigned COLUMNS = AZIMUTHS;
+
+// The network, as src/stages/describe/learned/cuda.rs lays it out.
+struct Network {
+    unsigned channels, rings, width, pooled;
+    // Values from one column to the next: of the channels, and of the hidden values with those of the layer past them.
+    unsigned stride, head_stride;
+    // Hidden values, filled up to whole tiles.
+    unsigned hidden;
+    // Where factors and summands of the pooled values begin among the values.
+    unsigned factors, summands;
+    unsigned convolutions;
+    unsigned dilations[64];
+    Layer stem, equivariant, head, output;
+    Layer of_convolutions[64];
+};
 
 // ---- Features of cells.
+
+// Values from the features of a sector to those of the next.
+constexpr unsigned FEATURE_STRIDE = stride_of(FEATURE_ROWS);
 
 // Where the cells are: distance of each ring's centres from the axis and their height, and each sector's direction.
 struct Grid {
@@ -82,7 +105,7 @@ __device__ float logarithm(float x) {
 }
 
 // Turns the sums to the cell's sector, moves them to its centre and scales them; `density` is for the last feature. The
-// features of a patch are rows of RINGS values each, feature by feature; those of the cell are CELLS values apart.
+// features of a sector are a column, RINGS values for each feature.
 __device__ void write_features(const Sums& sums, const Cell& cell, const Grid& grid, float density, float* features) {
     constexpr float PER_LENGTH = RADII, PER_AREA = RADII * RADII;
     float cos = grid.cosine[cell.sector], sin = grid.sine[cell.sector];
@@ -98,272 +121,209 @@ __device__ void write_features(const Sums& sums, const Cell& cell, const Grid& g
     float moved_x = x - sums.w * distance, moved_z = z - sums.w * height;
     float share = 1.0f / (sums.w + 1.0f);
     float length = share * PER_LENGTH, area = share * PER_AREA;
-    float* own = features + cell.ring() * AZIMUTHS + cell.sector;
-    own[0 * CELLS] = sums.w * share;
-    own[1 * CELLS] = moved_x * length;
-    own[2 * CELLS] = moved_z * length;
-    own[3 * CELLS] = (xx - distance * (x + moved_x)) * area;
-    own[4 * CELLS] = (sums.zz - height * (z + moved_z)) * area;
-    own[5 * CELLS] = logarithm(1.0f + sums.w * density) / 3.0f;
-    own[6 * CELLS] = y * length;
-    own[7 * CELLS] = yy * area;
-    own[8 * CELLS] = (xy - distance * y) * area;
-    own[9 * CELLS] = (xz - distance * z - height * moved_x) * area;
-    own[10 * CELLS] = (yz - height * y) * area;
+    float* own = features + cell.sector * FEATURE_STRIDE + cell.ring();
+    own[0 * RINGS] = sums.w * share;
+    own[1 * RINGS] = moved_x * length;
+    own[2 * RINGS] = moved_z * length;
+    own[3 * RINGS] = (xx - distance * (x + moved_x)) * area;
+    own[4 * RINGS] = (sums.zz - height * (z + moved_z)) * area;
+    own[5 * RINGS] = logarithm(1.0f + sums.w * density) / 3.0f;
+    own[6 * RINGS] = y * length;
+    own[7 * RINGS] = yy * area;
+    own[8 * RINGS] = (xy - distance * y) * area;
+    own[9 * RINGS] = (xz - distance * z - height * moved_x) * area;
+    own[10 * RINGS] = (yz - height * y) * area;
 }
 
-// A block for each patch: the features of patch `first + blockIdx.x`, equal to the CPU's to the bit. They are collected
-// in shared memory so that they leave it in order.
-extern "C" __global__ void __launch_bounds__(PATCH_THREADS)
-compute_cell_features(const Point* offsets, const unsigned* counts, const float* frames, const Grid* grid,
-                      unsigned first, float* features) {
-    // The features take the place of the masks.
-    __shared__ union {
+// ---- Along the azimuth.
+
+// Patches of a block, and their sectors: a whole number of tiles.
+constexpr unsigned GROUP = 4;
+constexpr unsigned COLUMNS = GROUP * AZIMUTHS;
+// Two cells for each thread. Eight warps share the layers of 64 channels: four tiles of rows by two halves of the columns.
+constexpr unsigned AZIMUTH_THREADS = PATCH_THREADS / 2;
+constexpr unsigned AZIMUTH_WARPS = AZIMUTH_THREADS / WARP;
+constexpr unsigned CELLS_OF_THREAD = 2;
+static_assert(CELLS_OF_THREAD * AZIMUTH_THREADS >= CELLS, "every cell has a thread");
+// Tiles of columns that a warp multiplies together. A fragment of weights from the cache then serves ten products, and
+// twenty sums of a lane are in registers.
+constexpr unsigned TILES_OF_HALF = COLUMNS / 2 / TILE_COLUMNS;
+static_assert(TILES_OF_HALF * TILE_COLUMNS * 2 == COLUMNS);
+// The stem goes patch by patch, for the features of one are as large as the channels of five. The last tile is half empty.
+constexpr unsigned TILES_OF_PATCH = (AZIMUTHS + TILE_COLUMNS - 1) / TILE_COLUMNS;
+
+// What is needed while a patch's features are computed; these take the place of the masks, and channels that of all.
+// With the channels of the built-in network a block has 62 KB: two are on a multiprocessor of compute capability 8.0 or
+// 9.0, which the registers allow as well, and one of 8.6.
+struct Points {
+    union {
         PointMasks masks;
-        float features[FEATURES * CELLS];
-    } shared;
-    __shared__ PointShares shares;
-    __shared__ Point points[PATCH_CAPACITY];
-    unsigned thread = threadIdx.x;
-    size_t patch = first + blockIdx.x;
-    unsigned count = min(counts[patch], PATCH_CAPACITY);
-
-    clear_masks(count, shared.masks);
-    __syncthreads();
-    if (thread < count) {
-        points[thread] = in_frame(frames + patch * 9, offsets[patch * PATCH_CAPACITY + thread]);
-        file_point(thread, points[thread], shared.masks, shares);
-    }
-    __syncthreads();
-    Cell cell(thread);
-    Sums sums = {};
-    if (thread < CELLS) sums = sums_of(cell, count, shared.masks, shares, points);
-    __syncthreads();
-    if (thread < CELLS) write_features(sums, cell, *grid, FULL_PATCH / max(count, 1u), shared.features);
-    __syncthreads();
-    float* out = features + static_cast<size_t>(blockIdx.x) * FEATURES * CELLS;
-    for (unsigned i = thread; i < FEATURES * CELLS; i += PATCH_THREADS) out[i] = shared.features[i];
-}
-
-// ---- Layers.
-
-// Threads, and warps, of a block that computes a layer; each warp works on a panel.
-constexpr unsigned LAYER_THREADS = 256;
-constexpr unsigned PANELS = LAYER_THREADS / WARP;
-// Outputs of a block, OUTPUTS_OF_LANE of each lane.
-constexpr unsigned OUTPUTS_OF_LANE = 2;
-constexpr unsigned OUTPUTS = OUTPUTS_OF_LANE * WARP;
-// Input rows that are in shared memory together.
-constexpr unsigned TILE = 32;
-// A row is read in units of four values.
-constexpr unsigned QUADS = COLUMNS / 4;
-static_assert(COLUMNS % 4 == 0, "rows are whole quads");
-
-struct Row {
-    float4 quads[QUADS];
+        float features[AZIMUTHS * FEATURE_STRIDE];
+    };
+    PointShares shares;
+    Point points[PATCH_CAPACITY];
 };
 
-__device__ __forceinline__ float4 multiply_add(float factor, float4 values, float4 sums) {
-    return {fmaf(factor, values.x, sums.x), fmaf(factor, values.y, sums.y), fmaf(factor, values.z, sums.z),
-            fmaf(factor, values.w, sums.w)};
+// The features of a patch, equal to the CPU's to the bit.
+__device__ void fill_features(const Point* offsets, unsigned count, const float* frame, const Grid& grid,
+                              Points& memory) {
+    clear_masks(count, memory.masks);
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < count; i += AZIMUTH_THREADS) {
+        memory.points[i] = in_frame(frame, offsets[i]);
+        file_point(i, memory.points[i], memory.masks, memory.shares);
+    }
+    __syncthreads();
+    Sums sums[CELLS_OF_THREAD] = {};
+#pragma unroll
+    for (unsigned i = 0; i < CELLS_OF_THREAD; ++i) {
+        unsigned number = threadIdx.x + i * AZIMUTH_THREADS;
+        if (number < CELLS) sums[i] = sums_of(Cell(number), count, memory.masks, memory.shares, memory.points);
+    }
+    __syncthreads();
+    float density = FULL_PATCH / max(count, 1u);
+#pragma unroll
+    for (unsigned i = 0; i < CELLS_OF_THREAD; ++i) {
+        unsigned number = threadIdx.x + i * AZIMUTH_THREADS;
+        if (number < CELLS) write_features(sums[i], Cell(number), grid, density, memory.features);
+    }
+    // The last step of the stem reads beyond the features.
+    constexpr unsigned BEYOND = (FEATURE_ROWS + STEP - 1) / STEP * STEP - FEATURE_ROWS;
+    if (threadIdx.x < AZIMUTHS * BEYOND)
+        memory.features[threadIdx.x / BEYOND * FEATURE_STRIDE + FEATURE_ROWS + threadIdx.x % BEYOND] = 0.0f;
+    __syncthreads();
 }
 
-// Copies rows of a panel, by a warp. Column `c` of the copy is column `c + shift`, around the circle.
-__device__ void copy_rows(const float* rows, unsigned count, unsigned shift, Row* copies) {
-    float* copy = reinterpret_cast<float*>(copies);
-    for (unsigned i = lane_number(); i < count * COLUMNS; i += WARP) {
-        unsigned column = i % COLUMNS;
-        unsigned target = column >= shift ? column - shift : column + COLUMNS - shift;
-        copy[i - column + target] = rows[i];
+// The stem of one patch: its features to its columns of `out`.
+__device__ void apply_stem(const Network& network, const float4* weights, const float* values, const float* features,
+                           float* out) {
+    const Layer& layer = network.stem;
+    const float* columns[TILES_OF_PATCH];
+#pragma unroll
+    for (unsigned i = 0; i < TILES_OF_PATCH; ++i) {
+        unsigned sector = min(i * TILE_COLUMNS + column_of_lane(), AZIMUTHS - 1);
+        columns[i] = features + sector * FEATURE_STRIDE + first_of_lane();
+    }
+    for (unsigned tile = warp_number(); tile < layer.tiles; tile += AZIMUTH_WARPS) {
+        TileSums sums[TILES_OF_PATCH] = {};
+        multiply(weights_of_tile(layer, weights, tile), layer.parts, layer.steps, columns, sums);
+        const float* biases = values + layer.biases + tile * TILE_ROWS;
+        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
+            if (column < AZIMUTHS)
+                out[column * network.stride + tile * TILE_ROWS + row] = fmaxf(sum + biases[row], 0.0f);
+        });
     }
 }
 
-// Copies the weights of `count` input rows, by a block; outputs that there are none of get zeros.
-__device__ void copy_weights(const float* weights, unsigned count, unsigned outputs, unsigned first_output,
-                             float (*copy)[OUTPUTS]) {
-    for (unsigned i = threadIdx.x; i < count * OUTPUTS; i += LAYER_THREADS) {
-        unsigned row = i / OUTPUTS, output = first_output + i % OUTPUTS;
-        copy[row][i % OUTPUTS] = output < outputs ? weights[static_cast<size_t>(row) * outputs + output] : 0.0f;
-    }
-}
-
-// The value of an output: sum and bias, rectified or not, plus the value before.
-__device__ __forceinline__ float activated(float sum, float bias, bool rectified, float before) {
-    float value = sum + bias;
-    return before + (rectified ? fmaxf(value, 0.0f) : value);
-}
-
-__device__ void write_row(const Row& sums, float bias, bool rectified, const float* before, float* out) {
-    for (unsigned quad = 0; quad < QUADS; ++quad) {
-        float4 sum = sums.quads[quad], old = {};
-        if (before != nullptr) old = reinterpret_cast<const float4*>(before)[quad];
-        reinterpret_cast<float4*>(out)[quad] = {
-            activated(sum.x, bias, rectified, old.x), activated(sum.y, bias, rectified, old.y),
-            activated(sum.z, bias, rectified, old.z), activated(sum.w, bias, rectified, old.w)};
-    }
-}
-
-// outputs[first_panel + p, o, c] = bias[o]
-//     + sum over t < taps, r < channels of weights[t * channels + r, o] * inputs[p, r, c + (t - taps / 2) * dilation],
-// where columns go around the circle. The first `rectified` outputs are raised to at least zero; then the inputs are
-// added if the layer is `residual` (it has as many outputs as channels). Panels of the inputs have `input_rows` rows.
-//
-// A lane keeps two rows of outputs in registers. For every row of inputs it loads two weights and, as all lanes of its
-// warp do, five quads, for forty multiplications: arithmetic should bound this. The panels of a block share the
-// weights.
-extern "C" __global__ void __launch_bounds__(LAYER_THREADS)
-apply_layer(const float* inputs, unsigned panels, unsigned input_rows, unsigned channels, unsigned taps,
-            unsigned dilation, const float* weights, const float* bias, unsigned output_rows, unsigned rectified,
-            unsigned residual, unsigned first_panel, float* outputs) {
-    __shared__ Row input_tiles[PANELS][TILE];
-    __shared__ float weight_tile[TILE][OUTPUTS];
-    unsigned lane = lane_number();
-    unsigned panel = blockIdx.x * PANELS + warp_number();
-    unsigned first_output = blockIdx.y * OUTPUTS;
-    const float* panel_inputs = inputs + static_cast<size_t>(panel) * input_rows * COLUMNS;
-    Row* input_tile = input_tiles[warp_number()];
-    Row sums[OUTPUTS_OF_LANE] = {};
-
-    for (unsigned tap = 0; tap < taps; ++tap) {
-        unsigned shift = (COLUMNS + tap * dilation - taps / 2 * dilation) % COLUMNS;
-        for (unsigned first = 0; first < channels; first += TILE) {
-            unsigned count = min(TILE, channels - first);
-            const float* tile_weights = weights + static_cast<size_t>(tap * channels + first) * output_rows;
-            __syncthreads();
-            if (panel < panels) copy_rows(panel_inputs + first * COLUMNS, count, shift, input_tile);
-            copy_weights(tile_weights, count, output_rows, first_output, weight_tile);
-            __syncthreads();
-            if (panel >= panels) continue;
-#pragma unroll 4
-            for (unsigned row = 0; row < count; ++row) {
-                float factors[OUTPUTS_OF_LANE];
+// Calls `use(row, column, value)` for all outputs of a layer over the columns of `in`, sums with biases. The taps are
+// `dilation` sectors apart, along the circle.
+template <class Use>
+__device__ void apply_along_azimuth(const Network& network, const Layer& layer, unsigned dilation, const float4* weights,
+                                    const float* values, const float* in, Use use) {
+    for (unsigned item = warp_number(); item < 2 * layer.tiles; item += AZIMUTH_WARPS) {
+        unsigned tile = item / 2, first = item % 2 * (COLUMNS / 2);
+        const float4* of_tap = weights_of_tile(layer, weights, tile);
+        TileSums sums[TILES_OF_HALF] = {};
+        for (unsigned tap = 0; tap < layer.taps; ++tap) {
+            unsigned shift = AZIMUTHS + tap * dilation - layer.taps / 2 * dilation;
+            const float* columns[TILES_OF_HALF];
 #pragma unroll
-                for (unsigned k = 0; k < OUTPUTS_OF_LANE; ++k) factors[k] = weight_tile[row][k * WARP + lane];
-#pragma unroll
-                for (unsigned quad = 0; quad < QUADS; ++quad) {
-                    float4 values = input_tile[row].quads[quad];
-#pragma unroll
-                    for (unsigned k = 0; k < OUTPUTS_OF_LANE; ++k)
-                        sums[k].quads[quad] = multiply_add(factors[k], values, sums[k].quads[quad]);
-                }
+            for (unsigned i = 0; i < TILES_OF_HALF; ++i) {
+                unsigned column = first + i * TILE_COLUMNS + column_of_lane();
+                unsigned sector = column % AZIMUTHS;
+                columns[i] = in + (column - sector + (sector + shift) % AZIMUTHS) * network.stride + first_of_lane();
             }
+            multiply(of_tap, layer.parts, layer.steps, columns, sums);
+            of_tap += layer.steps * layer.parts * WARP;
         }
-    }
-    if (panel >= panels) return;
-    float* panel_outputs = outputs + static_cast<size_t>(first_panel + panel) * output_rows * COLUMNS;
-#pragma unroll
-    for (unsigned k = 0; k < OUTPUTS_OF_LANE; ++k) {
-        unsigned output = first_output + k * WARP + lane;
-        if (output >= output_rows) continue;
-        const float* before = residual != 0 ? panel_inputs + output * COLUMNS : nullptr;
-        write_row(sums[k], bias[output], output < rectified, before, panel_outputs + output * COLUMNS);
+        const float* biases = values + layer.biases + tile * TILE_ROWS;
+        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
+            use(tile * TILE_ROWS + row, first + column, sum + biases[row]);
+        });
     }
 }
 
 // ---- Pooling: what no shift along the azimuth changes.
 
-constexpr unsigned POOL_THREADS = 128;
 // Keeps the modulus away from the root's infinite slope; the weights were trained with it.
 constexpr float LEAST_SQUARED_MODULUS = 1e-8f;
 
-__device__ Row read_row(const float* values) {
-    Row row;
-    for (unsigned quad = 0; quad < QUADS; ++quad) row.quads[quad] = reinterpret_cast<const float4*>(values)[quad];
-    return row;
-}
+// Values of a row along the azimuth.
+constexpr unsigned QUADS = AZIMUTHS / 4;
+static_assert(AZIMUTHS % 4 == 0, "rows are whole quads");
 
-__device__ float product(const Row& a, const Row& b) {
-    float4 sums = {};
-    for (unsigned quad = 0; quad < QUADS; ++quad) {
-        sums.x = fmaf(a.quads[quad].x, b.quads[quad].x, sums.x);
-        sums.y = fmaf(a.quads[quad].y, b.quads[quad].y, sums.y);
-        sums.z = fmaf(a.quads[quad].z, b.quads[quad].z, sums.z);
-        sums.w = fmaf(a.quads[quad].w, b.quads[quad].w, sums.w);
-    }
-    return (sums.x + sums.y) + (sums.z + sums.w);
-}
+struct Row {
+    float values[AZIMUTHS];
 
-__device__ float largest(const Row& row) {
-    float value = row.quads[0].x;
-    for (unsigned quad = 0; quad < QUADS; ++quad) {
-        float4 values = row.quads[quad];
-        value = fmaxf(value, fmaxf(fmaxf(values.x, values.y), fmaxf(values.z, values.w)));
-    }
-    return value;
-}
-
-// The table has a row for each part of the harmonics: of the first its cosine alone, of the others cosine and sine.
-__device__ float modulus_of_harmonic(const Row& values, const Row* table, unsigned harmonic) {
-    float real = product(values, table[harmonic == 0 ? 0 : 2 * harmonic - 1]);
-    float imaginary = harmonic == 0 ? 0.0f : product(values, table[2 * harmonic]);
-    return sqrtf(real * real + imaginary * imaginary + LEAST_SQUARED_MODULUS);
-}
-
-// Pooled values of a group of patches, a column for each, and what they are scaled by.
-struct Pooled {
-    const float* factors;
-    const float* summands;
-    float* column;
-
-    __device__ void write(unsigned row, float value) const {
-        column[row * COLUMNS] = value * factors[row] + summands[row];
-    }
-};
-
-// A thread of the kernels below: the columns of a group come first, so that neighbours write to neighbours.
-struct PoolThread {
-    unsigned patch, row, group, column;
-
-    __device__ explicit PoolThread(unsigned rows) {
-        unsigned number = thread_number();
-        column = number % COLUMNS;
-        row = number / COLUMNS % rows;
-        group = number / COLUMNS / rows;
-        patch = group * COLUMNS + column;
+    // The same row of the columns of a patch.
+    __device__ Row(const float* first, unsigned stride) {
+#pragma unroll
+        for (unsigned sector = 0; sector < AZIMUTHS; ++sector) values[sector] = first[sector * stride];
     }
 
-    __device__ float* column_of(float* pooled, unsigned rows) const {
-        return pooled + static_cast<size_t>(group) * rows * COLUMNS + column;
+    __device__ float largest() const {
+        float value = values[0];
+#pragma unroll
+        for (unsigned sector = 1; sector < AZIMUTHS; ++sector) value = fmaxf(value, values[sector]);
+        return value;
     }
-};
 
-// Mean, maximum and the moduli of the harmonics 1 to HARMONICS of every channel of every patch. A thread for each.
-extern "C" __global__ void __launch_bounds__(POOL_THREADS, 1)
-pool_channels(const float* values, unsigned patches, unsigned channels, const Row* table, const float* factors,
-              const float* summands, unsigned pooled_rows, float* pooled) {
-    PoolThread place(channels);
-    if (place.patch >= patches) return;
-    Pooled out = {factors, summands, place.column_of(pooled, pooled_rows)};
-    Row row = read_row(values + (static_cast<size_t>(place.patch) * channels + place.row) * COLUMNS);
-    out.write(place.row, product(row, table[0]));
-    out.write(channels + place.row, largest(row));
-    for (unsigned harmonic = 1; harmonic <= HARMONICS; ++harmonic)
-        out.write((1 + harmonic) * channels + place.row, modulus_of_harmonic(row, table, harmonic));
-}
-
-// The moduli of the harmonics 0 to RAW_HARMONICS - 1 of the first features of every cell, of the very first its root;
-// they go to the rows from `first_row` on.
-extern "C" __global__ void __launch_bounds__(POOL_THREADS, 1)
-pool_features(const float* features, unsigned patches, const Row* table, const float* factors, const float* summands,
-              unsigned first_row, unsigned pooled_rows, float* pooled) {
-    PoolThread place(RAW_ROWS);
-    if (place.patch >= patches) return;
-    Pooled out = {factors, summands, place.column_of(pooled, pooled_rows)};
-    Row row = read_row(features + (static_cast<size_t>(place.patch) * FEATURE_ROWS + place.row) * COLUMNS);
-    if (place.row < RINGS) {
-        for (float4& quad : row.quads) {
-            quad = {sqrtf(fmaxf(quad.x, 0.0f)), sqrtf(fmaxf(quad.y, 0.0f)), sqrtf(fmaxf(quad.z, 0.0f)),
-                    sqrtf(fmaxf(quad.w, 0.0f))};
+    __device__ float times(const float4* table) const {
+        float4 sums = {};
+#pragma unroll
+        for (unsigned quad = 0; quad < QUADS; ++quad) {
+            float4 factors = table[quad];
+            sums.x = fmaf(factors.x, values[4 * quad], sums.x);
+            sums.y = fmaf(factors.y, values[4 * quad + 1], sums.y);
+            sums.z = fmaf(factors.z, values[4 * quad + 2], sums.z);
+            sums.w = fmaf(factors.w, values[4 * quad + 3], sums.w);
         }
+        return (sums.x + sums.y) + (sums.z + sums.w);
     }
-    for (unsigned harmonic = 0; harmonic < RAW_HARMONICS; ++harmonic)
-        out.write(first_row + harmonic * RAW_ROWS + place.row, modulus_of_harmonic(row, table, harmonic));
+
+    // The table has a row for each part of the harmonics: of the first its cosine alone, of the others cosine and sine.
+    __device__ float modulus(const float4* table, unsigned harmonic) const {
+        float real = times(table + (harmonic == 0 ? 0 : 2 * harmonic - 1) * QUADS);
+        float imaginary = harmonic == 0 ? 0.0f : times(table + 2 * harmonic * QUADS);
+        return sqrtf(real * real + imaginary * imaginary + LEAST_SQUARED_MODULUS);
+    }
+};
+
+// Pooled values of a patch, and what they are scaled by.
+struct Pooled {
+    const float *factors, *summands;
+    float* values;
+
+    __device__ Pooled(const Network& network, const float* constants, float* pooled, size_t patch)
+        : factors(constants + network.factors), summands(constants + network.summands),
+          values(pooled + patch * network.pooled) {}
+
+    __device__ void write(unsigned row, float value) const { values[row] = value * factors[row] + summands[row]; }
+};
+
+// The moduli of the harmonics 0 to RAW_HARMONICS - 1 of the first features of every cell, of the very first its root.
+// The last threads do it: the first ones have the stem at the same time.
+__device__ void pool_features(const float* features, const float4* table, unsigned first_row, const Pooled& out) {
+    for (unsigned i = AZIMUTH_THREADS - 1 - threadIdx.x; i < RAW_ROWS; i += AZIMUTH_THREADS) {
+        Row row(features + i, FEATURE_STRIDE);
+        if (i < RINGS) {
+            for (float& value : row.values) value = sqrtf(fmaxf(value, 0.0f));
+        }
+        for (unsigned harmonic = 0; harmonic < RAW_HARMONICS; ++harmonic)
+            out.write(first_row + harmonic * RAW_ROWS + i, row.modulus(table, harmonic));
+    }
 }
 
-// ---- The end of both parts.
+// Mean, maximum and the moduli of the harmonics 1 to HARMONICS of a channel of a patch.
+__device__ void pool_channel(const Row& row, const float4* table, unsigned channel, unsigned channels,
+                             const Pooled& out) {
+    out.write(channel, row.times(table));
+    out.write(channels + channel, row.largest());
+    for (unsigned harmonic = 1; harmonic <= HARMONICS; ++harmonic)
+        out.write((1 + harmonic) * channels + channel, row.modulus(table, harmonic));
+}
 
-constexpr unsigned END_THREADS = 128;
-constexpr unsigned END_WARPS = END_THREADS / WARP;
+// ---- Both ends.
 
 __device__ float sum_of_warp(float value) {
     for (unsigned distance = WARP / 2; distance > 0; distance /= 2)
@@ -371,34 +331,151 @@ __device__ float sum_of_warp(float value) {
     return value;
 }
 
-// Writes the values to unit length, by a warp; zero stays zero.
+// Writes `length` values to unit length, by a warp; zero stays zero.
 template <class Values>
 __device__ void write_normalised(Values values, unsigned length, float* out) {
     float sum = 0.0f;
     for (unsigned i = lane_number(); i < length; i += WARP) sum = fmaf(values(i), values(i), sum);
-    __syncwarp();
     float norm = sqrtf(sum_of_warp(sum));
     for (unsigned i = lane_number(); i < length; i += WARP) out[i] = norm > 0.0f ? values(i) / norm : values(i);
 }
 
-// The invariant vectors of the patches: the outputs of the last layer, and of the one that leads past it, whose rows
-// are the last of `head`. A warp for each patch.
-extern "C" __global__ void __launch_bounds__(END_THREADS)
-finish_invariant(const float* outputs, const float* head, unsigned patches, unsigned width, unsigned hidden,
-                 unsigned first_patch, float* invariant) {
-    unsigned patch = blockIdx.x * END_WARPS + warp_number();
-    if (patch >= patches) return;
-    size_t group = patch / COLUMNS, column = patch % COLUMNS;
-    const float* through = outputs + group * width * COLUMNS + column;
-    const float* past = head + (group * (hidden + width) + hidden) * COLUMNS + column;
-    auto value = [&](unsigned i) { return through[i * COLUMNS] + past[i * COLUMNS]; };
-    write_normalised(value, width, invariant + static_cast<size_t>(first_patch + patch) * width);
+// A block for each group of patches: pooled values, and equivariant maps of unit length.
+extern "C" __global__ void __launch_bounds__(AZIMUTH_THREADS, 2)
+describe_along_azimuth(const Point* offsets, const unsigned* counts, const float* frames, unsigned patches,
+                       const Grid* grid, const float4* table, const Network* network_of_all, const float4* weights,
+                       const float* values, float* pooled, float* equivariant) {
+    DYNAMIC_SHARED(float, shared);
+    const Network& network = *network_of_all;
+    float *channels = shared, *next = shared + COLUMNS * network.stride;
+    Points& memory = *reinterpret_cast<Points*>(next);
+    size_t first_patch = static_cast<size_t>(blockIdx.x) * GROUP;
+    unsigned present = min(GROUP, patches - static_cast<unsigned>(first_patch));
+
+    for (unsigned i = 0; i < present; ++i) {
+        size_t patch = first_patch + i;
+        unsigned count = min(counts[patch], PATCH_CAPACITY);
+        fill_features(offsets + patch * PATCH_CAPACITY, count, frames + patch * 9, *grid, memory);
+        apply_stem(network, weights, values, memory.features, channels + i * AZIMUTHS * network.stride);
+        Pooled out(network, values, pooled, patch);
+        pool_features(memory.features, table, (2 + HARMONICS) * network.channels, out);
+        __syncthreads();
+    }
+    // Columns without a patch are computed with as they are.
+    for (unsigned number = 0; number < network.convolutions; ++number) {
+        const Layer& layer = network.of_convolutions[number];
+        auto add_rectified = [&](unsigned row, unsigned column, float sum) {
+            unsigned place = column * network.stride + row;
+            next[place] = channels[place] + fmaxf(sum, 0.0f);
+        };
+        apply_along_azimuth(network, layer, network.dilations[number], weights, values, channels, add_rectified);
+        __syncthreads();
+        float* before = channels;
+        channels = next;
+        next = before;
+    }
+    for (unsigned i = threadIdx.x; i < present * network.channels; i += AZIMUTH_THREADS) {
+        unsigned patch = i / network.channels, channel = i % network.channels;
+        Row row(channels + patch * AZIMUTHS * network.stride + channel, network.stride);
+        pool_channel(row, table, channel, network.channels, Pooled(network, values, pooled, first_patch + patch));
+    }
+    auto write = [&](unsigned row, unsigned column, float sum) { next[column * network.stride + row] = sum; };
+    apply_along_azimuth(network, network.equivariant, 0, weights, values, channels, write);
+    __syncthreads();
+    if (warp_number() >= present) return;
+    const float* map = next + warp_number() * AZIMUTHS * network.stride;
+    unsigned length = network.rings * AZIMUTHS;
+    auto value = [&](unsigned i) { return map[i % AZIMUTHS * network.stride + i / AZIMUTHS]; };
+    write_normalised(value, length, equivariant + (first_patch + warp_number()) * length);
 }
 
-// Rows of `length` values to unit length, in place. A warp for each.
-extern "C" __global__ void __launch_bounds__(END_THREADS) normalise_maps(float* maps, unsigned count, unsigned length) {
-    unsigned number = blockIdx.x * END_WARPS + warp_number();
-    if (number >= count) return;
-    float* map = maps + static_cast<size_t>(number) * length;
-    write_normalised([&](unsigned i) { return map[i]; }, length, map);
+// ---- The head.
+
+// A column for each patch. Ten warps take the twenty tiles of the built-in network in two turns.
+constexpr unsigned HEAD_PATCHES = 32;
+constexpr unsigned HEAD_TILES = HEAD_PATCHES / TILE_COLUMNS;
+constexpr unsigned HEAD_THREADS = 320;
+constexpr unsigned HEAD_WARPS = HEAD_THREADS / WARP;
+// Pooled values that are in shared memory at a time.
+constexpr unsigned CHUNK = 128;
+constexpr unsigned CHUNK_STRIDE = stride_of(CHUNK);
+
+// Copies `count` values, from the `first` on, of the block's patches; there are zeros where there is nothing.
+__device__ void copy_pooled(const float* pooled, unsigned length, unsigned first, unsigned count, unsigned patches,
+                            float* chunk) {
+    size_t first_patch = static_cast<size_t>(blockIdx.x) * HEAD_PATCHES;
+    for (unsigned i = threadIdx.x; i < HEAD_PATCHES * count; i += HEAD_THREADS) {
+        unsigned row = first + i % count;
+        size_t patch = first_patch + i / count;
+        bool present = patch < patches && row < length;
+        chunk[i / count * CHUNK_STRIDE + i % count] = present ? pooled[patch * length + row] : 0.0f;
+    }
+}
+
+__device__ void columns_of_patches(const float* first, unsigned stride, const float* (&columns)[HEAD_TILES]) {
+#pragma unroll
+    for (unsigned i = 0; i < HEAD_TILES; ++i)
+        columns[i] = first + (i * TILE_COLUMNS + column_of_lane()) * stride + first_of_lane();
+}
+
+// The hidden layer and the one past it: to a column of `out` for each patch.
+__device__ void apply_head(const Network& network, const float4* weights, const float* values, const float* pooled,
+                           unsigned patches, float* chunk, float* out) {
+    const Layer& layer = network.head;
+    const float* columns[HEAD_TILES];
+    columns_of_patches(chunk, CHUNK_STRIDE, columns);
+    for (unsigned turn = 0; turn < layer.tiles; turn += HEAD_WARPS) {
+        unsigned tile = turn + warp_number();
+        const float4* of_chunk = weights_of_tile(layer, weights, tile);
+        TileSums sums[HEAD_TILES] = {};
+        for (unsigned step = 0; step < layer.steps; step += CHUNK / STEP) {
+            unsigned steps = min(CHUNK / STEP, layer.steps - step);
+            __syncthreads();
+            copy_pooled(pooled, network.pooled, step * STEP, steps * STEP, patches, chunk);
+            __syncthreads();
+            if (tile < layer.tiles) multiply(of_chunk, layer.parts, steps, columns, sums);
+            of_chunk += steps * layer.parts * WARP;
+        }
+        if (tile >= layer.tiles) continue;
+        const float* biases = values + layer.biases;
+        for_each_sum(sums, [&](unsigned row_in_tile, unsigned column, float sum) {
+            unsigned row = tile * TILE_ROWS + row_in_tile;
+            float value = sum + biases[row];
+            out[column * network.head_stride + row] = row < network.hidden ? fmaxf(value, 0.0f) : value;
+        });
+    }
+    __syncthreads();
+}
+
+// Adds the last layer's outputs to those of the layer past the hidden one.
+__device__ void apply_output(const Network& network, const float4* weights, const float* values, float* head) {
+    const Layer& layer = network.output;
+    const float* columns[HEAD_TILES];
+    columns_of_patches(head, network.head_stride, columns);
+    for (unsigned tile = warp_number(); tile < layer.tiles; tile += HEAD_WARPS) {
+        TileSums sums[HEAD_TILES] = {};
+        multiply(weights_of_tile(layer, weights, tile), layer.parts, layer.steps, columns, sums);
+        const float* biases = values + layer.biases + tile * TILE_ROWS;
+        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
+            head[column * network.head_stride + network.hidden + tile * TILE_ROWS + row] += sum + biases[row];
+        });
+    }
+    __syncthreads();
+}
+
+// A block for HEAD_PATCHES patches: their invariant vectors, of unit length.
+extern "C" __global__ void __launch_bounds__(HEAD_THREADS, 2)
+describe_invariant(const float* pooled, unsigned patches, const Network* network_of_all, const float4* weights,
+                   const float* values, float* invariant) {
+    DYNAMIC_SHARED(float, shared);
+    const Network& network = *network_of_all;
+    float *chunk = shared, *head = shared + HEAD_PATCHES * CHUNK_STRIDE;
+    apply_head(network, weights, values, pooled, patches, chunk, head);
+    apply_output(network, weights, values, head);
+    for (unsigned i = warp_number(); i < HEAD_PATCHES; i += HEAD_WARPS) {
+        size_t patch = static_cast<size_t>(blockIdx.x) * HEAD_PATCHES + i;
+        if (patch >= patches) continue;
+        const float* vector = head + i * network.head_stride + network.hidden;
+        write_normalised([&](unsigned k) { return vector[k]; }, network.width, invariant + patch * network.width);
+    }
 }

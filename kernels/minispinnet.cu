@@ -1,8 +1,10 @@
 // MiniSpinNet: a block takes one patch through the whole network, whose values never leave shared memory. See
 // src/stages/describe/minispinnet/.
-// spills: allowed, registers are kept over calls, once for each; on sm_120 the widest layers spill eight values.
-#include "common.cuh"
-#include "layers.cuh"
+//
+// Convolutions are matrix products on tensor cores (tensor.cuh): weights, tap by tap, by columns of channels, one for each
+// cell of the map. So nothing is copied for them: a tap looks at other columns. They bound this stage, 59 million
+// multiply-adds a patch, three products each where weights have two parts.
+#include "tensor.cuh"
 
 // As in src/stages/describe/minispinnet/.
 constexpr unsigned SHELLS = 3;
@@ -13,7 +15,7 @@ constexpr unsigned CELLS = SHELLS * MAP_CELLS;
 constexpr unsigned SAMPLES = 10;
 constexpr float REACH = static_cast<float>(0.8 / SHELLS);
 constexpr unsigned POINT_CHANNELS = 16;
-constexpr unsigned CHANNELS[] = {SHELLS * POINT_CHANNELS, 64, 64, 128, 128, 64, 64, 32, 32};
+constexpr unsigned CONVOLUTIONS = 8;
 constexpr unsigned MOST_CHANNELS = 128;
 constexpr unsigned WIDTH = 32;
 constexpr unsigned ATTENTION_CHANNELS = 16;
@@ -23,21 +25,21 @@ constexpr unsigned MOST_POINTS = PATCH_CAPACITY - 1;
 // Cells of a kernel along elevation and azimuth.
 constexpr unsigned KERNEL = 3;
 
-// A thread computes all elevations of one azimuth, for one group of the output channels: of 128 channels 8, so 56 sums
-// in registers. For every input channel and azimuth of the kernel it reads 2 vectors of values and 6 of weights and
-// does 152 multiply-adds, which bound this stage: 59 million a patch.
-constexpr unsigned THREADS = GROUPS * AZIMUTHS;
-// Elevations of an azimuth and channel lie side by side, padded to whole vectors.
-constexpr unsigned COLUMN = 8;
+// A warp keeps its part of a convolution's outcome in registers, 36 sums a lane at most, so that it can take the place of
+// what it comes from; so one block with all registers is on a multiprocessor.
+constexpr unsigned THREADS = 512;
+// Tiles of columns of a map; the last one is half empty.
+constexpr unsigned MAP_TILES = (MAP_CELLS + TILE_COLUMNS - 1) / TILE_COLUMNS;
+// Values from one cell to the next, and the column of zeros that is beyond the poles.
+constexpr unsigned STRIDE = stride_of(MOST_CHANNELS);
+constexpr unsigned ZEROS = MAP_CELLS;
 
-// Where shared memory has what; the network's values are at its beginning. The points are only needed before the first
+// Where shared memory has what; the columns are at its beginning. The points are only needed before the first
 // convolution, the attention only after the last one.
-constexpr unsigned POINTS_AT = AZIMUTHS * CHANNELS[0] * COLUMN;
+constexpr unsigned POINTS_AT = (MAP_CELLS + 1) * STRIDE;
 constexpr unsigned PLACES_AT = POINTS_AT + 3 * PATCH_CAPACITY;
-constexpr unsigned ATTENTION_AT = AZIMUTHS * WIDTH * COLUMN;
+constexpr unsigned ATTENTION_AT = POINTS_AT;
 constexpr unsigned POOLED_AT = ATTENTION_AT + MAP_CELLS;
-static_assert(PLACES_AT * sizeof(float) + CELLS * SAMPLES * sizeof(unsigned short) <=
-              AZIMUTHS * MOST_CHANNELS * COLUMN * sizeof(float));
 
 // Where the cells are, computed on the host so that all backends sort points into the same ones.
 struct Grid {
@@ -91,10 +93,9 @@ __device__ void fill_cells(const Point* points, unsigned count, const Grid& grid
                            unsigned short* places, float* values) {
     for (unsigned cell = threadIdx.x; cell < CELLS; cell += THREADS) {
         unsigned found = find_samples(points, count, grid.centres[cell], places + cell);
-        unsigned shell = cell / MAP_CELLS, elevation = cell / AZIMUTHS % ELEVATIONS, azimuth = cell % AZIMUTHS;
         Point samples[SAMPLES];
-        turn_samples(points, places + cell, found, grid.turns[azimuth], samples);
-        float* channels = values + (azimuth * CHANNELS[0] + shell * POINT_CHANNELS) * COLUMN + elevation;
+        turn_samples(points, places + cell, found, grid.turns[cell % AZIMUTHS], samples);
+        float* channels = values + cell % MAP_CELLS * STRIDE + cell / MAP_CELLS * POINT_CHANNELS;
         for (unsigned channel = 0; channel < POINT_CHANNELS; ++channel) {
             const float* weights = layer + channel;
             float of_x = weights[0], of_y = weights[POINT_CHANNELS], of_z = weights[2 * POINT_CHANNELS];
@@ -104,79 +105,64 @@ __device__ void fill_cells(const Point* points, unsigned count, const Grid& grid
                 float sum = samples[i].x * of_x + samples[i].y * of_y + samples[i].z * of_z + bias;
                 largest = sum > largest ? sum : largest;
             }
-            channels[channel * COLUMN] = largest;
+            channels[channel] = largest;
         }
     }
 }
 
-// sums[i][elevation] += kernel column times values, for this thread's channels; beyond the poles there are zeros.
-// `weights` are azimuth of the kernel, input channel, elevation of the kernel, output channel.
-template <unsigned INPUTS, unsigned OUTPUTS>
-__device__ __forceinline__ void sum_kernel(const float* values, const float* weights, float (*sums)[ELEVATIONS]) {
-    constexpr unsigned EACH = Channels<OUTPUTS>::EACH;
-    unsigned azimuth = threadIdx.x / GROUPS;
-    for (unsigned tap = 0; tap < KERNEL; ++tap) {
-        const float* column = values + (azimuth + tap + AZIMUTHS - 1) % AZIMUTHS * INPUTS * COLUMN;
-#pragma unroll 2
-        for (unsigned input = 0; input < INPUTS; ++input) {
-            float4 low = *reinterpret_cast<const float4*>(column), high = *reinterpret_cast<const float4*>(column + 4);
-            const float of_column[COLUMN] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+// The column that a tap looks at from a cell; beyond the poles there are zeros.
+__device__ __forceinline__ unsigned column_of_tap(unsigned cell, unsigned tap) {
+    unsigned elevation = cell / AZIMUTHS + tap % KERNEL, azimuth = cell % AZIMUTHS + tap / KERNEL;
+    if (elevation < 1 || elevation > ELEVATIONS) return ZEROS;
+    return (elevation - 1) * AZIMUTHS + (azimuth + AZIMUTHS - 1) % AZIMUTHS;
+}
+
+// Convolves the map in place. A warp has one tile of outputs and TILES tiles of cells, if there are any for it.
+template <unsigned TILES>
+__device__ __forceinline__ void convolve(const Layer& layer, const float4* weights, const float* biases,
+                                         bool rectified, float* values) {
+    unsigned tile = warp_number() % layer.tiles, first = warp_number() / layer.tiles * TILES * TILE_COLUMNS;
+    TileSums sums[TILES] = {};
+    if (first < MAP_CELLS) {
+        const float4* of_tap = weights_of_tile(layer, weights, tile);
+        for (unsigned tap = 0; tap < KERNEL * KERNEL; ++tap) {
+            const float* columns[TILES];
 #pragma unroll
-            for (unsigned up = 0; up < KERNEL; ++up) {
-                float of_channels[EACH];
-                Channels<OUTPUTS>::load(weights, of_channels);
-#pragma unroll
-                for (unsigned i = 0; i < EACH; ++i) {
-#pragma unroll
-                    for (unsigned elevation = 0; elevation < ELEVATIONS; ++elevation) {
-                        unsigned place = elevation + up;
-                        if (place >= 1 && place <= ELEVATIONS)
-                            sums[i][elevation] = fmaf(of_channels[i], of_column[place - 1], sums[i][elevation]);
-                    }
-                }
-                weights += OUTPUTS;
+            for (unsigned i = 0; i < TILES; ++i) {
+                unsigned cell = min(first + i * TILE_COLUMNS + column_of_lane(), MAP_CELLS - 1);
+                columns[i] = values + column_of_tap(cell, tap) * STRIDE + first_of_lane();
             }
-            column += COLUMN;
-        }
-    }
-}
-
-// Convolves the map in place; returns the weights of what comes next. A function of its own: in one with the others the
-// compiler keeps so much for later layers that loops run short of registers.
-template <unsigned LAYER>
-__device__ __noinline__ const float* convolve(const float* weights) {
-    DYNAMIC_SHARED(float, values);
-    constexpr unsigned INPUTS = CHANNELS[LAYER], OUTPUTS = CHANNELS[LAYER + 1], EACH = Channels<OUTPUTS>::EACH;
-    constexpr bool LAST = LAYER + 2 == sizeof(CHANNELS) / sizeof(*CHANNELS);
-    float sums[EACH][ELEVATIONS] = {};
-    sum_kernel<INPUTS, OUTPUTS>(values, weights, sums);
-    const float* biases = weights + KERNEL * KERNEL * INPUTS * OUTPUTS;
-    float of_channels[EACH];
-    Channels<OUTPUTS>::load(biases, of_channels);
-    __syncthreads();
-#pragma unroll
-    for (unsigned i = 0; i < EACH; ++i) {
-        float* column = values + (threadIdx.x / GROUPS * OUTPUTS + Channels<OUTPUTS>::channel(i)) * COLUMN;
-#pragma unroll
-        for (unsigned elevation = 0; elevation < ELEVATIONS; ++elevation) {
-            float sum = sums[i][elevation] + of_channels[i];
-            column[elevation] = LAST ? sum : fmaxf(sum, 0.0f);
+            multiply(of_tap, layer.parts, layer.steps, columns, sums);
+            of_tap += layer.steps * layer.parts * WARP;
         }
     }
     __syncthreads();
-    return biases + OUTPUTS;
+    biases += layer.biases + tile * TILE_ROWS;
+    for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
+        if (first + column >= MAP_CELLS) return;
+        float value = sum + biases[row];
+        values[(first + column) * STRIDE + tile * TILE_ROWS + row] = rectified ? fmaxf(value, 0.0f) : value;
+    });
+    __syncthreads();
 }
 
-// Where the first channel of a cell of the last map is; the next one is COLUMN further.
-__device__ __forceinline__ unsigned place_of_cell(unsigned cell) {
-    return cell % AZIMUTHS * WIDTH * COLUMN + cell / AZIMUTHS;
+// All convolutions; the last one is not rectified.
+__device__ void convolve_all(const Layer* layers, const float4* weights, const float* biases, float* values) {
+    for (unsigned number = 0; number < CONVOLUTIONS; ++number) {
+        const Layer& layer = layers[number];
+        bool rectified = number + 1 < CONVOLUTIONS;
+        // The warps that share the cells are as many as there are tiles of outputs less.
+        if (layer.tiles == 8) convolve<(MAP_TILES + 1) / 2>(layer, weights, biases, rectified, values);
+        if (layer.tiles == 4) convolve<(MAP_TILES + 3) / 4>(layer, weights, biases, rectified, values);
+        if (layer.tiles == 2) convolve<(MAP_TILES + 7) / 8>(layer, weights, biases, rectified, values);
+    }
 }
 
 // The attention of a cell; `weights` are the hidden layer's by input, its biases, and the same of the other layer.
 __device__ float attention_of(const float* channels, const float* weights) {
     float hidden[ATTENTION_CHANNELS] = {};
     for (unsigned input = 0; input < WIDTH; ++input) {
-        float value = channels[input * COLUMN];
+        float value = channels[input];
 #pragma unroll
         for (unsigned i = 0; i < ATTENTION_CHANNELS; ++i) hidden[i] = fmaf(value, weights[i], hidden[i]);
         weights += ATTENTION_CHANNELS;
@@ -192,54 +178,49 @@ __device__ float attention_of(const float* channels, const float* weights) {
 __device__ float pooled(const float* values, const float* attention, unsigned channel) {
     double sum = 0.0;
     for (unsigned cell = 0; cell < MAP_CELLS; ++cell) {
-        double value = values[place_of_cell(cell) + channel * COLUMN];
+        double value = values[cell * STRIDE + channel];
         sum += attention[cell] * value;
     }
     return static_cast<float>(sum / MAP_CELLS);
 }
 
-// The length of a vector whose values lie `stride` apart, or one in place of zero.
-__device__ float divisor(const float* values, unsigned stride) {
+// The length of a vector, or one in place of zero.
+__device__ float divisor(const float* values) {
     float sum = 0.0f;
-    for (unsigned i = 0; i < WIDTH; ++i) sum += values[i * stride] * values[i * stride];
+    for (unsigned i = 0; i < WIDTH; ++i) sum += values[i] * values[i];
     float length = sqrtf(sum);
     return length > 0.0f ? length : 1.0f;
 }
 
-// One block for each patch: invariant vector and equivariant map. `weights` are those of the layers in turn.
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
+// One block for each patch: invariant vector and equivariant map. `ends` holds the layer that points go through, and the
+// two of the attention; the convolutions are `layers`, with `weights` and `biases`.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 describe_minispinnet(const Point* offsets, const unsigned* counts, const float* frames, const Grid* grid,
-                     const float* weights, float* invariant, float* equivariant) {
+                     const float* ends, const Layer* layers, const float4* weights, const float* biases,
+                     float* invariant, float* equivariant) {
     DYNAMIC_SHARED(float, values);
     Point* points = reinterpret_cast<Point*>(values + POINTS_AT);
     size_t patch = blockIdx.x;
     unsigned count = min(counts[patch], MOST_POINTS);
     load_points(offsets + patch * PATCH_CAPACITY, count, frames + patch * 9, points);
+    if (threadIdx.x < STRIDE) values[ZEROS * STRIDE + threadIdx.x] = 0.0f;
     __syncthreads();
-    fill_cells(points, count, *grid, weights, reinterpret_cast<unsigned short*>(values + PLACES_AT), values);
+    fill_cells(points, count, *grid, ends, reinterpret_cast<unsigned short*>(values + PLACES_AT), values);
     __syncthreads();
-
-    weights = convolve<0>(weights + 4 * POINT_CHANNELS);
-    weights = convolve<1>(weights);
-    weights = convolve<2>(weights);
-    weights = convolve<3>(weights);
-    weights = convolve<4>(weights);
-    weights = convolve<5>(weights);
-    weights = convolve<6>(weights);
-    weights = convolve<7>(weights);
+    convolve_all(layers, weights, biases, values);
 
     float* attention = values + ATTENTION_AT;
     float* mean = values + POOLED_AT;
     unsigned cell = threadIdx.x, channel = threadIdx.x;
-    if (cell < MAP_CELLS) attention[cell] = attention_of(values + place_of_cell(cell), weights);
+    const float* channels = values + cell * STRIDE;
+    if (cell < MAP_CELLS) attention[cell] = attention_of(channels, ends + 4 * POINT_CHANNELS);
     __syncthreads();
     if (channel < WIDTH) mean[channel] = pooled(values, attention, channel);
     __syncthreads();
-    if (channel < WIDTH) invariant[patch * WIDTH + channel] = mean[channel] / divisor(mean, 1);
+    if (channel < WIDTH) invariant[patch * WIDTH + channel] = mean[channel] / divisor(mean);
     if (cell < MAP_CELLS) {
-        const float* channels = values + place_of_cell(cell);
         float* map = equivariant + patch * WIDTH * MAP_CELLS + cell;
-        float length = divisor(channels, COLUMN);
-        for (unsigned i = 0; i < WIDTH; ++i) map[i * MAP_CELLS] = channels[i * COLUMN] / length;
+        float length = divisor(channels);
+        for (unsigned i = 0; i < WIDTH; ++i) map[i * MAP_CELLS] = channels[i] / length;
     }
 }

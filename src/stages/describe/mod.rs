@@ -8,6 +8,7 @@
 //! nearer to the keypoint than 10⁻⁴ of the radius, which have no direction, do not count.
 
 pub mod classic;
+pub(super) mod fragments;
 pub mod learned;
 pub mod minispinnet;
 mod places;

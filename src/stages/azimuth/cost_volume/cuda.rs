@@ -1,13 +1,15 @@
 //! CUDA side of the cost volume: a block takes one match through all convolutions. Kernels: `kernels/cost_volume.cu`.
 //!
-//! The first convolution is taken apart into the source's part and the target's. Angles differ from the CPU's by rounding:
-//! by less than 10⁻⁵ cells for maps of the published network.
+//! The first convolution is taken apart into the source's part and the target's. Those that follow are products on tensor
+//! cores of values in two parts. Angles differ from the CPU's by rounding: by less than 10⁻⁵ cells for maps of the
+//! published network.
 
 use super::input_of;
 use crate::backend::Device;
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 use crate::stages::azimuth::AlignByCostVolume;
+use crate::stages::describe::fragments::{Layers, stride_of};
 use crate::stages::describe::learned::Layer;
 use crate::stages::describe::minispinnet::COST_VOLUME_LAYERS;
 use crate::stages::matching::Match;
@@ -15,11 +17,20 @@ use crate::stages::matching::Match;
 const ALIGN: Kernel = Kernel::new("cost_volume", "align_by_cost_volume");
 
 const THREADS: u32 = 512;
-/// Values in shared memory, as in the kernel: the most between two convolutions, and both maps under the first one.
-const SHARED_VALUES: usize = 12 * 12 * 128 + 2 * 3 * 32 * 20;
+/// Values in shared memory, as in the kernel: the most columns between two convolutions, and both maps under the first one.
+const SHARED_VALUES: usize = 12 * 12 * stride_of(128) + 2 * 3 * 32 * 20;
+// As much as all devices give.
+const _: () = assert!(SHARED_VALUES * size_of::<f32>() <= 99 << 10);
 
-/// The cost volume on a device: the weights in the order in which the kernel needs them.
-pub struct CudaCostVolume<D: Driver>(CudaBuffer<f32, D>);
+/// The cost volume on a device.
+pub struct CudaCostVolume<D: Driver> {
+    /// The first convolution, for the source and for the target, and the last one.
+    ends: CudaBuffer<f32, D>,
+    /// The convolutions between, their weights and their biases.
+    layers: CudaBuffer<u32, D>,
+    weights: CudaBuffer<f32, D>,
+    biases: CudaBuffer<f32, D>,
+}
 
 /// Weights by elevation of the kernel, shift, channel, azimuth, output.
 fn in_order(layer: &Layer, kernel: [usize; 3]) -> Vec<f32> {
@@ -51,29 +62,43 @@ fn summed_over_shifts(ordered: &[f32], kernel: [usize; 3]) -> Vec<f32> {
         .collect()
 }
 
-fn number_of_weights() -> usize {
-    let (inputs, outputs, [_, elevations, azimuths]) = COST_VOLUME_LAYERS[0];
-    let layers = COST_VOLUME_LAYERS
-        .iter()
-        .map(|(inputs, outputs, kernel)| (inputs * kernel.iter().product::<usize>() + 1) * outputs);
-    layers.sum::<usize>() + inputs * elevations * azimuths * outputs
+/// The first convolution, for the source and for the target, and the last one.
+fn ends(layers: &[Layer]) -> Vec<f32> {
+    let (first, last) = (0, COST_VOLUME_LAYERS.len() - 1);
+    let ordered = |number: usize| in_order(&layers[number], COST_VOLUME_LAYERS[number].2);
+    let for_source = ordered(first);
+    let for_target = summed_over_shifts(&for_source, COST_VOLUME_LAYERS[first].2);
+    [&for_source, &for_target, &layers[first].bias, &ordered(last), &layers[last].bias]
+        .map(|part| &part[..])
+        .concat()
+}
+
+/// The convolutions between; their taps are elevation of the kernel, shift, azimuth.
+fn between(layers: &[Layer]) -> Layers {
+    let mut between = Layers::default();
+    let last = COST_VOLUME_LAYERS.len() - 1;
+    for (layer, (inputs, outputs, kernel)) in layers.iter().zip(COST_VOLUME_LAYERS).take(last).skip(1) {
+        let [shifts, _, azimuths] = kernel;
+        let weight = |tap: usize, channel: usize, output: usize| {
+            let place = [tap / azimuths % shifts, tap / (shifts * azimuths), tap % azimuths];
+            layer.weight[output * layer.inputs + input_of(channel, place, kernel)]
+        };
+        between.add([kernel.iter().product(), inputs, outputs], weight, |output| layer.bias[output]);
+    }
+    between
 }
 
 impl<D: Driver> AlignByCostVolume for Cuda<D> {
     type CostVolume = CudaCostVolume<D>;
 
     fn load_cost_volume(&self, layers: &[Layer]) -> Result<CudaCostVolume<D>> {
-        let mut weights = Vec::new();
-        for (number, (layer, (_, _, kernel))) in layers.iter().zip(COST_VOLUME_LAYERS).enumerate() {
-            let ordered = in_order(layer, kernel);
-            weights.extend_from_slice(&ordered);
-            if number == 0 {
-                weights.extend(summed_over_shifts(&ordered, kernel));
-            }
-            weights.extend_from_slice(&layer.bias);
-        }
-        assert_eq!(weights.len(), number_of_weights(), "the kernel reads all of them");
-        Ok(CudaCostVolume(self.upload(&weights)?))
+        let between = between(layers);
+        Ok(CudaCostVolume {
+            ends: self.upload(&ends(layers))?,
+            layers: self.upload(&between.records)?,
+            weights: self.upload(&between.weights)?,
+            biases: self.upload(&between.biases)?,
+        })
     }
 
     fn align_by_cost_volume(
@@ -85,7 +110,8 @@ impl<D: Driver> AlignByCostVolume for Cuda<D> {
     ) -> Result<CudaBuffer<f32, D>> {
         let angles = self.allocate(matches.len())?;
         let grid = Grid::new(matches.len(), THREADS).with_shared(SHARED_VALUES * size_of::<f32>());
-        let arguments = arguments![source, target, matches, &volume.0, &angles];
+        let CudaCostVolume { ends, layers, weights, biases } = volume;
+        let arguments = arguments![source, target, matches, ends, layers, weights, biases, &angles];
         // SAFETY: matches hold indices of maps of the published network; the weights are those of all layers; there is an
         // angle for each match.
         unsafe { self.launch(ALIGN, grid, arguments)? };

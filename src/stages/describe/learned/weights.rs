@@ -21,10 +21,10 @@ const BUILT_IN: &[u8] = include_bytes!("../../../../data/weights/compact.safeten
 const BUILT_IN_NAME: &str = "the built-in weights";
 
 /// Taps of every convolution along the azimuth.
-const TAPS: usize = 3;
-/// No layer of a compact network is wider or deeper than this.
+pub(super) const TAPS: usize = 3;
+/// No layer of a compact network is wider, and no network deeper, than this.
 const MOST_VALUES: usize = 4096;
-const MOST_LAYERS: usize = 64;
+pub(super) const MOST_LAYERS: usize = 64;
 
 /// Sizes of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
