@@ -143,18 +143,18 @@ impl<B: Backend> Pipeline<B> {
         target: &Scan<B>,
         timings: &mut Timings,
     ) -> Result<(Answer, Matches)> {
-        let (answer, proposals) = self.search(source, target, timings)?;
-        let matches = self.matches(&answer, &proposals)?;
+        let (answer, witnesses) = self.search(source, target, timings)?;
+        let matches = self.matches(&answer, &witnesses)?;
         Ok((answer, matches))
     }
 
-    /// The answer, and the hypotheses of every look at the clouds.
+    /// The answer, and the matches that were heard about it.
     fn search(
         &self,
         source: &Scan<B>,
         target: &Scan<B>,
         timings: &mut Timings,
-    ) -> Result<(Answer, Vec<Hypotheses<B>>)> {
+    ) -> Result<(Answer, Hypotheses<B>)> {
         let (s, t) = self.prepare_both(source, target, timings)?;
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
@@ -165,16 +165,18 @@ impl<B: Backend> Pipeline<B> {
             let (of_source, of_target) = self.both(&describe, of_source, of_target, timings)?;
             seen.push(Seen { view, source: of_source, target: of_target });
             proposals.push(self.propose(&s, &t, &seen, timings)?);
-            let hypotheses = self.concatenate(&proposals)?;
+            let hypotheses = self.concatenate(&proposals.iter().collect::<Vec<_>>())?;
+            let witnesses = self.concatenate(&heard(&seen, &proposals))?;
             let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
-            candidates = self.compare(&s, &t, &estimated, &hypotheses, timings)?;
+            candidates = self.compare(&s, &t, &estimated, &witnesses, timings)?;
             let confidence = confidence_of(&self.distinct(&s, &candidates));
             self.log_view(&view, s.recorded.unit, &hypotheses, &candidates, confidence);
             if confidence >= SURE {
                 break;
             }
         }
-        Ok((self.conclude(&s, &t, candidates, timings)?, proposals))
+        let witnesses = self.concatenate(&heard(&seen, &proposals))?;
+        Ok((self.conclude(&s, &t, candidates, timings)?, witnesses))
     }
 
     /// Both clouds in one unit and thinned to one spacing: that of the cloud which asks for the coarser one.
@@ -319,7 +321,7 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// The hypotheses of all scales in one.
-    pub fn concatenate(&self, scales: &[Hypotheses<B>]) -> Result<Hypotheses<B>> {
+    pub fn concatenate(&self, scales: &[&Hypotheses<B>]) -> Result<Hypotheses<B>> {
         let b = &self.backend;
         Ok(Hypotheses {
             poses: b.concatenate(&scales.iter().map(|h| &h.poses).collect::<Vec<_>>())?,
@@ -435,11 +437,10 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// All matches, and which of them agree with the answer's best candidate.
-    fn matches(&self, answer: &Answer, proposals: &[Hypotheses<B>]) -> Result<Matches> {
+    fn matches(&self, answer: &Answer, all: &Hypotheses<B>) -> Result<Matches> {
         let Some(best) = answer.candidates.first() else {
             return Ok(Matches::default());
         };
-        let all = self.concatenate(proposals)?;
         let (source, target) = (self.backend.download(&all.source)?, self.backend.download(&all.target)?);
         let reach = TOLERANCE * answer.spacing;
         let agrees = |(s, t)| squared_distance(&apply(&best.pose, s), t) < reach * reach;
@@ -500,6 +501,14 @@ impl<B: Backend> Network<B> {
     pub fn has_cost_volume(&self) -> bool {
         matches!(self, Self::MiniSpinNet(_, Some(_)))
     }
+}
+
+/// The proposals whose matches are heard about candidates: not those of a scale that was joined into a later one, since
+/// most of them come again there, and would count twice.
+fn heard<'a, B: Backend>(seen: &[Seen<B>], proposals: &'a [Hypotheses<B>]) -> Vec<&'a Hypotheses<B>> {
+    let is_joined =
+        |i: usize| seen[i + 1..].iter().any(|later| later.view.differs_in_scale_only(&seen[i].view));
+    (0..proposals.len()).filter(|&i| !is_joined(i)).map(|i| &proposals[i]).collect()
 }
 
 /// Between the radii that each cloud asks for, on the ladder of lengths.

@@ -1,8 +1,10 @@
 """Fits the weights and the calibration in src/stages/verify/judge.rs to candidates of simulated pairs.
 
-    coregister simulate -o scans --pairs 500 --none-share 0.15 --seed 4242
-    cargo run --release --example candidates -- scans/pairs.csv > candidates.csv
-    python training/fit_judge.py candidates.csv
+    coregister simulate -o scans --pairs 450 --none-share 0.15 --overlap 0.05..0.7 --seed 4242
+    coregister simulate -o little --pairs 150 --overlap 0.06..0.3 --seed 9090
+    cargo run --release --example candidates -- scans/pairs.csv > scans.csv
+    cargo run --release --example candidates -- little/pairs.csv > little.csv
+    python training/fit_judge.py scans.csv little.csv
 
 The log-odds of a candidate are linear in its overlap, its share in front of what the other scan saw, and the logarithm
 of its support. The best candidate's stand against those of all that differ from it and against none being right, and
@@ -23,7 +25,7 @@ MOST_IN_FRONT = 0.15
 """As in judge.rs: how much of the share in front counts."""
 
 NAMES = ["overlap", "in front", "support", "bias", "calibration slope", "calibration bias"]
-CURRENT = np.array([1.5, -55.0, 1.3, -2.4, 3.4, 1.2])
+CURRENT = np.array([0.6, -55.0, 1.2, -1.3, 3.3, 1.6])
 """The constants of judge.rs, in the order of the names."""
 
 NOTHING = -1e9
