@@ -109,14 +109,14 @@ pub struct Answer {
     pub spacing: f32,
 }
 
-/// The keypoints that were matched, in canonical frames, of all looks at the clouds.
+/// The keypoints that were matched, in canonical frames, of the looks that were heard about the answer.
 #[derive(Default)]
 pub struct Matches {
     /// One end of each match.
     pub source: Vec<Point>,
     /// Its other end.
     pub target: Vec<Point>,
-    /// Whether it agrees with the answer: the matches that [`Support`] counts.
+    /// Whether it agrees with the answer: the matches that [`Support`](crate::stages::consensus::Support) counts.
     pub inlier: Vec<bool>,
 }
 

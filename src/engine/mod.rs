@@ -1,6 +1,6 @@
 //! What users hold: a device that is ready to register pairs.
 //!
-//! [`device`] chooses it at run time, [`method`] hides which one it is, [`answer`] puts what comes out into the frames and
+//! `device` chooses it at run time, `method` hides which one it is, `answer` puts what comes out into the frames and
 //! units of the files.
 
 mod answer;
