@@ -366,7 +366,7 @@ fn assert_described(golden: &Golden, found: &[Description], name: &str, maps: &s
 }
 
 /// Of at most `count` patches of every cloud.
-fn check_descriptions<B: DescribeMiniSpinNet>(backend: &B, count: usize) {
+fn check_descriptions<B: DescribeMiniSpinNet>(backend: &B, count: usize, tolerance: f64) {
     let golden = Golden::open("scale1");
     for (weights, cloud, prefix, maps) in [
         ("3dmatch", "src", "", "equi16"),
@@ -378,15 +378,16 @@ fn check_descriptions<B: DescribeMiniSpinNet>(backend: &B, count: usize) {
         rows.truncate(count);
         let found = described(backend, &checkpoint(weights), &rows, &vec![UPRIGHT; rows.len()]);
         let invariant = format!("{prefix}{cloud}_desc{}", if prefix.is_empty() { "" } else { "64" });
-        assert_described(&golden, &found, &invariant, &format!("{prefix}{cloud}_{maps}"), 1e-6);
+        assert_described(&golden, &found, &invariant, &format!("{prefix}{cloud}_{maps}"), tolerance);
     }
 }
 
 #[test]
 #[ignore = "needs COREGISTER_TESTDATA"]
 fn descriptions_equal_the_reference() {
-    check_descriptions(&Cpu::new(0).unwrap(), usize::MAX);
-    on_one_device!(|device| check_descriptions(device, 4));
+    check_descriptions(&Cpu::new(0).unwrap(), usize::MAX, 1e-6);
+    // Tensor cores multiply parts of values and cut off what is below them, as in `agrees_with_the_cpu`.
+    on_one_device!(|device| check_descriptions(device, 4, 2e-6));
 }
 
 /// From the cloud on, at all scales, with the reference's frames.
