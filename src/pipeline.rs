@@ -541,3 +541,48 @@ pub fn to_rigid(pose: &Pose) -> crate::transform::RigidTransform {
     let translation = Vector3::new(f64::from(pose[9]), f64::from(pose[10]), f64::from(pose[11]));
     crate::transform::RigidTransform::new(rotation, translation).orthonormalised()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Cpu;
+
+    fn seen(radius: f32, axes: Orientation, descriptor: Descriptor) -> Seen<Cpu> {
+        let features = || Features {
+            invariant: Vec::new(),
+            width: 1,
+            equivariant: Vec::new(),
+            rings: 1,
+            frames: Vec::new(),
+        };
+        let look = Look { radius, axes, descriptor };
+        Seen {
+            view: View { source: look, target: look },
+            source: Arc::new(features()),
+            target: Arc::new(features()),
+        }
+    }
+
+    #[test]
+    fn joined_scales_are_heard_once() {
+        let (front, back) = (Orientation::Towards([1.0, 0.0, 0.0]), Orientation::AwayFrom([1.0, 0.0, 0.0]));
+        let views = [
+            seen(2.0, front, Descriptor::Classic),
+            seen(2.0, front, Descriptor::Learned),
+            seen(1.0, front, Descriptor::Learned),
+            seen(2.0, back, Descriptor::Learned),
+        ];
+        let proposal = |i: usize| Hypotheses::<Cpu> {
+            poses: vec![IDENTITY; i],
+            source: vec![[0.0; 3]; i],
+            target: vec![[0.0; 3]; i],
+        };
+        let proposals: Vec<_> = (0..views.len()).map(proposal).collect();
+        let lengths = |count: usize| -> Vec<usize> {
+            heard(&views[..count], &proposals[..count]).iter().map(|found| found.poses.len()).collect()
+        };
+        assert_eq!(lengths(2), [0, 1]);
+        assert_eq!(lengths(3), [0, 2], "the larger scale is part of the smaller one's matches");
+        assert_eq!(lengths(4), [0, 2, 3]);
+    }
+}
