@@ -190,13 +190,17 @@ impl<B: Backend> Pipeline<B> {
         Ok((or_new(s), or_new(t)))
     }
 
-    /// Prepares one cloud or both of a pair, which are then kept. Keypoints of both are sampled together.
+    /// Prepares none, one or both clouds of a pair, which are then kept. Keypoints of both are sampled together.
     fn prepare(
         &self,
         clouds: &[RecordedScan<'_, B>],
         spacing: f32,
         timings: &mut Timings,
     ) -> Result<Vec<Arc<Prepared<B>>>> {
+        if clouds.is_empty() {
+            // Stages that had nothing to do take no time that could be reported.
+            return Ok(Vec::new());
+        }
         let thin =
             |(_, recorded): RecordedScan<'_, B>, timings: &mut _| self.thin(recorded, spacing, timings);
         let thinned = self.each(&thin, clouds.to_vec(), timings)?;
