@@ -143,18 +143,19 @@ impl<B: Backend> Pipeline<B> {
         target: &Scan<B>,
         timings: &mut Timings,
     ) -> Result<(Answer, Matches)> {
-        let (answer, witnesses) = self.search(source, target, timings)?;
+        let (answer, seen, proposals) = self.search(source, target, timings)?;
+        let witnesses = self.concatenate(&heard(&seen, &proposals))?;
         let matches = self.matches(&answer, &witnesses)?;
         Ok((answer, matches))
     }
 
-    /// The answer, and the matches that were heard about it.
+    /// The answer, what was seen, and the hypotheses of every look.
     fn search(
         &self,
         source: &Scan<B>,
         target: &Scan<B>,
         timings: &mut Timings,
-    ) -> Result<(Answer, Hypotheses<B>)> {
+    ) -> Result<(Answer, Vec<Seen<B>>, Vec<Hypotheses<B>>)> {
         let (s, t) = self.prepare_both(source, target, timings)?;
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
@@ -175,8 +176,7 @@ impl<B: Backend> Pipeline<B> {
                 break;
             }
         }
-        let witnesses = self.concatenate(&heard(&seen, &proposals))?;
-        Ok((self.conclude(&s, &t, candidates, timings)?, witnesses))
+        Ok((self.conclude(&s, &t, candidates, timings)?, seen, proposals))
     }
 
     /// Both clouds in one unit and thinned to one spacing: that of the cloud which asks for the coarser one.
