@@ -85,6 +85,14 @@ pub struct Seen<B: Backend> {
     pub target: Arc<Features<B>>,
 }
 
+/// What came of all views that were needed.
+struct Search<B: Backend> {
+    answer: Answer,
+    seen: Vec<Seen<B>>,
+    /// The hypotheses of each view.
+    proposals: Vec<Hypotheses<B>>,
+}
+
 impl View {
     /// Whether both views look along the same axes and describe in the same way, be it at other scales.
     fn differs_in_scale_only(&self, other: &Self) -> bool {
@@ -133,7 +141,7 @@ impl<B: Backend> Pipeline<B> {
     /// The method: describe both clouds, let every match propose a pose and every match judge it, refine the best few
     /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
     pub fn register(&self, source: &Scan<B>, target: &Scan<B>, timings: &mut Timings) -> Result<Answer> {
-        Ok(self.search(source, target, timings)?.0)
+        Ok(self.search(source, target, timings)?.answer)
     }
 
     /// The same, with the matches that the answer rests on.
@@ -143,19 +151,14 @@ impl<B: Backend> Pipeline<B> {
         target: &Scan<B>,
         timings: &mut Timings,
     ) -> Result<(Answer, Matches)> {
-        let (answer, seen, proposals) = self.search(source, target, timings)?;
+        let Search { answer, seen, proposals } = self.search(source, target, timings)?;
         let witnesses = self.concatenate(&heard(&seen, &proposals))?;
         let matches = self.matches(&answer, &witnesses)?;
         Ok((answer, matches))
     }
 
-    /// The answer, what was seen, and the hypotheses of every look.
-    fn search(
-        &self,
-        source: &Scan<B>,
-        target: &Scan<B>,
-        timings: &mut Timings,
-    ) -> Result<(Answer, Vec<Seen<B>>, Vec<Hypotheses<B>>)> {
+    /// The answer and what it rests on.
+    fn search(&self, source: &Scan<B>, target: &Scan<B>, timings: &mut Timings) -> Result<Search<B>> {
         let (s, t) = self.prepare_both(source, target, timings)?;
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
@@ -176,7 +179,7 @@ impl<B: Backend> Pipeline<B> {
                 break;
             }
         }
-        Ok((self.conclude(&s, &t, candidates, timings)?, seen, proposals))
+        Ok(Search { answer: self.conclude(&s, &t, candidates, timings)?, seen, proposals })
     }
 
     /// Both clouds in one unit and thinned to one spacing: that of the cloud which asks for the coarser one.
