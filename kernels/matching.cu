@@ -1,110 +1,123 @@
-// Mutual nearest neighbours: inner products in tiles, of which nothing is kept but the largest of each row and column.
+// Mutual nearest neighbours: inner products on tensor cores, in tiles of which nothing is kept but the largest of each
+// row and column.
 // See src/stages/matching/.
 #include "common.cuh"
+#include "fixed_point.cuh"
 
-// Rows and columns of a tile of products, and how many of each a thread has. A thread reads two times four values for
-// sixteen products, so shared memory keeps up with the arithmetic, which bounds this stage; and tiles are small enough
-// that clouds of a thousand keypoints fill the device.
+// Rows and columns of a tile of products, for a block of eight warps: each has 16 rows by 32 columns of it.
 constexpr unsigned TILE = 64;
-constexpr unsigned EACH = 4;
-constexpr unsigned SIDE = TILE / EACH;
-constexpr unsigned THREADS = SIDE * SIDE;
-// Columns of the vectors that are in shared memory at a time: a warp reads whole lines of memory.
-constexpr unsigned DEPTH = WARP;
-// Vectors lie side by side; whole float4 keep every group of four aligned.
-constexpr unsigned STRIDE = TILE + 4;
+constexpr unsigned THREADS = 256;
+constexpr unsigned ROW_STRIPS = TILE / FIXED_ROWS;
+constexpr unsigned COLUMN_TILES = TILE / (THREADS / WARP / ROW_STRIPS) / FIXED_COLUMNS;
+// Words of four values of each vector that are in shared memory at a time.
+constexpr unsigned DEPTH = 16;
+static_assert(TILE * DEPTH / 4 == THREADS, "every thread brings four words of each part");
+// The lanes of a warp read four words of each of eight vectors: with this stride from different banks.
+constexpr unsigned STRIDE = DEPTH + 4;
+typedef unsigned VectorTile[TILE][STRIDE];
 
-// A product and whose it is, such that the largest product, the lowest index on ties, is the largest number. Zero
-// stands for no product: those that no product exceeds (minus infinity) or that compare with none (NaN) have no rank.
-__device__ __forceinline__ unsigned long long rank_of_product(float product, unsigned index) {
-    if (!(product > -INFINITY)) return 0;
-    // Both zeros are equal; this sum makes them the same bits.
-    unsigned bits = __float_as_uint(product + 0.0f);
-    unsigned ordered = bits >> 31 ? ~bits : bits | 0x80000000u;
-    return static_cast<unsigned long long>(ordered) << 32 | ~index;
+// A product and whose it is, such that the largest product, the lowest index on ties, is the largest number. Zero stands
+// for no product: those that are not positive have no rank.
+__device__ __forceinline__ unsigned long long rank_of_product(int product, unsigned index) {
+    if (product <= 0) return 0;
+    return static_cast<unsigned long long>(product) << 32 | static_cast<unsigned>(~index);
 }
 
 __device__ __forceinline__ unsigned index_of_rank(unsigned long long rank) { return ~static_cast<unsigned>(rank); }
 
-// Brings up to TILE vectors to shared memory, the columns first..first + depth of each. Those beyond `count` are zeros.
-__device__ __forceinline__ void load_vectors(const float* vectors, unsigned count, unsigned width,
-                                             unsigned first_vector, unsigned first, unsigned depth,
-                                             float (*tile)[STRIDE]) {
-    unsigned column = lane_number();
-    if (column >= depth) return;
-    for (unsigned row = warp_number(); row < TILE; row += THREADS / WARP) {
-        unsigned vector = first_vector + row;
-        bool present = vector < count;
-        tile[column][row] = present ? vectors[static_cast<size_t>(vector) * width + first + column] : 0.0f;
-    }
-}
-
-// products[i][j] += row i of this thread times column j, column of the vectors by column, with fused multiply-adds: the
-// order of the contract.
-__device__ __forceinline__ void accumulate(const float (*source)[STRIDE], const float (*target)[STRIDE], unsigned depth,
-                                           float (*products)[EACH]) {
-    unsigned row = threadIdx.x / SIDE * EACH, column = threadIdx.x % SIDE * EACH;
-#pragma unroll 8
-    for (unsigned k = 0; k < depth; ++k) {
-        float4 s = *reinterpret_cast<const float4*>(&source[k][row]);
-        float4 t = *reinterpret_cast<const float4*>(&target[k][column]);
-        float of_rows[EACH] = {s.x, s.y, s.z, s.w}, of_columns[EACH] = {t.x, t.y, t.z, t.w};
-#pragma unroll
-        for (unsigned i = 0; i < EACH; ++i) {
-#pragma unroll
-            for (unsigned j = 0; j < EACH; ++j) products[i][j] = fmaf(of_rows[i], of_columns[j], products[i][j]);
-        }
-    }
+// Brings TILE vectors to shared memory, four words of one to each thread. Those beyond `count` are zeros.
+__device__ __forceinline__ void load_vectors(const uint4* vectors, unsigned count, unsigned words, unsigned first_vector,
+                                             unsigned first_word, VectorTile tile) {
+    unsigned row = threadIdx.x / (DEPTH / 4), word = threadIdx.x % (DEPTH / 4) * 4;
+    unsigned vector = first_vector + row;
+    uint4 four = {};
+    if (vector < count) four = vectors[(static_cast<size_t>(vector) * words + first_word + word) / 4];
+    *reinterpret_cast<uint4*>(&tile[row][word]) = four;
 }
 
 // For every source vector the highest rank of its products with the target's, and the other way round; both begin as
-// zeros. One block for each tile; maxima come out the same in any order.
-extern "C" __global__ void __launch_bounds__(THREADS)
-best_products(const float* source, unsigned rows, const float* target, unsigned columns, unsigned width,
-              unsigned long long* best_target, unsigned long long* best_source) {
-    alignas(16) __shared__ float source_tile[DEPTH][STRIDE];
-    alignas(16) __shared__ float target_tile[DEPTH][STRIDE];
+// zeros. The vectors are in fixed point, `words` words each, a multiple of DEPTH. One block for each tile; maxima come
+// out the same in any order.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+best_products(const uint4* source_high, const uint4* source_low, unsigned rows, const uint4* target_high,
+              const uint4* target_low, unsigned columns, unsigned words, unsigned long long* best_target,
+              unsigned long long* best_source) {
+    alignas(16) __shared__ VectorTile source_tiles[2], target_tiles[2];
     __shared__ unsigned long long of_rows[TILE], of_columns[TILE];
     unsigned first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
     if (threadIdx.x < TILE) of_rows[threadIdx.x] = of_columns[threadIdx.x] = 0;
+    unsigned row = warp_number() % ROW_STRIPS * FIXED_ROWS;
+    unsigned column = warp_number() / ROW_STRIPS * COLUMN_TILES * FIXED_COLUMNS;
 
-    float products[EACH][EACH] = {};
-    for (unsigned first = 0; first < width; first += DEPTH) {
-        unsigned depth = min(DEPTH, width - first);
+    FixedSums sums[COLUMN_TILES] = {};
+    for (unsigned first = 0; first < words; first += DEPTH) {
         __syncthreads();
-        load_vectors(source, rows, width, first_row, first, depth, source_tile);
-        load_vectors(target, columns, width, first_column, first, depth, target_tile);
+        load_vectors(source_high, rows, words, first_row, first, source_tiles[0]);
+        load_vectors(source_low, rows, words, first_row, first, source_tiles[1]);
+        load_vectors(target_high, columns, words, first_column, first, target_tiles[0]);
+        load_vectors(target_low, columns, words, first_column, first, target_tiles[1]);
         __syncthreads();
-        accumulate(source_tile, target_tile, depth, products);
-    }
-    __syncthreads();
-
-    unsigned row = threadIdx.x / SIDE * EACH, column = threadIdx.x % SIDE * EACH;
-    unsigned long long row_ranks[EACH] = {}, column_ranks[EACH] = {};
 #pragma unroll
-    for (unsigned i = 0; i < EACH; ++i) {
+        for (unsigned word = 0; word < DEPTH; word += FIXED_WORDS) {
+            FixedRows high = rows_of_lane<STRIDE>(&source_tiles[0][row][word]);
+            FixedRows low = rows_of_lane<STRIDE>(&source_tiles[1][row][word]);
 #pragma unroll
-        for (unsigned j = 0; j < EACH; ++j) {
-            unsigned s = first_row + row + i, t = first_column + column + j;
-            if (s < rows && t < columns) {
-                row_ranks[i] = max(row_ranks[i], rank_of_product(products[i][j], t));
-                column_ranks[j] = max(column_ranks[j], rank_of_product(products[i][j], s));
+            for (unsigned tile = 0; tile < COLUMN_TILES; ++tile) {
+                unsigned first_of_tile = column + tile * FIXED_COLUMNS;
+                multiply_fixed(high, low, columns_of_lane<STRIDE>(&target_tiles[0][first_of_tile][word]),
+                               columns_of_lane<STRIDE>(&target_tiles[1][first_of_tile][word]), sums[tile]);
             }
         }
     }
+
+    // Vectors beyond the last are zeros, whose products have no rank.
+    unsigned long long row_ranks[2] = {}, column_ranks[COLUMN_TILES][2] = {};
 #pragma unroll
-    for (unsigned i = 0; i < EACH; ++i) {
-        // The lanes of half a warp have the same rows, and those of the other half the same columns.
-        for (unsigned distance = SIDE / 2; distance > 0; distance /= 2)
+    for (unsigned tile = 0; tile < COLUMN_TILES; ++tile) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+            int product = product_of(sums[tile], i);
+            unsigned s = row + fixed_row(i), t = column + tile * FIXED_COLUMNS + fixed_column(i);
+            row_ranks[i / 2] = max(row_ranks[i / 2], rank_of_product(product, first_column + t));
+            column_ranks[tile][i % 2] = max(column_ranks[tile][i % 2], rank_of_product(product, first_row + s));
+        }
+    }
+    // Four lanes have the same rows, and the eight that are four apart the same columns.
+#pragma unroll
+    for (unsigned i = 0; i < 2; ++i) {
+        for (unsigned distance = 1; distance < 4; distance *= 2)
             row_ranks[i] = max(row_ranks[i], __shfl_xor_sync(ALL_LANES, row_ranks[i], distance));
-        column_ranks[i] = max(column_ranks[i], __shfl_xor_sync(ALL_LANES, column_ranks[i], SIDE));
-        if (lane_number() % SIDE == 0) atomicMax(&of_rows[row + i], row_ranks[i]);
-        if (lane_number() < SIDE) atomicMax(&of_columns[column + i], column_ranks[i]);
+        if (lane_number() % 4 == 0) atomicMax(&of_rows[row + fixed_row(2 * i)], row_ranks[i]);
+#pragma unroll
+        for (unsigned tile = 0; tile < COLUMN_TILES; ++tile) {
+            unsigned long long rank = column_ranks[tile][i];
+            for (unsigned distance = 4; distance < WARP; distance *= 2)
+                rank = max(rank, __shfl_xor_sync(ALL_LANES, rank, distance));
+            if (lane_number() < 4) atomicMax(&of_columns[column + tile * FIXED_COLUMNS + fixed_column(i)], rank);
+        }
     }
     __syncthreads();
     unsigned i = threadIdx.x;
     if (i < TILE && first_row + i < rows) atomicMax(&best_target[first_row + i], of_rows[i]);
     if (i < TILE && first_column + i < columns) atomicMax(&best_source[first_column + i], of_columns[i]);
+}
+
+// The parts of `count` vectors of `width` values in fixed point, four values a word; zeros fill up `words` words each. A
+// thread for each word.
+extern "C" __global__ void to_fixed_point(const float* vectors, unsigned count, unsigned width, unsigned words,
+                                          unsigned* high, unsigned* low) {
+    unsigned i = thread_number();
+    if (i >= count * words) return;
+    const float* vector = vectors + static_cast<size_t>(i / words) * width;
+    unsigned high_word = 0, low_word = 0;
+    for (unsigned k = 0; k < 4; ++k) {
+        unsigned column = i % words * 4 + k;
+        int value = column < width ? fixed_point(vector[column]) : 0;
+        high_word |= (high_part(value) & 0xff) << 8 * k;
+        low_word |= (low_part(value) & 0xff) << 8 * k;
+    }
+    high[i] = high_word;
+    low[i] = low_word;
 }
 
 // mutual[s] = whether the best source vector of the best target vector of `s` is `s`.

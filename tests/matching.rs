@@ -16,26 +16,32 @@ fn product(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// The row of `rows` with the largest product, the first of equals.
-fn nearest(row: &[f32], rows: &[f32], width: usize) -> u32 {
-    let mut best = (0, f64::NEG_INFINITY);
+/// Whole steps of 2⁻¹⁴, as the contract has them, so that products are exact.
+fn in_steps(rows: &[f32]) -> Vec<f32> {
+    let steps = |x: f32| (f64::from(x) * 16384.0).round_ties_even().clamp(-16383.0, 16383.0) as f32;
+    rows.iter().map(|&x| if x.is_nan() { 0.0 } else { steps(x) }).collect()
+}
+
+/// The row of `rows` with the largest positive product, the first of equals.
+fn nearest(row: &[f32], rows: &[f32], width: usize) -> Option<u32> {
+    let mut best = (None, 0.0);
     for (i, other) in rows.chunks(width).enumerate() {
         let product = product(row, other);
         if product > best.1 {
-            best = (i as u32, product);
+            best = (Some(i as u32), product);
         }
     }
     best.0
 }
 
 fn brute_force(source: &[f32], target: &[f32], width: usize) -> Vec<Match> {
-    if source.is_empty() || target.is_empty() {
-        return Vec::new();
-    }
-    let of_source: Vec<u32> = source.chunks(width).map(|row| nearest(row, target, width)).collect();
-    let of_target: Vec<u32> = target.chunks(width).map(|row| nearest(row, source, width)).collect();
-    let pairs = (0..).zip(of_source);
-    pairs.filter(|&(s, t)| of_target[t as usize] == s).map(|(s, t)| [s, t]).collect()
+    let (source, target) = (in_steps(source), in_steps(target));
+    let of_target: Vec<_> = target.chunks(width).map(|row| nearest(row, &source, width)).collect();
+    let mutual = |(s, row)| {
+        let t = nearest(row, &target, width)?;
+        (of_target[t as usize] == Some(s)).then_some([s, t])
+    };
+    (0..).zip(source.chunks(width)).filter_map(mutual).collect()
 }
 
 /// `count` random rows of unit length.
@@ -49,10 +55,10 @@ fn unit_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
     rows
 }
 
-/// Rows of small integers, whose products are exact in any order of summation and often equal.
-fn integer_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
+/// Rows of few different values, whose products are often equal.
+fn coarse_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
     let mut random = random(seed);
-    (0..count * width).map(|_| random.random_range(-1..=1) as f32).collect()
+    (0..count * width).map(|_| 0.25 * random.random_range(-1..=1) as f32).collect()
 }
 
 const SIZES: [(usize, usize); 12] = [
@@ -94,13 +100,13 @@ fn equals_brute_force() {
 fn check_ties<B: MatchMutual>(backend: &B) {
     for (rows, columns) in SIZES {
         for width in [1, 3, 6, 16] {
-            let (source, target) = (integer_rows(rows, width, 3), integer_rows(columns, width, 4));
+            let (source, target) = (coarse_rows(rows, width, 3), coarse_rows(columns, width, 4));
             let expected = brute_force(&source, &target, width);
             assert_eq!(matched(backend, &source, &target, width), expected, "{rows} × {columns} × {width}");
         }
     }
-    let zeros = vec![0.0; 700 * 5];
-    assert_eq!(matched(backend, &zeros, &zeros, 5), [[0, 0]], "all are equal");
+    let alike = [0.0, 0.3, -0.2, 0.5, 0.0].repeat(700);
+    assert_eq!(matched(backend, &alike, &alike, 5), [[0, 0]], "all are equal");
 }
 
 #[test]
@@ -134,6 +140,33 @@ fn check_duplicates<B: MatchMutual>(backend: &B) {
 fn duplicates_match_at_the_lower_index() {
     one_and_two_threads().iter().for_each(check_duplicates);
     on_one_device!(check_duplicates);
+}
+
+/// Values that the steps cut off or round: half of a step to either side, and less than half, which leaves nothing.
+fn check_steps<B: MatchMutual>(backend: &B) {
+    let step = 1.0 / 16384.0;
+    let (source, target) = (vec![1.0, 0.0, 0.0, 1.0], vec![0.5 * step, 1.5 * step, 1.5 * step, 0.5 * step]);
+    assert_eq!(matched(backend, &source, &target, 2), [[0, 1], [1, 0]]);
+    assert!(matched(backend, &source, &[0.49 * step; 4], 2).is_empty());
+    assert_eq!(matched(backend, &[1.0, 0.0], &[2.0, 0.0, 7.0, 0.0], 2), [[0, 0]], "both are cut off at one");
+    assert_eq!(matched(backend, &[1.0, 0.0], &[1.0, 0.0, 1.0 + 0.4 * step, 0.0], 2), [[0, 0]]);
+}
+
+#[test]
+fn values_count_in_steps() {
+    on_every_backend!(check_steps);
+}
+
+fn check_away<B: MatchMutual>(backend: &B) {
+    let source = unit_rows(100, 20, 7);
+    let opposite: Vec<f32> = source.iter().map(|x| -x).collect();
+    assert!(matched(backend, &source[..20], &opposite[..20], 20).is_empty());
+    assert!(matched(backend, &source, &vec![0.0; 40 * 20], 20).is_empty());
+}
+
+#[test]
+fn rows_that_point_away_match_nothing() {
+    on_every_backend!(check_away);
 }
 
 fn check_not_a_number<B: MatchMutual>(backend: &B) {
@@ -189,7 +222,7 @@ fn check_joined<B: MatchMutual>(backend: &B) {
     for rows in [0, 1, 2, 333] {
         let widths = [3, 64, 1];
         let parts: Vec<Vec<f32>> =
-            widths.iter().map(|&width| integer_rows(rows, width, width as u64)).collect();
+            widths.iter().map(|&width| coarse_rows(rows, width, width as u64)).collect();
         let uploaded: Vec<_> = parts.iter().map(|part| backend.upload(part).unwrap()).collect();
         let join = |which: &[usize]| {
             let chosen: Vec<_> = which.iter().map(|&i| (&uploaded[i], widths[i])).collect();

@@ -15,6 +15,9 @@ from safetensors.torch import save_file
 
 from model import Compact
 
+# Gain of the batch norm of an added convolution: small beside the channels it is added to, yet enough to learn from.
+FIRST_GAIN = 0.05
+
 
 def folded_tensors(model):
     """The tensors of the folded form of a network in training form, f32."""
@@ -92,6 +95,23 @@ def unfold(folded, features):
             new.bn.weight.copy_((variance_of_layer + new.bn.eps).sqrt())
             new.bn.bias.copy_(mean_of_layer)
     return model
+
+
+@torch.no_grad()
+def deepen(model, dilations):
+    """A network in training form with the convolutions of `model`, and further ones for the rest of `dilations`.
+
+    A convolution is added to what goes into it, so one that gives little changes little: the new network begins about
+    where the old one is.
+    """
+    old = model.config["dils"]
+    if list(dilations[: len(old)]) != old:
+        raise ValueError(f"a network of dilations {old} cannot become one of {list(dilations)}; they must begin alike")
+    deeper = Compact(**model.config | {"dils": dilations})
+    deeper.load_state_dict(model.state_dict(), strict=False)
+    for conv in deeper.conv[len(old) :]:
+        conv.bn.weight.fill_(FIRST_GAIN)
+    return deeper
 
 
 def main():

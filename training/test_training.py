@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data import Batch, Changes, Patches, augment, change, change_torch, turn_about_z
-from export import folded_tensors, load, save, unfold
+from export import deepen, folded_tensors, load, save, unfold
 from features import AZIMUTHS, CHANNELS, ELEVATIONS, RADII, cell_features, cell_sums, cell_sums_torch, features_of_sums
 from model import SMALL, Compact, azimuth
 from train import Run, Trainer
@@ -144,6 +144,19 @@ def test_unfolded_weights_compute_the_same_and_fold_back(tmp_path):
     for name, tensor in folded_tensors(model).items():
         if name not in ("pg", "pb") and not name.startswith(("h1", "skip")):
             assert torch.allclose(tensor, folded.state_dict()[name], atol=1e-4), name
+
+
+def test_a_deeper_network_begins_where_the_other_is():
+    patches = ragged_patches(counts=[200] * 64)
+    features = cell_features(patches.points, patches.patch, patches.patches)
+    model = small_model()
+    deeper = deepen(model, [*SMALL["dils"], 1]).eval()
+    assert len(deeper.conv) == len(model.conv) + 1
+    for mine, theirs in zip(deeper(features), model(features)):
+        similarity = torch.cosine_similarity(mine.flatten(1), theirs.flatten(1))
+        assert 0.98 < similarity.min() and similarity.max() < 1
+    with pytest.raises(ValueError, match="must begin alike"):
+        deepen(model, [1, 1, 2, 4])
 
 
 def pairs_of_turned_patches(turn):

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from data import Pairs, augment
-from export import load, unfold
+from export import deepen, load, unfold
 from features import AZIMUTHS, cell_features
 from model import LARGE, SMALL, Compact, correlation
 from validate import evaluate, summary, views
@@ -137,7 +137,9 @@ class Run:
             changed = {"C": self.arguments.channels, "dils": self.arguments.dilations, "D": self.arguments.width}
             return Compact(**config | {name: value for name, value in changed.items() if value is not None})
         batch = self.batch(0).source
-        return unfold(load(self.arguments.start), features(batch).cpu())
+        model = unfold(load(self.arguments.start), features(batch).cpu())
+        torch.manual_seed(self.arguments.seed)
+        return deepen(model, self.arguments.dilations) if self.arguments.dilations else model
 
     def batch(self, step):
         """The augmented batch of a step: the same in every run over the same scenes."""
@@ -257,7 +259,7 @@ def parse():
     parser.add_argument("--output", required=True, help="folder of the run; a run in it is resumed")
     parser.add_argument("--size", choices=["small", "large"], default="small", help="1.7 or 5.5 million multiply-adds")
     parser.add_argument("--channels", type=int, help="channels, instead of the size's own")
-    parser.add_argument("--dilations", type=lambda text: [int(x) for x in text.split(",")], help="such as 1,2,4")
+    parser.add_argument("--dilations", type=lambda text: [int(x) for x in text.split(",")], help="such as 1,2,4; more than those of --start deepen it")
     parser.add_argument("--width", type=int, help="width of the descriptor")
     parser.add_argument("--start", help="weight file to start from, instead of at random")
     parser.add_argument("--steps", type=int, default=20000, help="length of the run")

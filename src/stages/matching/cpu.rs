@@ -1,97 +1,71 @@
-//! CPU side: inner products in tiles that stay in the cache, the largest of each row and column kept as they pass.
+//! CPU side: products of a few rows by a few at a time, of which nothing is kept but the largest of each row and column.
 
-use gemm::Parallelism;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::fixed_point::{BLOCK_ROWS, Pairs, Products, packed, products};
 use super::{Match, MatchMutual};
 use crate::backend::Cpu;
 use crate::error::Result;
 use crate::stages::lanes::LANES;
 
-/// Most source rows per task. Fixed, so that results do not depend on the number of threads.
-const TILE_ROWS: usize = 96;
-/// Most target rows per tile: 96 × 512 products are 192 KiB.
-const TILE_COLUMNS: usize = 512;
+/// Source rows per task. Fixed, so that results do not depend on the number of threads.
+const TASK_ROWS: usize = 8 * BLOCK_ROWS;
 
-/// Most products for which the matrix product would sum in another order than column by column.
-const FEW_PRODUCTS: usize = 256;
-
-/// Equally long pieces of a range, of which the last may overlap the one before. How products are rounded may depend on
-/// the shape of a tile; since all tiles have one shape, equal rows have equal products wherever they are.
-#[derive(Clone, Copy)]
-struct Pieces {
-    total: usize,
-    length: usize,
-    count: usize,
-}
-
-impl Pieces {
-    /// As few as possible of at most `longest`; `total` must not be zero.
-    fn of(total: usize, longest: usize) -> Self {
-        let count = total.div_ceil(longest);
-        Self { total, length: total.div_ceil(count), count }
-    }
-
-    fn start(&self, piece: usize) -> usize {
-        (piece * self.length).min(self.total - self.length)
-    }
-}
-
-/// The largest inner product seen and whose it was.
+/// The largest products seen, lane by lane, and whose they were.
 #[derive(Clone, Copy)]
 struct Best {
-    product: f32,
-    index: u32,
+    product: [i32; LANES],
+    index: [u32; LANES],
 }
 
-const NOTHING: Best = Best { product: f32::NEG_INFINITY, index: u32::MAX };
+/// Products must be positive to count.
+const NOTHING: Best = Best { product: [0; LANES], index: [u32::MAX; LANES] };
 
 impl Best {
-    /// Keeps the larger product; on ties the one that was there first, which has the lower index.
+    /// With the larger product of each lane; on ties the one that was there first, which has the lower index. By value,
+    /// so that it is done in registers.
     #[inline(always)]
-    fn update(&mut self, product: f32, index: u32) {
-        if product > self.product {
-            *self = Best { product, index };
+    fn updated(mut self, product: &[i32; LANES], index: &[u32; LANES]) -> Self {
+        for lane in 0..LANES {
+            let larger = product[lane] > self.product[lane];
+            self.index[lane] = if larger { index[lane] } else { self.index[lane] };
+            self.product[lane] = if larger { product[lane] } else { self.product[lane] };
         }
+        self
+    }
+
+    /// The column with the largest product, the lowest on ties, if the indices are those of panels.
+    fn column(&self) -> Option<usize> {
+        let column = |lane: usize| self.index[lane] as usize * LANES + lane;
+        let found = (0..LANES).filter(|&lane| self.product[lane] > 0);
+        found.min_by_key(|&lane| (-self.product[lane], column(lane))).map(column)
     }
 }
 
 impl MatchMutual for Cpu {
     fn match_mutual(&self, source: &Vec<f32>, target: &Vec<f32>, width: usize) -> Result<Vec<Match>> {
-        let (rows, columns) = (source.len() / width, target.len() / width);
-        if rows == 0 || columns == 0 {
+        if source.is_empty() || target.is_empty() {
             return Ok(Vec::new());
         }
-        let pieces = Pieces::of(rows, TILE_ROWS);
         let tasks: Vec<(Vec<Best>, Vec<Best>)> = self.run(|| {
-            (0..pieces.count)
-                .into_par_iter()
-                .map_init(
-                    || vec![0.0; TILE_ROWS * TILE_COLUMNS],
-                    |products, task| {
-                        let first = pieces.start(task);
-                        let source = &source[first * width..][..pieces.length * width];
-                        let (mut of_rows, of_columns) =
-                            best_of_block(source, target, width, first as u32, products);
-                        of_rows.drain(..task * pieces.length - first);
-                        (of_rows, of_columns)
-                    },
-                )
-                .collect()
+            let panels: Vec<Vec<Pairs<LANES>>> =
+                target.par_chunks(LANES * width).map(|rows| packed(rows, width)).collect();
+            let tasks = source.par_chunks(TASK_ROWS * width).enumerate();
+            tasks.map(|(task, rows)| best_of_rows(rows, width, task * TASK_ROWS, &panels)).collect()
         });
-        let mut best_source = vec![NOTHING; columns];
-        for (_, of_columns) in &tasks {
-            for (best, new) in best_source.iter_mut().zip(of_columns) {
-                best.update(new.product, new.index);
+        let mut best_source = vec![NOTHING; target.len().div_ceil(LANES * width)];
+        for (_, of_panels) in &tasks {
+            for (best, new) in best_source.iter_mut().zip(of_panels) {
+                *best = best.updated(&new.product, &new.index);
             }
         }
-        let best_target = tasks.into_iter().flat_map(|(of_rows, _)| of_rows);
-        Ok(best_target
-            .enumerate()
-            .filter(|(s, best)| best_source.get(best.index as usize).is_some_and(|b| b.index as usize == *s))
-            .map(|(s, best)| [s as u32, best.index])
-            .collect())
+        let best_target = tasks.iter().flat_map(|(of_rows, _)| of_rows);
+        let mutual = |(s, best): (usize, &Best)| {
+            let t = best.column()?;
+            (best_source[t / LANES].index[t % LANES] as usize == s).then_some([s as u32, t as u32])
+        };
+        Ok(best_target.enumerate().filter_map(mutual).collect())
     }
 
     fn join_rows(&self, parts: &[(&Vec<f32>, usize)]) -> Result<Vec<f32>> {
@@ -101,95 +75,38 @@ impl MatchMutual for Cpu {
     }
 }
 
-/// The best target of each row of `source` and the best of these rows for every target.
-fn best_of_block(
-    source: &[f32],
-    target: &[f32],
+/// Of each row, the best panels lane by lane; of each panel, the best of these rows. Rows are counted from `first`.
+fn best_of_rows(
+    rows: &[f32],
     width: usize,
-    first_row: u32,
-    products: &mut [f32],
+    first: usize,
+    panels: &[Vec<Pairs<LANES>>],
 ) -> (Vec<Best>, Vec<Best>) {
-    let rows = source.len() / width;
-    let mut of_rows = vec![NOTHING; rows];
-    let mut of_columns = vec![NOTHING; target.len() / width];
-    let pieces = Pieces::of(of_columns.len(), TILE_COLUMNS);
-    let columns = pieces.length;
-    for first_column in (0..pieces.count).map(|tile| pieces.start(tile)) {
-        let target = &target[first_column * width..][..columns * width];
-        inner_products(source, target, width, &mut products[..rows * columns]);
-        for (row, products) in products[..rows * columns].chunks_exact(columns).enumerate() {
-            if let Some(best) = largest(products) {
-                of_rows[row].update(best.product, best.index + first_column as u32);
-            }
-            keep_larger(products, first_row + row as u32, &mut of_columns[first_column..][..columns]);
+    let blocks: Vec<_> = rows.chunks(BLOCK_ROWS * width).map(|rows| packed(rows, width)).collect();
+    let mut of_rows = vec![[NOTHING; BLOCK_ROWS]; blocks.len()];
+    let mut of_panels = vec![NOTHING; panels.len()];
+    for (number, (panel, of_panel)) in panels.iter().zip(&mut of_panels).enumerate() {
+        for (i, (block, of_rows)) in blocks.iter().zip(&mut of_rows).enumerate() {
+            let first = first + i * BLOCK_ROWS;
+            keep_larger(&products(block, panel), first as u32, number as u32, of_rows, of_panel);
         }
     }
-    (of_rows, of_columns)
+    (of_rows.into_flattened(), of_panels)
 }
 
-/// `products[s · columns + t] = source[s] · target[t]`.
-fn inner_products(source: &[f32], target: &[f32], width: usize, products: &mut [f32]) {
-    let (rows, columns) = (source.len() / width, target.len() / width);
-    assert_eq!(products.len(), rows * columns);
-    if products.len() <= FEW_PRODUCTS || rows == 1 || columns == 1 {
-        return few_products(source, target, width, products);
-    }
-    // SAFETY: `source` holds rows × width, `target` columns × width and `products` rows × columns values, and the
-    // strides below address exactly these.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            width,
-            products.as_mut_ptr(),
-            1,
-            columns as isize,
-            false,
-            source.as_ptr(),
-            1,
-            width as isize,
-            target.as_ptr(),
-            width as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
-/// The same one by one.
+/// Takes in the products of a panel and a block of rows, counted from `first`.
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn few_products(source: &[f32], target: &[f32], width: usize, products: &mut [f32]) {
-    let pairs = source.chunks_exact(width).flat_map(|s| target.chunks_exact(width).map(move |t| (s, t)));
-    for (product, (s, t)) in products.iter_mut().zip(pairs) {
-        *product = s.iter().zip(t).fold(0.0, |sum, (s, t)| s.mul_add(*t, sum));
+fn keep_larger(
+    products: &Products,
+    first: u32,
+    panel: u32,
+    of_rows: &mut [Best; BLOCK_ROWS],
+    of_panel: &mut Best,
+) {
+    let mut best = *of_panel;
+    for (row, (products, of_row)) in (first..).zip(products.iter().zip(of_rows)) {
+        *of_row = of_row.updated(products, &[panel; LANES]);
+        best = best.updated(products, &[row; LANES]);
     }
-}
-
-/// The first largest value; `None` when there is no number among them.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn largest(products: &[f32]) -> Option<Best> {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in products.chunks(LANES) {
-        for (lane, product) in lanes.iter_mut().zip(chunk) {
-            *lane = if *product > *lane { *product } else { *lane };
-        }
-    }
-    let product = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    let index = products.iter().position(|p| *p == product);
-    index.map(|index| Best { product, index: index as u32 })
-}
-
-/// Keeps, for every column, the larger of what was there and this row's product.
-#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+fma", "x86_64+avx2+fma"))]
-fn keep_larger(products: &[f32], row: u32, best: &mut [Best]) {
-    for (best, product) in best.iter_mut().zip(products) {
-        let larger = *product > best.product;
-        best.index = if larger { row } else { best.index };
-        best.product = if larger { *product } else { best.product };
-    }
+    *of_panel = best;
 }

@@ -1,9 +1,11 @@
-//! CUDA side: a block per tile of products, whose maxima meet in 64-bit numbers. Kernels: `kernels/matching.cu`.
+//! CUDA side: a block per tile of products on tensor cores, whose maxima meet in 64-bit numbers. Kernels:
+//! `kernels/matching.cu`.
 
 use super::{Match, MatchMutual};
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 
+const TO_FIXED_POINT: Kernel = Kernel::new("matching", "to_fixed_point");
 const BEST_PRODUCTS: Kernel = Kernel::new("matching", "best_products");
 const MARK_MUTUAL: Kernel = Kernel::new("matching", "mark_mutual");
 const COLLECT_MUTUAL: Kernel = Kernel::new("matching", "collect_mutual");
@@ -13,6 +15,27 @@ const PLACE_ROWS: Kernel = Kernel::new("matching", "place_rows");
 const TILE: usize = 64;
 const TILE_THREADS: u32 = 256;
 const THREADS: u32 = 256;
+/// Rows of fixed-point values fill up whole steps of this many words of four.
+const STEP_WORDS: usize = 16;
+
+/// Rows in fixed point; see `kernels/fixed_point.cuh`.
+struct FixedRows<D: Driver> {
+    high: CudaBuffer<u32, D>,
+    low: CudaBuffer<u32, D>,
+    /// Words of a row in each of them.
+    words: usize,
+}
+
+impl<D: Driver> Cuda<D> {
+    fn fixed_rows(&self, rows: &CudaBuffer<f32, D>, count: usize, width: usize) -> Result<FixedRows<D>> {
+        let words = width.div_ceil(4 * STEP_WORDS) * STEP_WORDS;
+        let (high, low) = (self.allocate(count * words)?, self.allocate(count * words)?);
+        let grid = Grid::over(count * words, THREADS);
+        // SAFETY: `rows` has count × width values, `high` and `low` count × words words.
+        unsafe { self.launch(TO_FIXED_POINT, grid, arguments![rows, count, width, words, &high, &low])? };
+        Ok(FixedRows { high, low, words })
+    }
+}
 
 impl<D: Driver> MatchMutual for Cuda<D> {
     fn match_mutual(
@@ -27,8 +50,11 @@ impl<D: Driver> MatchMutual for Cuda<D> {
         }
         let (best_target, best_source) = (self.zeroed::<u64>(rows)?, self.zeroed::<u64>(columns)?);
         let tiles = Grid::new(columns.div_ceil(TILE), TILE_THREADS).rows(rows.div_ceil(TILE));
-        let arguments = arguments![source, rows, target, columns, width, &best_target, &best_source];
-        // SAFETY: `source` has rows × width values, `target` columns × width; there is a best for each row and column.
+        let (s, t) = (self.fixed_rows(source, rows, width)?, self.fixed_rows(target, columns, width)?);
+        let arguments =
+            arguments![&s.high, &s.low, rows, &t.high, &t.low, columns, s.words, &best_target, &best_source];
+        // SAFETY: the parts of the source have rows × words words, those of the target columns × words, and `words` is a
+        // multiple of STEP_WORDS; there is a best for each row and column.
         unsafe { self.launch(BEST_PRODUCTS, tiles, arguments)? };
 
         let grid = Grid::over(rows, THREADS);

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod cuda;
+mod fixed_point;
 
 use crate::backend::Device;
 use crate::error::Result;
@@ -12,11 +13,14 @@ pub type Match = [u32; 2];
 /// See the module.
 pub trait MatchMutual: Device {
     /// All pairs `(s, t)` such that `t` is the row of `target` nearest to row `s` of `source` and `s` is the row
-    /// of `source` nearest to row `t`. Rows are unit vectors of length `width`, so the nearest row is the one
-    /// with the largest inner product. Ties go to the lower index; the answer ascends in `s`.
+    /// of `source` nearest to row `t`. Rows are `width` values: unit vectors, or up to four of them side by side. So the
+    /// nearest row is the one with the largest inner product; a row without a positive one has none. Ties go to the lower
+    /// index; the answer ascends in `s`.
     ///
-    /// Products (f32) are summed up from the first column to the last with fused multiply-adds, so that devices agree on
-    /// rows that are nearly as near. (Processors without these instructions round each product.)
+    /// Values count as whole numbers of steps of 2⁻¹⁴: the nearest, even on ties, short of one; what is not a number
+    /// counts as zero. Sums of products are then whole numbers of 32 bits, the same in any order and on tensor cores, so
+    /// all devices see the same ties. What is rounded away moves a product by some 2·10⁻⁵, which is nothing beside what
+    /// sets two scans of a place apart. Sums of longer rows than these wrap.
     fn match_mutual(
         &self,
         source: &Self::Buffer<f32>,
