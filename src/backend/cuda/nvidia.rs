@@ -157,12 +157,7 @@ impl Nvidia {
 
     /// Makes the device this thread's current one.
     fn enter(&self) -> Result<()> {
-        if std::process::id() != self.process {
-            return Err(Error::Device(format!(
-                "{} was opened before this process was forked, which CUDA does not allow; open it in the child",
-                self.name
-            )));
-        }
+        check_process(&self.name, self.process, std::process::id())?;
         self.said(self.stream.context().bind_to_thread(), "cannot be used")
     }
 
@@ -376,6 +371,17 @@ impl Driver for Nvidia {
     }
 }
 
+/// A device belongs to the process that opened it, not to the children that are forked from it.
+fn check_process(name: &str, opened_in: u32, here: u32) -> Result<()> {
+    if opened_in == here {
+        return Ok(());
+    }
+    Err(Error::Device(format!(
+        "{name} was opened in process {opened_in}, which was then forked into this one, {here}; CUDA does not allow that: \
+         open it in the child, and not before"
+    )))
+}
+
 impl Drop for NvidiaMemory {
     fn drop(&mut self) {
         self.account.give_back(self.bytes);
@@ -384,5 +390,17 @@ impl Drop for NvidiaMemory {
             // SAFETY: allocated on this stream, and freed once.
             let _ = unsafe { result::free_async(self.address, self.stream.cu_stream()) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_process;
+
+    #[test]
+    fn a_forked_child_is_told_to_open_the_device_itself() {
+        assert!(check_process("cuda:0", 7, 7).is_ok());
+        let message = check_process("cuda:0", 7, 8).unwrap_err().to_string();
+        assert!(message.contains("cuda:0") && message.contains("forked into this one, 8"), "{message}");
     }
 }
