@@ -150,9 +150,9 @@ fn configs_that_lie() {
         ("\"C\": 64", "\"C\": -1", "`config`"),
         ("\"C\": 64, ", "", "missing field `C`"),
         ("\"C\": 64", "\"C\": 64, \"layers\": 2", "unknown field `layers`"),
-        ("[1, 2, 4]", "[1, 2, 4, 1]", "has no tensor `conv.3.w`"),
-        ("[1, 2, 4]", "[1, 2, 20]", "a dilation of 20, which must be 1 to 19"),
-        ("[1, 2, 4]", "[1, 0, 4]", "a dilation of 0"),
+        ("[1, 2, 4, 1]", "[1, 2, 4, 1, 1]", "has no tensor `conv.4.w`"),
+        ("[1, 2, 4, 1]", "[1, 2, 20, 1]", "a dilation of 20, which must be 1 to 19"),
+        ("[1, 2, 4, 1]", "[1, 0, 4, 1]", "a dilation of 0"),
         ("\"E\": 32", "\"E\": 31", "`equi.w` has the shape [32, 64], but its config asks for [31, 64]"),
         ("\"D\": 64", "\"D\": 63", "`h2.w`"),
         ("\"nin\": 308", "\"nin\": 309", "nin = 309, but this program needs 308"),
@@ -163,7 +163,7 @@ fn configs_that_lie() {
         assert_refused(&parts.with_config(from, to).bytes(), expected);
     }
     let many = format!("[{}1]", "1, ".repeat(64));
-    assert_refused(&parts.with_config("[1, 2, 4]", &many).bytes(), "has 65 dilations, but at most 64");
+    assert_refused(&parts.with_config("[1, 2, 4, 1]", &many).bytes(), "has 65 dilations, but at most 64");
 }
 
 #[test]

@@ -21,7 +21,7 @@ RAW_FEATURES = (0, 1, 3, 4, 6, 10)
 # Azimuthal harmonics of the network's channels beyond the mean, and of the raw features with it.
 CHANNEL_HARMONICS, RAW_HARMONICS = 3, 7
 
-SMALL = {"C": 64, "dils": [1, 2, 4], "D": 64, "E": 32, "hid": 256}
+SMALL = {"C": 64, "dils": [1, 2, 4, 1], "D": 64, "E": 32, "hid": 256}
 LARGE = {"C": 128, "dils": [1, 2, 4, 1], "D": 64, "E": 32, "hid": 256}
 
 

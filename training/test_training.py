@@ -156,7 +156,7 @@ def test_a_deeper_network_begins_where_the_other_is():
         similarity = torch.cosine_similarity(mine.flatten(1), theirs.flatten(1))
         assert 0.98 < similarity.min() and similarity.max() < 1
     with pytest.raises(ValueError, match="must begin alike"):
-        deepen(model, [1, 1, 2, 4])
+        deepen(model, [1, 1, 2, 4, 1])
 
 
 def pairs_of_turned_patches(turn):

@@ -257,7 +257,7 @@ def parse():
     parser.add_argument("--scenes", required=True, help="folder of `coregister patches`; may still be growing")
     parser.add_argument("--validation", required=True, help="folder of `coregister patches --whole`, of another seed")
     parser.add_argument("--output", required=True, help="folder of the run; a run in it is resumed")
-    parser.add_argument("--size", choices=["small", "large"], default="small", help="1.7 or 5.5 million multiply-adds")
+    parser.add_argument("--size", choices=["small", "large"], default="small", help="2.0 or 5.5 million multiply-adds")
     parser.add_argument("--channels", type=int, help="channels, instead of the size's own")
     parser.add_argument("--dilations", type=lambda text: [int(x) for x in text.split(",")], help="such as 1,2,4; more than those of --start deepen it")
     parser.add_argument("--width", type=int, help="width of the descriptor")
