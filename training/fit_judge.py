@@ -25,7 +25,7 @@ MOST_IN_FRONT = 0.15
 """As in judge.rs: how much of the share in front counts."""
 
 NAMES = ["overlap", "in front", "support", "bias", "calibration slope", "calibration bias"]
-CURRENT = np.array([0.6, -55.0, 1.2, -1.3, 3.3, 1.6])
+CURRENT = np.array([2.5, -75.0, 2.0, -2.0, 2.6, -1.0])
 """The constants of judge.rs, in the order of the names."""
 
 NOTHING = -1e9
