@@ -25,7 +25,7 @@ MOST_IN_FRONT = 0.15
 """As in judge.rs: how much of the share in front counts."""
 
 NAMES = ["overlap", "in front", "support", "bias", "calibration slope", "calibration bias"]
-CURRENT = np.array([2.5, -75.0, 2.0, -2.0, 2.6, -1.0])
+CURRENT = np.array([0.6, -60.0, 1.8, -1.8, 2.9, -0.2])
 """The constants of judge.rs, in the order of the names."""
 
 NOTHING = -1e9
