@@ -112,8 +112,9 @@ from conftest import DATA
 source, target = (coregister.read_cloud(DATA / name) for name in ("demo_source.ply", "demo_target.ply"))
 registrar = coregister.Registrar(device="cpu", descriptor="classic")
 registrar.register(source=source, target=target)
-print("at work", flush=True)
 try:
+    # Whoever reads this may interrupt at once.
+    print("at work", flush=True)
     registrar.register_batch([(source, target)] * 1_000_000)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
