@@ -10,10 +10,12 @@ use criterion::{Criterion, criterion_group, criterion_main};
 const TOLERANCE: Tolerance = Tolerance { base: 0.06, slope: 0.06 };
 
 fn score<B: ScoreHypotheses>(device: &Timed<B>, group: &mut Group<'_>) {
-    let matches = hypotheses::planted(device.backend(), 1300, 130);
-    device.time(group, "1300 hypotheses × 1300 matches", |b| {
-        b.score_hypotheses(&matches.poses, &matches.source, &matches, TOLERANCE)
-    });
+    for count in [1300, 3000] {
+        let matches = hypotheses::planted(device.backend(), count, count / 10);
+        device.time(group, format!("{count} hypotheses × {count} matches"), |b| {
+            b.score_hypotheses(&matches.poses, &matches.source, &matches, TOLERANCE)
+        });
+    }
 }
 
 fn consensus(criterion: &mut Criterion) {

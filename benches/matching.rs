@@ -10,11 +10,13 @@ use rand_chacha::ChaCha8Rng;
 use std::hint::black_box;
 
 const WIDTH: usize = 168;
+/// Rows and their width: a pair with its scales joined, and as many as a pair can have with the published descriptor's width.
+const SIZES: [(usize, usize); 2] = [(1500, WIDTH), (5000, 32)];
 
-fn unit_rows(count: usize, seed: u64) -> Vec<f32> {
+fn unit_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut rows: Vec<f32> = (0..count * WIDTH).map(|_| random.random_range(-1.0..1.0)).collect();
-    for row in rows.chunks_mut(WIDTH) {
+    let mut rows: Vec<f32> = (0..count * width).map(|_| random.random_range(-1.0..1.0)).collect();
+    for row in rows.chunks_mut(width) {
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
         row.iter_mut().for_each(|x| *x /= length);
     }
@@ -32,15 +34,19 @@ fn brute_force(source: &[f32], target: &[f32]) -> Vec<usize> {
 }
 
 fn mutual<B: MatchMutual>(device: &Timed<B>, group: &mut Group<'_>) {
-    let [source, target] = [1, 2].map(|seed| device.backend().upload(&unit_rows(1500, seed)).expect("rows"));
-    device.time(group, "1500 × 1500 rows of 168", |b| b.match_mutual(&source, &target, WIDTH));
+    for (count, width) in SIZES {
+        let rows = |seed| device.backend().upload(&unit_rows(count, width, seed)).expect("rows");
+        let [source, target] = [1, 2].map(rows);
+        let what = format!("{count} × {count} rows of {width}");
+        device.time(group, what, |b| b.match_mutual(&source, &target, width));
+    }
 }
 
 fn matching(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("matching");
     group.sample_size(20);
     on_every_backend!(mutual, &mut group);
-    let (source, target) = (unit_rows(1500, 1), unit_rows(1500, 2));
+    let (source, target) = (unit_rows(1500, WIDTH, 1), unit_rows(1500, WIDTH, 2));
     group.bench_function("1500 × 1500 rows of 168, brute force one way, one thread", |bencher| {
         bencher.iter(|| brute_force(black_box(&source), &target));
     });

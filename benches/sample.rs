@@ -37,9 +37,11 @@ fn farthest<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>) {
 
 /// As many thinned clouds as a device may have multiprocessors.
 fn farthest_of_each<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>) {
-    let scan = device.backend().upload(&room::scan(15_000)).expect("a scan");
-    let clouds = vec![&scan; 64];
-    device.time(group, "1500 from each of 64 × 15000", |b| b.sample_farthest_of_each(&clouds, 1500));
+    for (clouds, points) in [(64, 15_000), (128, 30_000)] {
+        let scan = device.backend().upload(&room::scan(points)).expect("a scan");
+        let what = format!("1500 from each of {clouds} × {points}");
+        device.time(group, what, |b| b.sample_farthest_of_each(&vec![&scan; clouds], 1500));
+    }
 }
 
 fn sample(criterion: &mut Criterion) {
