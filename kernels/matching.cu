@@ -3,6 +3,7 @@
 // See src/stages/matching/.
 #include "common.cuh"
 #include "fixed_point.cuh"
+#include "ordered.cuh"
 
 // Rows and columns of a tile of products, for a block of eight warps: each has 16 rows by 32 columns of it.
 constexpr unsigned TILE = 64;
@@ -25,19 +26,20 @@ __device__ __forceinline__ unsigned long long rank_of_product(int product, unsig
 
 __device__ __forceinline__ unsigned index_of_rank(unsigned long long rank) { return ~static_cast<unsigned>(rank); }
 
-// Brings TILE vectors to shared memory, four words of one to each thread. Those beyond `count` are zeros.
+// Brings DEPTH words of TILE vectors to shared memory, four words of one to each thread. Vectors beyond `count` are zeros,
+// and so are words beyond the last.
 __device__ __forceinline__ void load_vectors(const uint4* vectors, unsigned count, unsigned words, unsigned first_vector,
                                              unsigned first_word, VectorTile tile) {
     unsigned row = threadIdx.x / (DEPTH / 4), word = threadIdx.x % (DEPTH / 4) * 4;
     unsigned vector = first_vector + row;
     uint4 four = {};
-    if (vector < count) four = vectors[(static_cast<size_t>(vector) * words + first_word + word) / 4];
+    if (vector < count && first_word + word < words) four = vectors[(static_cast<size_t>(vector) * words + first_word + word) / 4];
     *reinterpret_cast<uint4*>(&tile[row][word]) = four;
 }
 
 // For every source vector the highest rank of its products with the target's, and the other way round; both begin as
-// zeros. The vectors are in fixed point, `words` words each, a multiple of DEPTH. One block for each tile; maxima come
-// out the same in any order.
+// zeros. The vectors are in fixed point, `words` words each, a multiple of FIXED_WORDS. One block for each tile; maxima
+// come out the same in any order.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 best_products(const uint4* source_high, const uint4* source_low, unsigned rows, const uint4* target_high,
               const uint4* target_low, unsigned columns, unsigned words, unsigned long long* best_target,
@@ -59,6 +61,7 @@ best_products(const uint4* source_high, const uint4* source_low, unsigned rows, 
         __syncthreads();
 #pragma unroll
         for (unsigned word = 0; word < DEPTH; word += FIXED_WORDS) {
+            if (first + word >= words) break;
             FixedRows high = rows_of_lane<STRIDE>(&source_tiles[0][row][word]);
             FixedRows low = rows_of_lane<STRIDE>(&source_tiles[1][row][word]);
 #pragma unroll
@@ -102,13 +105,23 @@ best_products(const uint4* source_high, const uint4* source_low, unsigned rows, 
     if (i < TILE && first_column + i < columns) atomicMax(&best_source[first_column + i], of_columns[i]);
 }
 
-// The parts of `count` vectors of `width` values in fixed point, four values a word; zeros fill up `words` words each. A
-// thread for each word.
-extern "C" __global__ void to_fixed_point(const float* vectors, unsigned count, unsigned width, unsigned words,
-                                          unsigned* high, unsigned* low) {
+// Vectors as they come, their parts in fixed point, and the best rank of each, which begins as zero.
+struct Vectors {
+    const float* values;
+    unsigned* high;
+    unsigned* low;
+    unsigned long long* best;
+    unsigned count, padding;
+};
+
+// The parts in fixed point of two sets of vectors of `width` values, four values a word; zeros fill up `words` words each.
+// A thread for each word, a row of blocks for each set.
+extern "C" __global__ void to_fixed_point(Vectors source, Vectors target, unsigned width, unsigned words) {
+    const Vectors& set = blockIdx.y == 0 ? source : target;
     unsigned i = thread_number();
-    if (i >= count * words) return;
-    const float* vector = vectors + static_cast<size_t>(i / words) * width;
+    if (i >= set.count * words) return;
+    if (i < set.count) set.best[i] = 0;
+    const float* vector = set.values + static_cast<size_t>(i / words) * width;
     unsigned high_word = 0, low_word = 0;
     for (unsigned k = 0; k < 4; ++k) {
         unsigned column = i % words * 4 + k;
@@ -116,24 +129,33 @@ extern "C" __global__ void to_fixed_point(const float* vectors, unsigned count, 
         high_word |= (high_part(value) & 0xff) << 8 * k;
         low_word |= (low_part(value) & 0xff) << 8 * k;
     }
-    high[i] = high_word;
-    low[i] = low_word;
+    set.high[i] = high_word;
+    set.low[i] = low_word;
 }
 
-// mutual[s] = whether the best source vector of the best target vector of `s` is `s`.
-extern "C" __global__ void mark_mutual(const unsigned long long* best_target, unsigned rows,
-                                       const unsigned long long* best_source, unsigned* mutual) {
-    unsigned s = thread_number();
-    if (s >= rows) return;
-    unsigned long long best = best_target[s];
-    mutual[s] = best != 0 && index_of_rank(best_source[index_of_rank(best)]) == s;
-}
+// Threads of the block that collects matches.
+constexpr unsigned COLLECTORS = 1024;
 
-// The marked pairs in order; `places` are the prefix sums of the marks.
-extern "C" __global__ void collect_mutual(const unsigned long long* best_target, unsigned rows, const unsigned* places,
-                                          uint2* matches) {
-    unsigned s = thread_number();
-    if (s < rows && places[s] != places[s + 1]) matches[places[s]] = make_uint2(s, index_of_rank(best_target[s]));
+// The pairs of vectors that are each other's best, in the order of the source's, and how many they are. One block.
+extern "C" __global__ void __launch_bounds__(COLLECTORS)
+collect_mutual(const unsigned long long* best_target, unsigned rows, const unsigned long long* best_source, uint2* matches,
+               unsigned* count) {
+    __shared__ unsigned of_warps[COLLECTORS / WARP];
+    unsigned collected = 0;
+    for (unsigned first = 0; first < rows; first += COLLECTORS) {
+        unsigned s = first + threadIdx.x, t = 0;
+        unsigned long long best = s < rows ? best_target[s] : 0;
+        bool is_mutual = best != 0;
+        if (is_mutual) {
+            t = index_of_rank(best);
+            is_mutual = index_of_rank(best_source[t]) == s;
+        }
+        unsigned total;
+        unsigned place = collected + place_among_present<COLLECTORS>(is_mutual, of_warps, total);
+        if (is_mutual) matches[place] = make_uint2(s, t);
+        collected += total;
+    }
+    if (threadIdx.x == 0) *count = collected;
 }
 
 // joined[i][first + k] = part[i][k], for rows of `width` values and joined ones of `stride`; a thread for each value.

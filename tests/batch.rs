@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices};
-use coregister::config::{Config, Descriptor};
+use coregister::config::{Config, Descriptor, DeviceChoice};
 use coregister::io::write_cloud;
 use coregister::simulate::{Kind, Motion, PairOptions, simulate_pair};
 use coregister::{Cloud, Engine, Registration};
@@ -34,7 +34,7 @@ fn clouds() -> Vec<Cloud> {
 }
 
 fn config() -> Config {
-    Config { descriptor: Descriptor::Classic, ..Config::default() }
+    Config { descriptor: Descriptor::Classic, device: DeviceChoice::Cpu, ..Config::default() }
 }
 
 /// All that an answer says but for the times, to the bit.

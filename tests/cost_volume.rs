@@ -135,7 +135,7 @@ fn equals_the_formula() {
 }
 
 /// Maps as the network gives them: normalised in every cell. Their difference is smaller than its parts, which devices may
-/// convolve one by one.
+/// convolve one by one. Tensor cores cut off what is below the last bit of a sum: 1.4e-5 of ten, on an H200.
 #[test]
 fn agrees_with_the_cpu() {
     let (layers, mut maps) = (any_layers(7), any_maps(4, 8));
@@ -154,7 +154,7 @@ fn agrees_with_the_cpu() {
     let expected = cells(&cpu, &layers, &maps, &maps, &matches);
     let mut all = Vec::new();
     on_every_device!(|device| all.push(cells(device, &layers, &maps, &maps, &matches)));
-    assert!(all.iter().all(|found| largest_difference(found, &expected) < 1e-5), "{all:?} {expected:?}");
+    assert!(all.iter().all(|found| largest_difference(found, &expected) < 5e-5), "{all:?} {expected:?}");
     // The order of threads does not show.
     assert!(all[..3].iter().all(|found| *found == all[0]));
 }

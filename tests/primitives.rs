@@ -5,14 +5,14 @@ mod common;
 use common::found::{on_every_device, on_one_device};
 use common::random;
 use coregister::backend::Device;
-use coregister::backend::cuda::{Cuda, Driver};
+use coregister::backend::cuda::{Cuda, CudaBuffer, Driver};
 use rand::RngExt;
 
-/// Around the sizes of a warp, a block, a tile, and of a block of blocks.
-const LENGTHS: [usize; 12] = [0, 1, 31, 255, 256, 257, 1023, 1024, 1025, 8193, 65_535, 66_000];
+/// Around the sizes of a warp, a block, a tile, and of what one block does by itself.
+const LENGTHS: [usize; 14] = [0, 1, 2, 31, 255, 256, 257, 1023, 1025, 2047, 2048, 2049, 8193, 66_000];
 
 fn check_prefix_sums<D: Driver>(device: &Cuda<D>) {
-    for length in LENGTHS {
+    for length in LENGTHS.into_iter().chain([131_072, 131_073]) {
         let mut random = random(length as u64);
         let values: Vec<u32> = (0..length).map(|_| random.random_range(0..5)).collect();
         let sums = device.prefix_sums(&device.upload(&values).unwrap()).unwrap();
@@ -35,16 +35,28 @@ fn check_sort<D: Driver>(device: &Cuda<D>) {
     for length in LENGTHS {
         let mut random = random(length as u64);
         let keys: Vec<u64> = (0..length).map(|_| random.random::<u64>() & 0xff00_0000_0000_3f07).collect();
-        for bits in [8, 16, 64] {
-            let mask = u64::MAX >> (64 - bits);
-            let mut expected: Vec<u32> = (0..length as u32).collect();
-            expected.sort_by_key(|&i| keys[i as usize] & mask);
-            let (sorted, order) = device.sort(device.upload(&keys).unwrap(), bits).unwrap();
-            assert_eq!(device.download(&order).unwrap(), expected, "{length}, {bits} bits");
-            let moved: Vec<u64> = expected.iter().map(|&i| keys[i as usize]).collect();
-            assert_eq!(device.download(&sorted).unwrap(), moved, "{length}, {bits} bits");
+        for bits in [0..8, 5..14, 0..64] {
+            let mask = u64::MAX >> (64 - bits.len()) << bits.start;
+            let found = device.sort(device.upload(&keys).unwrap(), bits.start..bits.end).unwrap();
+            assert_sorted(device, &keys, mask, found);
         }
+        // Of these, many have the same upper half.
+        let found = device.sort_hashes(device.upload(&keys).unwrap()).unwrap();
+        assert_sorted(device, &keys, u64::MAX, found);
     }
+}
+
+fn assert_sorted<D: Driver>(
+    device: &Cuda<D>,
+    keys: &[u64],
+    mask: u64,
+    (sorted, order): (CudaBuffer<u64, D>, CudaBuffer<u32, D>),
+) {
+    let mut expected: Vec<u32> = (0..keys.len() as u32).collect();
+    expected.sort_by_key(|&i| keys[i as usize] & mask);
+    assert_eq!(device.download(&order).unwrap(), expected, "{} keys, bits {mask:x}", keys.len());
+    let moved: Vec<u64> = expected.iter().map(|&i| keys[i as usize]).collect();
+    assert_eq!(device.download(&sorted).unwrap(), moved, "{} keys, bits {mask:x}", keys.len());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! the order in which it is asked for, on one stream; nothing but downloads waits, unless it is asked to.
 
 mod account;
+#[cfg(feature = "cuda")]
+mod blocks;
 mod buffer;
 mod driver;
 #[cfg(feature = "cuda")]

@@ -10,6 +10,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute, CUdeviceptr, CUfunction, CUr
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream};
 
 use super::account::Account;
+use super::blocks::{FreeBlocks, block_size};
 use super::driver::{Argument, Driver, Grid, Kernel};
 use super::images::image;
 use super::staging::Staging;
@@ -108,7 +109,7 @@ pub struct Nvidia {
     stream: Arc<CudaStream>,
     staging: Staging,
     functions: Mutex<HashMap<Kernel, Function>>,
-    account: Arc<Account>,
+    pool: Arc<Pool>,
     largest_cluster: u32,
     /// The process that opened the device: children of it cannot use it.
     process: u32,
@@ -125,8 +126,72 @@ unsafe impl Send for Function {}
 pub struct NvidiaMemory {
     address: CUdeviceptr,
     bytes: usize,
+    pool: Arc<Pool>,
+}
+
+/// The memory of a stream.
+struct Pool {
     stream: Arc<CudaStream>,
-    account: Arc<Account>,
+    account: Account,
+    free: FreeBlocks,
+}
+
+impl Pool {
+    /// A block of this size: a free one, or a new one where so much may be taken. The device's context is the thread's
+    /// current one.
+    fn take(&self, size: usize) -> Result<CUdeviceptr, NoBlock> {
+        if let Some(address) = self.free.take(size) {
+            return Ok(address);
+        }
+        match self.allocate(size) {
+            // Blocks of other sizes may have taken the room.
+            Err(NoBlock::NoRoom(_)) => {
+                self.release();
+                self.stream.synchronize().map_err(NoBlock::Failed)?;
+                self.allocate(size)
+            }
+            other => other,
+        }
+    }
+
+    /// A new block.
+    fn allocate(&self, size: usize) -> Result<CUdeviceptr, NoBlock> {
+        self.account.take(size).map_err(NoBlock::NoRoom)?;
+        // SAFETY: the stream is a live one of the context.
+        unsafe { result::malloc_async(self.stream.cu_stream(), size) }.map_err(|error| {
+            self.account.give_back(size);
+            match error.0 {
+                CUresult::CUDA_ERROR_OUT_OF_MEMORY => NoBlock::NoRoom(self.account.out_of_memory(size)),
+                _ => NoBlock::Failed(error),
+            }
+        })
+    }
+
+    /// Gives all free blocks back to the driver.
+    fn release(&self) {
+        for (size, address) in self.free.drain() {
+            self.account.give_back(size);
+            // A device that is gone has no memory to give back, so errors do not matter.
+            // SAFETY: allocated on this stream, and in nobody's hands.
+            let _ = unsafe { result::free_async(address, self.stream.cu_stream()) };
+        }
+    }
+}
+
+/// Why there is no memory.
+enum NoBlock {
+    /// More than there is, or may be taken.
+    NoRoom(Error),
+    /// The driver does not work.
+    Failed(DriverError),
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.stream.context().bind_to_thread().is_ok() {
+            self.release();
+        }
+    }
 }
 
 impl Nvidia {
@@ -145,9 +210,13 @@ impl Nvidia {
         let most = most_memory.unwrap_or(device.memory);
         let name = format!("cuda:{number} ({})", device.name);
         Ok(Self {
-            account: Arc::new(Account::new(&name, most)),
-            name,
             staging: Staging::new(stream.clone()),
+            pool: Arc::new(Pool {
+                stream: stream.clone(),
+                account: Account::new(&name, most),
+                free: FreeBlocks::default(),
+            }),
+            name,
             stream,
             functions: Mutex::default(),
             largest_cluster: device.largest_cluster(),
@@ -273,22 +342,11 @@ impl Driver for Nvidia {
 
     fn allocate(&self, bytes: usize) -> Result<NvidiaMemory> {
         self.enter()?;
-        self.account.take(bytes)?;
-        // SAFETY: the stream is a live one of the context that `enter` has made current.
-        match unsafe { result::malloc_async(self.stream.cu_stream(), bytes) } {
-            Ok(address) => Ok(NvidiaMemory {
-                address,
-                bytes,
-                stream: self.stream.clone(),
-                account: self.account.clone(),
-            }),
-            Err(error) => {
-                self.account.give_back(bytes);
-                if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY {
-                    return Err(self.account.out_of_memory(bytes));
-                }
-                self.said(Err(error), "cannot allocate memory")
-            }
+        let size = block_size(bytes);
+        match self.pool.take(size) {
+            Ok(address) => Ok(NvidiaMemory { address, bytes: size, pool: self.pool.clone() }),
+            Err(NoBlock::NoRoom(error)) => Err(error),
+            Err(NoBlock::Failed(error)) => self.said(Err(error), "cannot allocate memory"),
         }
     }
 
@@ -384,12 +442,7 @@ fn check_process(name: &str, opened_in: u32, here: u32) -> Result<()> {
 
 impl Drop for NvidiaMemory {
     fn drop(&mut self) {
-        self.account.give_back(self.bytes);
-        // A device that is gone has no memory to give back, so errors do not matter.
-        if self.stream.context().bind_to_thread().is_ok() {
-            // SAFETY: allocated on this stream, and freed once.
-            let _ = unsafe { result::free_async(self.address, self.stream.cu_stream()) };
-        }
+        self.pool.free.put(self.bytes, self.address);
     }
 }
 

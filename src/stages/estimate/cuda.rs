@@ -68,7 +68,7 @@ impl<D: Driver> Cuda<D> {
         let keys = self.allocate(length)?;
         // SAFETY: a key for each support.
         unsafe { self.launch(RANK, Grid::over(length, THREADS), arguments![support, length, &keys])? };
-        let (_, order) = self.sort(keys, SCORE_BITS)?;
+        let (_, order) = self.sort(keys, 0..SCORE_BITS)?;
         let (chosen, count) = (self.allocate(most)?, self.allocate(1)?);
         let arguments = arguments![poses, &order, length, extent, distinct, most, &chosen, &count];
         // SAFETY: as many poses as supports and indices in `order`; `chosen` has room for `most`; one extent.

@@ -1,13 +1,14 @@
 //! CUDA side: a block per tile of products on tensor cores, whose maxima meet in 64-bit numbers. Kernels:
 //! `kernels/matching.cu`.
 
+use bytemuck::{Pod, Zeroable};
+
 use super::{Match, MatchMutual};
-use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
+use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 
 const TO_FIXED_POINT: Kernel = Kernel::new("matching", "to_fixed_point");
 const BEST_PRODUCTS: Kernel = Kernel::new("matching", "best_products");
-const MARK_MUTUAL: Kernel = Kernel::new("matching", "mark_mutual");
 const COLLECT_MUTUAL: Kernel = Kernel::new("matching", "collect_mutual");
 const PLACE_ROWS: Kernel = Kernel::new("matching", "place_rows");
 
@@ -15,25 +16,60 @@ const PLACE_ROWS: Kernel = Kernel::new("matching", "place_rows");
 const TILE: usize = 64;
 const TILE_THREADS: u32 = 256;
 const THREADS: u32 = 256;
+/// Threads of the block that collects, as in the kernel.
+const COLLECTORS: u32 = 1024;
 /// Rows of fixed-point values fill up whole steps of this many words of four.
-const STEP_WORDS: usize = 16;
+const STEP_WORDS: usize = 8;
 
-/// Rows in fixed point; see `kernels/fixed_point.cuh`.
+/// Rows in fixed point, see `kernels/fixed_point.cuh`, and the best product of each.
 struct FixedRows<D: Driver> {
     high: CudaBuffer<u32, D>,
     low: CudaBuffer<u32, D>,
-    /// Words of a row in each of them.
-    words: usize,
+    best: CudaBuffer<u64, D>,
+}
+
+/// The same for the kernel, with the values themselves; as there.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Vectors {
+    values: u64,
+    high: u64,
+    low: u64,
+    best: u64,
+    count: u32,
+    padding: u32,
+}
+
+impl<D: Driver> FixedRows<D> {
+    fn vectors(&self, rows: &CudaBuffer<f32, D>) -> Argument<'_> {
+        let Self { high, low, best } = self;
+        let [high, low] = [high, low].map(CudaBuffer::address);
+        let (values, best, count) = (rows.address(), best.address(), best.len() as u32);
+        Argument::value(Vectors { values, high, low, best, count, padding: 0 })
+    }
 }
 
 impl<D: Driver> Cuda<D> {
-    fn fixed_rows(&self, rows: &CudaBuffer<f32, D>, count: usize, width: usize) -> Result<FixedRows<D>> {
-        let words = width.div_ceil(4 * STEP_WORDS) * STEP_WORDS;
+    fn fixed_rows(&self, count: usize, words: usize) -> Result<FixedRows<D>> {
         let (high, low) = (self.allocate(count * words)?, self.allocate(count * words)?);
-        let grid = Grid::over(count * words, THREADS);
-        // SAFETY: `rows` has count × width values, `high` and `low` count × words words.
-        unsafe { self.launch(TO_FIXED_POINT, grid, arguments![rows, count, width, words, &high, &low])? };
-        Ok(FixedRows { high, low, words })
+        Ok(FixedRows { high, low, best: self.allocate(count)? })
+    }
+
+    /// Both sides in fixed point, without any best products yet.
+    fn to_fixed_point(
+        &self,
+        [source, target]: [&CudaBuffer<f32, D>; 2],
+        width: usize,
+        words: usize,
+    ) -> Result<[FixedRows<D>; 2]> {
+        let (rows, columns) = (source.len() / width, target.len() / width);
+        let (s, t) = (self.fixed_rows(rows, words)?, self.fixed_rows(columns, words)?);
+        let grid = Grid::over(rows.max(columns) * words, THREADS).rows(2);
+        let arguments = arguments![s.vectors(source), t.vectors(target), width, words];
+        // SAFETY: a set of `count` rows has count × width values, count × words words of each part, of which there is one
+        // at least, and `count` ranks.
+        unsafe { self.launch(TO_FIXED_POINT, grid, arguments)? };
+        Ok([s, t])
     }
 }
 
@@ -48,24 +84,19 @@ impl<D: Driver> MatchMutual for Cuda<D> {
         if rows == 0 || columns == 0 {
             return self.allocate(0);
         }
-        let (best_target, best_source) = (self.zeroed::<u64>(rows)?, self.zeroed::<u64>(columns)?);
+        let words = width.div_ceil(4 * STEP_WORDS) * STEP_WORDS;
+        let [s, t] = self.to_fixed_point([source, target], width, words)?;
         let tiles = Grid::new(columns.div_ceil(TILE), TILE_THREADS).rows(rows.div_ceil(TILE));
-        let (s, t) = (self.fixed_rows(source, rows, width)?, self.fixed_rows(target, columns, width)?);
-        let arguments =
-            arguments![&s.high, &s.low, rows, &t.high, &t.low, columns, s.words, &best_target, &best_source];
+        let arguments = arguments![&s.high, &s.low, rows, &t.high, &t.low, columns, words, &s.best, &t.best];
         // SAFETY: the parts of the source have rows × words words, those of the target columns × words, and `words` is a
         // multiple of STEP_WORDS; there is a best for each row and column.
         unsafe { self.launch(BEST_PRODUCTS, tiles, arguments)? };
 
-        let grid = Grid::over(rows, THREADS);
-        let mutual = self.allocate::<u32>(rows)?;
-        // SAFETY: as above, and there is a mark for each row; ranks hold indices of rows and columns.
-        unsafe { self.launch(MARK_MUTUAL, grid, arguments![&best_target, rows, &best_source, &mutual])? };
-        let places = self.prefix_sums(&mutual)?;
-        let matches = self.allocate(rows.min(columns))?;
-        // SAFETY: `places` has an element for each row and one more; a row or column is in at most one match.
-        unsafe { self.launch(COLLECT_MUTUAL, grid, arguments![&best_target, rows, &places, &matches])? };
-        Ok(matches.truncated(self.last(&places)? as usize))
+        let (matches, count) = (self.allocate(rows.min(columns))?, self.allocate::<u32>(1)?);
+        let arguments = arguments![&s.best, rows, &t.best, &matches, &count];
+        // SAFETY: as above; ranks hold indices of rows and columns, and a row or column is in at most one match.
+        unsafe { self.launch(COLLECT_MUTUAL, Grid::new(1, COLLECTORS), arguments)? };
+        Ok(matches.truncated(self.last(&count)? as usize))
     }
 
     fn join_rows(&self, parts: &[(&CudaBuffer<f32, D>, usize)]) -> Result<CudaBuffer<f32, D>> {

@@ -70,8 +70,8 @@ impl<D: Driver> Cuda<D> {
         let over_points = Threads::over(points.len(), THREADS);
         // SAFETY: a key for each point.
         unsafe { self.launch(FIND_CELLS, over_points, arguments![points, points.len(), grid, &keys])? };
-        let key_bits = usize::BITS - (grid.cells() - 1).leading_zeros();
-        let (keys, order) = self.sort(keys, key_bits)?;
+        let key_bits = (usize::BITS - (grid.cells() - 1).leading_zeros()).max(1);
+        let (keys, order) = self.sort(keys, 0..key_bits)?;
 
         let cell_start = self.allocate(grid.cells() + 1)?;
         let blocks = Threads::new(cell_start.len().div_ceil(CELLS_PER_BLOCK), THREADS);

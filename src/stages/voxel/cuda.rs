@@ -47,7 +47,7 @@ impl<D: Driver> VoxelDownsample for Cuda<D> {
         let places = self.allocate::<u64>(length)?;
         // SAFETY: one element in `bounds`, and a place for each of the `length` points.
         unsafe { self.launch(FIND_PLACES, grid, arguments![points, length, &bounds, size, &places])? };
-        let (places, order) = self.sort(places, u64::BITS)?;
+        let (places, order) = self.sort_hashes(places)?;
         let points = self.gather_points(points, &order)?;
 
         let first = self.allocate::<u32>(length)?;
