@@ -4,6 +4,7 @@
 // The search takes the position from which the cloud looks most even, and evenness jumps where points move from one cell
 // to the next. So all is computed as on the host, operation by operation, sums in the same order; then every step of the
 // search, and its end, is the same.
+#include "cluster.cuh"
 #include "cube.cuh"
 #include "geometry.cuh"
 
@@ -422,24 +423,78 @@ rate_starts(const Point* points, unsigned count, const Start* starts, float* rat
     if (threadIdx.x == 0) ratings[blockIdx.x] = rating;
 }
 
-// Moves along the axes while that makes the view more even, with steps halved `first` to `last` times.
+// Both ways along each axis.
+constexpr unsigned WAYS = 6;
+
+// The way along which the view from `position` is to be tried, `scale` steps far.
+__device__ __forceinline__ Point moved_some_way(Point position, Point step, float scale, unsigned way) {
+    float along = way / 2 == 0 ? step.x : way / 2 == 1 ? step.y : step.z;
+    return moved_along(position, way / 2, (way % 2 == 0 ? scale : -scale) * along);
+}
+
+// Who looks from the places around one. A search takes the first way that makes the view more even, and goes on with the
+// ways after that one from there.
+//
+// A single block looks from one place after another.
 template <unsigned POINTS>
-__device__ Found pattern_search(Observer<POINTS>& observer, const Start& start, unsigned first, unsigned last) {
+struct Alone {
+    Observer<POINTS>& observer;
+
+    // The first of the ways from `first` on whose view is more even than `best`, which becomes that view; WAYS if none is.
+    __device__ unsigned first_better(Point position, Point step, float scale, unsigned first, Look& best) {
+        for (unsigned way = first; way < WAYS; ++way) {
+            Look look = observer.look(moved_some_way(position, step, scale, way));
+            if (look.unevenness < best.unevenness) {
+                best = look;
+                return way;
+            }
+        }
+        return WAYS;
+    }
+};
+
+#ifdef HAS_CLUSTERS
+
+// A cluster looks from all of them at once, a block from each.
+template <unsigned POINTS>
+struct Together {
+    Observer<POINTS>& observer;
+    // Two sets, used in turn: a block may be a step ahead of another.
+    Look (*looks)[WAYS];
+    unsigned round;
+
+    __device__ unsigned first_better(Point position, Point step, float scale, unsigned first, Look& best) {
+        unsigned own = cluster_rank();
+        Look* current = looks[round++ % 2];
+        if (own >= first) {
+            Look look = observer.look(moved_some_way(position, step, scale, own));
+            if (threadIdx.x < WAYS) *in_block(&current[own], threadIdx.x) = look;
+        }
+        cluster_sync();
+        for (unsigned way = first; way < WAYS; ++way) {
+            if (current[way].unevenness < best.unevenness) {
+                best = current[way];
+                return way;
+            }
+        }
+        return WAYS;
+    }
+};
+
+#endif
+
+// Moves along the axes while that makes the view more even, with steps halved `first` to `last` times.
+template <unsigned POINTS, class Team>
+__device__ Found pattern_search(Observer<POINTS>& observer, Team team, const Start& start, unsigned first, unsigned last) {
     Point position = start.position;
     Look best = observer.look(position);
     for (unsigned halving = first; halving <= last; ++halving) {
         float scale = 1.0f / static_cast<float>(1u << halving);
         for (unsigned round = 0; round < ROUNDS; ++round) {
             float before = best.unevenness;
-            for (unsigned direction = 0; direction < 6; ++direction) {
-                unsigned axis = direction / 2;
-                float step = axis == 0 ? start.step.x : axis == 1 ? start.step.y : start.step.z;
-                Point moved = moved_along(position, axis, (direction % 2 == 0 ? scale : -scale) * step);
-                Look look = observer.look(moved);
-                if (look.unevenness < best.unevenness) {
-                    best = look;
-                    position = moved;
-                }
+            for (unsigned way = 0; way < WAYS; ++way) {
+                way = team.first_better(position, start.step, scale, way, best);
+                if (way < WAYS) position = moved_some_way(position, start.step, scale, way);
             }
             if (best.unevenness >= before) break;
         }
@@ -463,27 +518,65 @@ __device__ unsigned start_of_rank(const float* ratings, unsigned rank) {
     return chosen;
 }
 
+// The end of the search from the start of this rank.
+template <class Team>
+__device__ Found search_from(Observer<SEARCH>& observer, Team team, const Start* starts, const float* ratings, unsigned rank) {
+    return pattern_search(observer, team, starts[start_of_rank(ratings, rank)], 0, HALVINGS);
+}
+
+// The end of the search from the best of the BEST places that were found, with small steps on more points.
+template <class Team>
+__device__ Found search_on_from(Observer<FINE>& observer, Team team, const Found* found) {
+    Found best = found[0];
+    for (unsigned i = 1; i < BEST; ++i)
+        if (found[i].unevenness < best.unevenness) best = found[i];
+    return pattern_search(observer, team, {best.position, best.step}, HALVINGS - 1, HALVINGS + 1);
+}
+
 // found[b] = the end of the search from the `b`-th best start. The steps of a search follow one another, so a block takes
 // as long as its some 90 looks at most; the blocks run side by side.
 extern "C" __global__ void __launch_bounds__(THREADS)
 search_from_best(const Point* points, unsigned count, const Start* starts, const float* ratings, Found* found) {
     __shared__ Observer<SEARCH>::Shared shared;
     Observer<SEARCH> observer(shared, points, count);
-    Start start = starts[start_of_rank(ratings, blockIdx.x)];
-    Found end = pattern_search(observer, start, 0, HALVINGS);
+    Found end = search_from(observer, Alone<SEARCH>{observer}, starts, ratings, blockIdx.x);
     if (threadIdx.x == 0) found[blockIdx.x] = end;
 }
 
-// One block: searches on from the best of the BEST places that were found, with small steps on more points.
+// One block: searches on from the best place.
 extern "C" __global__ void __launch_bounds__(THREADS)
 search_on(const Point* points, unsigned count, const Found* found, Found* last) {
     __shared__ Observer<FINE>::Shared shared;
     Observer<FINE> observer(shared, points, count);
-    Found best = found[0];
-    for (unsigned i = 1; i < BEST; ++i)
-        if (found[i].unevenness < best.unevenness) best = found[i];
-    Found end = pattern_search(observer, {best.position, best.step}, HALVINGS - 1, HALVINGS + 1);
+    Found end = search_on_from(observer, Alone<FINE>{observer}, found);
     if (threadIdx.x == 0) *last = end;
+}
+
+// The same two with a cluster of WAYS blocks for each search. Most steps of a search find no better place and look in vain
+// in all ways; a cluster takes as long for that as a block for one.
+extern "C" __global__ void __launch_bounds__(THREADS)
+search_from_best_in_clusters(const Point* points, unsigned count, const Start* starts, const float* ratings, Found* found) {
+#ifdef HAS_CLUSTERS
+    __shared__ Observer<SEARCH>::Shared shared;
+    __shared__ Look looks[2][WAYS];
+    Observer<SEARCH> observer(shared, points, count);
+    // Before the first look is told to a block it has to be there.
+    cluster_sync();
+    Found end = search_from(observer, Together<SEARCH>{observer, looks, 0}, starts, ratings, blockIdx.x / WAYS);
+    if (cluster_rank() == 0 && threadIdx.x == 0) found[blockIdx.x / WAYS] = end;
+#endif
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+search_on_in_cluster(const Point* points, unsigned count, const Found* found, Found* last) {
+#ifdef HAS_CLUSTERS
+    __shared__ Observer<FINE>::Shared shared;
+    __shared__ Look looks[2][WAYS];
+    Observer<FINE> observer(shared, points, count);
+    cluster_sync();
+    Found end = search_on_from(observer, Together<FINE>{observer, looks, 0}, found);
+    if (cluster_rank() == 0 && threadIdx.x == 0) *last = end;
+#endif
 }
 
 // The range image.

@@ -119,11 +119,16 @@ fn thin(device: &Emulator) {
 }
 
 fn sum_and_sort(device: &Emulator) {
-    let sums = device.prefix_sums(&device.upload(&[1; 700]).unwrap()).unwrap();
-    assert_eq!(device.last(&sums).unwrap(), 700);
-    let keys: Vec<u64> = (0..2_100).map(|i| i * 7919 % 251).collect();
-    let (sorted, _) = device.sort(device.upload(&keys).unwrap(), 8).unwrap();
-    assert!(device.download(&sorted).unwrap().is_sorted());
+    // As many as one block sums up or sorts, and more.
+    for count in [700, 131_100] {
+        let sums = device.prefix_sums(&device.upload(&vec![1; count]).unwrap()).unwrap();
+        assert_eq!(device.last(&sums).unwrap() as usize, count);
+    }
+    for count in [500, 2_100] {
+        let keys: Vec<u64> = (0..count).map(|i| i * 7919 % 251).collect();
+        let (sorted, _) = device.sort_hashes(device.upload(&keys).unwrap()).unwrap();
+        assert!(device.download(&sorted).unwrap().is_sorted());
+    }
 }
 
 /// Clouds for each size of block, in a cluster where there are clusters.
@@ -167,7 +172,11 @@ fn find_vertical(device: &Emulator) {
 fn see(device: &Emulator) {
     // More points than take part in the search, so that some are selected; all in one place, so that it ends early.
     let points = device.upload(&[[1.0, 2.0, 3.0]; 6_200]).unwrap();
-    device.estimate_viewpoint(&points).unwrap();
+    for blocks in [1, 8] {
+        device.driver().set_largest_cluster(blocks);
+        device.estimate_viewpoint(&points).unwrap();
+    }
+    device.driver().set_largest_cluster(1);
     let points = device.upload(&room(600, 7)).unwrap();
     device.range_image(&points, [3.0, 2.0, 1.0]).unwrap();
 }

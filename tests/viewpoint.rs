@@ -268,6 +268,18 @@ fn check_sight<B: EstimateViewpoint>(cpu: &Cpu, device: &B, name: &str, points: 
     }
 }
 
+/// A cloud for each order of threads.
+#[test]
+fn clusters_search_as_blocks_do() {
+    let [cpu, _] = one_and_two_threads();
+    for (device, (name, points)) in emulated().iter().zip(clouds()) {
+        device.driver().set_largest_cluster(8);
+        let (found, expected) = (viewpoint(device, &points), viewpoint(&cpu, &points));
+        assert_eq!(bits(&found), bits(&expected), "{name}: {found:?}, {expected:?} expected");
+        assert!(device.driver().launched().contains("search_on_in_cluster"));
+    }
+}
+
 #[test]
 fn the_order_of_threads_does_not_show() {
     let points = scan(&cluttered_room(), CAMERA_EYES[0], &pinhole());

@@ -19,12 +19,16 @@ const FIND_STARTS: Kernel = Kernel::new("viewpoint", "find_starts");
 const RATE_STARTS: Kernel = Kernel::new("viewpoint", "rate_starts");
 const SEARCH_FROM_BEST: Kernel = Kernel::new("viewpoint", "search_from_best");
 const SEARCH_ON: Kernel = Kernel::new("viewpoint", "search_on");
+const SEARCH_FROM_BEST_IN_CLUSTERS: Kernel = Kernel::new("viewpoint", "search_from_best_in_clusters");
+const SEARCH_ON_IN_CLUSTER: Kernel = Kernel::new("viewpoint", "search_on_in_cluster");
 const CHOOSE_EDGE: Kernel = Kernel::new("viewpoint", "choose_edge");
 const SEE_RANGES: Kernel = Kernel::new("viewpoint", "see_ranges");
 const LEAST_OF_NEIGHBOURS: Kernel = Kernel::new("viewpoint", "take_least_of_neighbours");
 
 /// Threads of a block that looks at the cloud, as in the kernels; each keeps a few points.
 const THREADS: u32 = 512;
+/// Blocks of a cluster that searches, as in the kernels.
+const WAYS: u32 = 6;
 /// Threads of a block where each does a little of its own.
 const SMALL_BLOCK: u32 = 256;
 /// All starts of the coarse search, as in the kernels.
@@ -104,6 +108,15 @@ impl<D: Driver> Cuda<D> {
         Ok(starts)
     }
 
+    /// The kernels that search, and how many blocks each search takes.
+    fn searching_kernels(&self) -> ([Kernel; 2], u32) {
+        if self.driver().largest_cluster() >= WAYS {
+            ([SEARCH_FROM_BEST_IN_CLUSTERS, SEARCH_ON_IN_CLUSTER], WAYS)
+        } else {
+            ([SEARCH_FROM_BEST, SEARCH_ON], 1)
+        }
+    }
+
     /// The most even place, not yet on the host.
     fn search(&self, points: &CudaBuffer<Point, D>) -> Result<CudaBuffer<Found, D>> {
         let selection = self.select(points, FINE_POINTS)?;
@@ -114,14 +127,16 @@ impl<D: Driver> Cuda<D> {
         // SAFETY: the number of points is at most that of the chosen ones and what the kernel can take, and there is a
         // rating for every start.
         unsafe { self.launch(RATE_STARTS, Grid::new(ALL_STARTS, THREADS), arguments)? };
+        let ([from_best, on], blocks) = self.searching_kernels();
+        let searches = |count| Grid::new(blocks as usize * count, THREADS).in_clusters(blocks);
         let found = self.allocate::<Found>(STARTS)?;
         let arguments = arguments![chosen, in_lanes(chosen.len(), SEARCH_POINTS), &starts, &ratings, &found];
-        // SAFETY: as above, and there is a result for every block.
-        unsafe { self.launch(SEARCH_FROM_BEST, Grid::new(STARTS, THREADS), arguments)? };
+        // SAFETY: as above, and there is a result for every search.
+        unsafe { self.launch(from_best, searches(STARTS), arguments)? };
         let last = self.allocate::<Found>(1)?;
         let arguments = arguments![chosen, in_lanes(chosen.len(), FINE_POINTS), &found, &last];
         // SAFETY: as above; the kernel reads `STARTS` results and writes one.
-        unsafe { self.launch(SEARCH_ON, Grid::new(1, THREADS), arguments)? };
+        unsafe { self.launch(on, searches(1), arguments)? };
         Ok(last)
     }
 
