@@ -67,7 +67,7 @@ fn batch(criterion: &mut Criterion) {
         let mut time = |name: &str, lanes| throughput(&mut group, name, lanes, descriptor, keeps);
         time("cpu, all threads to each pair", cpus(1, 0));
         time("cpu, a thread to each pair", cpus(threads, 1));
-        for streams in [1, 4, 16] {
+        for streams in [1, 4, 8, 16] {
             let name = format!("cuda, {streams} streams");
             throughput(&mut group, &name, cuda_streams(streams), descriptor, keeps);
         }

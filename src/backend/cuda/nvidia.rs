@@ -117,7 +117,11 @@ pub struct Nvidia {
 
 /// A kernel that the driver has loaded. Modules are never unloaded, so the handle stays good as long as the context.
 #[derive(Clone, Copy)]
-struct Function(CUfunction);
+struct Function {
+    handle: CUfunction,
+    /// Dynamic shared memory that it may have, in bytes.
+    shared_bytes: u32,
+}
 
 // SAFETY: a handle that the driver lets every thread use.
 unsafe impl Send for Function {}
@@ -237,16 +241,19 @@ impl Nvidia {
         })
     }
 
-    /// The kernel, loaded when it is first asked for.
-    fn function(&self, kernel: Kernel) -> Result<Function> {
-        // A thread that panicked has left the table whole: entries are only ever added.
+    /// The kernel, loaded when it is first asked for, with so much dynamic shared memory.
+    fn function(&self, kernel: Kernel, shared_bytes: u32) -> Result<CUfunction> {
+        // A thread that panicked has left the table whole: entries are only ever added or replaced.
         let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(function) = functions.get(&kernel) {
-            return Ok(*function);
+        let known = functions.get(&kernel).copied();
+        if let Some(function) = known.filter(|function| function.shared_bytes >= shared_bytes) {
+            return Ok(function.handle);
         }
-        let function = self.said(self.load(kernel), &format!("cannot load the kernel {}", kernel.name))?;
+        let loaded = known.map_or_else(|| self.load(kernel), Ok);
+        let function = loaded.and_then(|function| allow_shared(function, shared_bytes));
+        let function = self.said(function, &format!("cannot load the kernel {}", kernel.name))?;
         functions.insert(kernel, function);
-        Ok(function)
+        Ok(function.handle)
     }
 
     fn load(&self, kernel: Kernel) -> Result<Function, DriverError> {
@@ -256,7 +263,8 @@ impl Nvidia {
         // SAFETY: the image is one that the compiler made, whole, and the module is loaded and never unloaded.
         unsafe {
             let module = result::module::load_data(image.as_ptr().cast())?;
-            Ok(Function(result::module::get_function(module, name)?))
+            let handle = result::module::get_function(module, name)?;
+            Ok(Function { handle, shared_bytes: USUAL_SHARED_BYTES })
         }
     }
 
@@ -277,16 +285,17 @@ impl Nvidia {
             numAttrs: u32::from(grid.cluster > 1),
         }
     }
+}
 
-    /// Lets a kernel have more dynamic shared memory than usual.
-    fn allow_shared(&self, function: Function, bytes: u32) -> Result<(), DriverError> {
-        if bytes <= USUAL_SHARED_BYTES {
-            return Ok(());
-        }
-        let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        // SAFETY: the function is loaded.
-        unsafe { result::function::set_function_attribute(function.0, which, bytes as i32) }
+/// Lets a kernel have so much dynamic shared memory.
+fn allow_shared(function: Function, bytes: u32) -> Result<Function, DriverError> {
+    if bytes <= function.shared_bytes {
+        return Ok(function);
     }
+    let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    // SAFETY: the function is loaded.
+    unsafe { result::function::set_function_attribute(function.handle, which, bytes as i32) }?;
+    Ok(Function { shared_bytes: bytes, ..function })
 }
 
 /// Clusters of so many blocks along x.
@@ -415,16 +424,15 @@ impl Driver for Nvidia {
 
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         self.enter()?;
-        let function = self.function(kernel)?;
+        let function = self.function(kernel, grid.shared_bytes)?;
         let mut pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
-        let launched = self.allow_shared(function, grid.shared_bytes).and_then(|()| {
-            let mut cluster = cluster_of(grid.cluster);
-            let config = self.config(grid, &mut cluster);
-            // SAFETY: the function is loaded, the attribute outlives the call, and the caller's word holds for the arguments,
-            // which the driver copies.
-            unsafe { sys::cuLaunchKernelEx(&config, function.0, pointers.as_mut_ptr(), ptr::null_mut()) }
-                .result()
-        });
+        let mut cluster = cluster_of(grid.cluster);
+        let config = self.config(grid, &mut cluster);
+        // SAFETY: the function is loaded, the attribute outlives the call, and the caller's word holds for the arguments,
+        // which the driver copies.
+        let launched =
+            unsafe { sys::cuLaunchKernelEx(&config, function, pointers.as_mut_ptr(), ptr::null_mut()) }
+                .result();
         self.said(launched, &format!("cannot run the kernel {}", kernel.name))
     }
 }

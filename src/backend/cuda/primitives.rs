@@ -114,13 +114,7 @@ impl<D: Driver> Cuda<D> {
 
     /// One pass of the sort, by the eight bits from `shift` on: keys, and their indices where there are any, `from` one
     /// pair of arrays `to` another.
-    fn sort_by_digit(
-        &self,
-        from: &Sorted<D>,
-        shift: u32,
-        tiles: &Tiles<D>,
-        to: &Sorted<D>,
-    ) -> Result<()> {
+    fn sort_by_digit(&self, from: &Sorted<D>, shift: u32, tiles: &Tiles<D>, to: &Sorted<D>) -> Result<()> {
         let (keys, len) = (&from.0, from.0.len());
         let Tiles { tile, counts, places } = tiles;
         let number = counts.len() / DIGITS;
