@@ -86,8 +86,8 @@ fn shorter_runs_are_prefixes() {
 /// Clouds of all sizes at once, of which some are empty, some are used up early, and one is the longest of its kernel.
 fn check_each<B: SampleFarthest>(backend: &B) {
     let small = [room(3000, 1), vec![], cube(1, 1.0, 2), vec![[1.0, 2.0, 3.0]; 200], lattice(9)];
-    let medium = [small.to_vec(), vec![room(8193, 3), cube(16_384, 1.0, 4)]].concat();
-    let large = [small.to_vec(), vec![room(16_385, 5)]].concat();
+    let medium = [small.to_vec(), vec![room(8193, 3), cube(32_768, 1.0, 4)]].concat();
+    let large = [small.to_vec(), vec![room(32_769, 5)]].concat();
     for clouds in [vec![], vec![vec![]], small.to_vec(), medium, large] {
         let uploaded: Vec<_> = clouds.iter().map(|points| backend.upload(points).unwrap()).collect();
         let uploaded: Vec<_> = uploaded.iter().collect();
@@ -117,19 +117,81 @@ fn many_clouds_at_once_are_sampled_as_each_alone() {
     on_every_backend!(check_each);
 }
 
-/// In clusters: the fewest points for which there are any, and the most.
+/// Around the sizes at which rows, the lanes that hold them, and whole kernels are full, and past them.
+const SIZES: [usize; 15] =
+    [1, 31, 32, 33, 1_023, 1_024, 1_025, 8_193, 32_767, 32_768, 32_769, 40_000, 70_000, 131_072, 131_073];
+
+/// Clouds that are hard to put in order, or whose order must not show.
+fn hard_clouds() -> Vec<(&'static str, Vec<Point>, usize)> {
+    let twice = |mut points: Vec<Point>| {
+        points.extend_from_within(..);
+        points
+    };
+    let with = |points: Vec<Point>, others: &[Point]| [others, &points, others].concat();
+    let infinite =
+        [[f32::INFINITY, 0.0, 1.0], [1.0, f32::NEG_INFINITY, f32::INFINITY], [f32::NEG_INFINITY; 3]];
+    let flat = room(2_000, 1).into_iter().map(|[x, y, _]| [x, y, -2.0]).collect();
+    let line = room(2_000, 1).into_iter().map(|[x, _, _]| [x, 1.0, -2.0]).collect();
+    let one_apart = with(vec![[1.0, 2.0, 3.0]; 3_000], &[[1.0, 2.0, 3.5]]);
+    vec![
+        ("duplicates", twice(room(100, 1)), 200),
+        ("many duplicates", twice(twice(twice(cube(30, 1.0, 2)))), 100),
+        ("all equal", vec![[1.0, 2.0, 3.0]; 2_000], 10),
+        ("one apart", one_apart, 10),
+        ("lattice", lattice(8), 100),
+        ("dice", dice(5_000, 3), 50),
+        ("flat", flat, 40),
+        ("line", line, 40),
+        ("outliers", with(room(2_000, 2), &[[1e6, -1e6, 3e5], [-1e9, 1e30, 0.0]]), 40),
+        ("infinite extents", with(room(2_000, 2), &infinite), 50),
+        ("infinite points", infinite.to_vec(), 3),
+        ("overflowing distances", cube(3_000, 3e38, 7), 50),
+        ("overflowing differences", beyond_f32(), 50),
+        ("vanishing distances", cube(3_000, 1e-30, 8), 50),
+        ("denormal", cube(3_000, 1e-40, 9), 50),
+        ("both zeros", twice(vec![[0.0, -0.0, 0.0], [-0.0, 0.0, -0.0]]), 4),
+        ("none wanted", room(100, 6), 0),
+        ("none", vec![], 5),
+    ]
+}
+
+/// Every way to sample gives the same, whatever the order of the threads, and so of the points in a cell of the grid.
 #[test]
-fn clusters_sample_as_blocks_do() {
+fn every_way_to_sample_gives_the_same() {
+    let of_size = |&size: &usize| ("cloud of a size", room(size, size as u64), 25);
+    let clouds = [hard_clouds(), SIZES.iter().map(of_size).collect()].concat();
+    let expected: Vec<_> = clouds.iter().map(|(_, points, count)| brute_force(points, *count)).collect();
+    for schedule in [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)] {
+        let device = Cuda::new(Emulated::new(schedule));
+        device.driver().set_largest_cluster(8);
+        for way in Cuda::<Emulated>::WAYS {
+            for ((name, points, count), expected) in clouds.iter().zip(&expected) {
+                let uploaded = device.upload(points).unwrap();
+                let found = device.sample_farthest_by(&[&uploaded], *count, way).unwrap().swap_remove(0);
+                let indices = device.download(&found.indices).unwrap();
+                assert_eq!(indices, *expected, "{name} of {} points, {way:?}, {schedule:?}", points.len());
+            }
+        }
+        let kernels = ["by_rows", "by_long_rows", "in_cluster", "small", "medium", "large"];
+        let launched = device.driver().launched();
+        assert!(kernels.iter().all(|way| launched.contains(format!("sample_farthest_{way}").as_str())));
+    }
+}
+
+#[test]
+fn every_way_samples_many_clouds_at_once() {
     let clouds = [room(8_193, 1), vec![[1.0, 2.0, 3.0]; 200], lattice(9), vec![], room(32_768, 2)];
     for schedule in [Schedule::Ascending, Schedule::Descending, Schedule::Random(1)] {
         let device = Cuda::new(Emulated::new(schedule));
         device.driver().set_largest_cluster(8);
         let uploaded = clouds.each_ref().map(|points| device.upload(points).unwrap());
-        let found = device.sample_farthest_of_each(&uploaded.each_ref(), 30).unwrap();
-        assert!(device.driver().launched().contains("sample_farthest_in_cluster"));
-        for (found, points) in found.iter().zip(&clouds) {
-            assert_eq!(device.download(&found.indices).unwrap(), brute_force(points, 30), "{schedule:?}");
-            check_points(&device, found, points);
+        for way in Cuda::<Emulated>::WAYS {
+            let found = device.sample_farthest_by(&uploaded.each_ref(), 30, way).unwrap();
+            for (found, points) in found.iter().zip(&clouds) {
+                let indices = device.download(&found.indices).unwrap();
+                assert_eq!(indices, brute_force(points, 30), "{way:?}, {schedule:?}");
+                check_points(&device, found, points);
+            }
         }
     }
 }
