@@ -35,6 +35,11 @@ fn candidates<B: VoxelDownsample + BuildSurface + RefinePoses>(device: &Timed<B>
         let what = format!("{count} candidates, 1000 samples, 8 rounds");
         device.time(group, what, |b| b.refine_poses(&source, &target, &poses, options));
     }
+    // How a registration ends.
+    let options = RefineOptions { samples: 6000, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
+    let pose = b.upload(&[candidate(4, spacing)]).expect("a pose");
+    let what = "1 candidate, 6000 samples, 6 rounds";
+    device.time(group, what, |b| b.refine_poses(&source, &target, &pose, options));
 }
 
 fn refine(criterion: &mut Criterion) {

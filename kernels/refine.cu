@@ -1,14 +1,19 @@
 // Refinement of poses on the surfaces. See src/stages/refine/.
+#include "cluster.cuh"
 #include "eigen.cuh"
 #include "geometry.cuh"
 #include "ordered.cuh"
 #include "surface.cuh"
 
-// Threads of the block that refines a pose, as on the host's side.
-constexpr unsigned THREADS = 512;
+// Threads of a block, and most blocks that refine a pose together, as on the host's side.
+constexpr unsigned THREADS = 1024;
+constexpr unsigned MOST_BLOCKS = 8;
 // Threads that look for one nearest point: as many as the CPU has lanes. They read the points of a cell side by side.
 constexpr unsigned LANES = 16;
-// Pairs in shared memory.
+constexpr unsigned GROUPS = THREADS / LANES;
+// Points that each of them has under way.
+constexpr unsigned AT_ONCE = 3;
+// Pairs whose factors are in shared memory, twice.
 constexpr unsigned TILE = 256;
 
 // As on the host.
@@ -42,7 +47,47 @@ enum Factor : unsigned {
     LENGTH,
     FACTORS
 };
-static_assert((TERMS + 1) * PARTS <= THREADS && TILE <= THREADS, "each thread has at most one running sum and one pair");
+// The threads from this one on make factors. Those before it sum up: first those for the terms, then, in a warp of their
+// own, those that look for the longest arm.
+constexpr unsigned FIRST_WITH_FACTORS = THREADS - TILE;
+constexpr unsigned FIRST_FOR_RADIUS = (TERMS * PARTS + WARP - 1) / WARP * WARP;
+static_assert(FIRST_FOR_RADIUS + PARTS <= FIRST_WITH_FACTORS, "each thread has one task");
+static_assert(PARTS % MOST_BLOCKS == 0 && TILE % PARTS == 0, "each block has as many running sums");
+
+// The blocks that refine a pose: one, or those of a cluster.
+struct Team {
+    unsigned blocks, rank;
+
+    // Waits for all threads of all blocks; what they have written, to any memory, is seen by all after that.
+    __device__ __forceinline__ void sync() const {
+#ifdef HAS_CLUSTERS
+        if (blocks > 1) {
+            cluster_sync();
+            return;
+        }
+#endif
+        __syncthreads();
+    }
+
+    // Writes to this place in the static shared memory of every block.
+    template <class T>
+    __device__ __forceinline__ void tell(T* place, T value) const {
+#ifdef HAS_CLUSTERS
+        for (unsigned block = 0; block < blocks; ++block) *in_block(place, block) = value;
+#else
+        *place = value;
+#endif
+    }
+
+    // How many of so many items fall to this block, which has every `blocks`-th, from that of its rank on.
+    __device__ __forceinline__ unsigned own_of(unsigned count) const { return (count + blocks - 1 - rank) / blocks; }
+
+    // The running sums of each term that fall to it: those of its own pairs.
+    __device__ __forceinline__ unsigned own_parts() const { return PARTS / blocks; }
+
+    // Which of all running sums its own one of this number is.
+    __device__ __forceinline__ unsigned part(unsigned own) const { return own * blocks + rank; }
+};
 
 // A surface, as the stages have it.
 struct Samples {
@@ -62,72 +107,169 @@ struct Target {
     Grid grid;
 };
 
-// A sample and its nearest target point, or NO_POINT.
+// A moved sample, its offset from the nearest target point, and the normal there. The weight of a pair is more than zero;
+// it is zero where a sample meets nothing.
 struct Pair {
-    unsigned sample, target;
+    Point moved, offset, normal;
     float weight;
 };
 
-// `Surface::nearest` of the host by LANES threads, those of `mask`, which all get the answer.
-//
-// The threads look up a row of cells each, and then go through the points of one row after another. Reading past the end
-// of a row, as the CPU does, costs nothing and makes the answers equal to the bit.
-__device__ Nearest nearest_by_lanes(const Target& target, Point p, float limit, unsigned lane, unsigned mask) {
-    const Grid& grid = target.grid;
-    float least = limit * limit;
-    unsigned index = NO_POINT;
-    if (lies_outside(p.x, grid.low.x, grid.cell, grid.size[0], limit) || lies_outside(p.y, grid.low.y, grid.cell, grid.size[1], limit) ||
-        lies_outside(p.z, grid.low.z, grid.cell, grid.size[2], limit))
-        return {index, least};
-    unsigned x0 = cell_along_x(grid, p.x - limit), x1 = cell_along_x(grid, p.x + limit);
-    unsigned y0 = cell_along_y(grid, p.y - limit), ys = cell_along_y(grid, p.y + limit) - y0 + 1;
-    unsigned z0 = cell_along_z(grid, p.z - limit), zs = cell_along_z(grid, p.z + limit) - z0 + 1;
-    for (unsigned first_row = 0; first_row < ys * zs; first_row += LANES) {
-        unsigned row = first_row + lane, first = 0, last = 0;
-        if (row < ys * zs) {
-            unsigned cell = row_of_cells(grid, y0 + row % ys, z0 + row / ys);
-            first = target.cell_start[cell + x0];
-            last = target.cell_start[cell + x1 + 1];
+// The rows of cells that a cube touches, `ys` of them beside one another, and the first and the last cell of each.
+struct Rows {
+    unsigned x0, x1, y0, ys, z0, count;
+};
+
+__device__ Rows rows_about(const Grid& grid, Point p, float reach) {
+    if (lies_outside(p.x, grid.low.x, grid.cell, grid.size[0], reach) || lies_outside(p.y, grid.low.y, grid.cell, grid.size[1], reach) ||
+        lies_outside(p.z, grid.low.z, grid.cell, grid.size[2], reach))
+        return {0, 0, 0, 1, 0, 0};
+    unsigned x0 = cell_along_x(grid, p.x - reach), x1 = cell_along_x(grid, p.x + reach);
+    unsigned y0 = cell_along_y(grid, p.y - reach), ys = cell_along_y(grid, p.y + reach) - y0 + 1;
+    unsigned z0 = cell_along_z(grid, p.z - reach), zs = cell_along_z(grid, p.z + reach) - z0 + 1;
+    return {x0, x1, y0, ys, z0, ys * zs};
+}
+
+// The points of a row.
+struct Run {
+    unsigned first, last;
+};
+
+__device__ __forceinline__ Run run_of(const Target& target, const Rows& rows, unsigned row) {
+    if (row >= rows.count) return {0, 0};
+    unsigned cell = row_of_cells(target.grid, rows.y0 + row % rows.ys, rows.z0 + row / rows.ys);
+    return {target.cell_start[cell + rows.x0], target.cell_start[cell + rows.x1 + 1]};
+}
+
+// A search for the point nearest to `p` by LANES threads, each of which has looked up one of the first rows.
+struct Search {
+    Point p;
+    Rows rows;
+    Run run;
+};
+
+// The search for the point of the lane `of`, or for none.
+__device__ Search begin_search(const Target& target, Point own, unsigned of, bool is_wanted, float reach) {
+    Point p = {__shfl_sync(ALL_LANES, own.x, of, LANES), __shfl_sync(ALL_LANES, own.y, of, LANES),
+               __shfl_sync(ALL_LANES, own.z, of, LANES)};
+    Rows rows = {0, 0, 0, 1, 0, 0};
+    if (is_wanted) rows = rows_about(target.grid, p, reach);
+    return {p, rows, run_of(target, rows, threadIdx.x % LANES)};
+}
+
+// The sum over the lanes of a search up to this one, itself included.
+__device__ __forceinline__ unsigned sum_up_to(unsigned value) {
+    for (unsigned distance = 1; distance < LANES; distance *= 2) {
+        unsigned before = __shfl_up_sync(ALL_LANES, value, distance, LANES);
+        if (threadIdx.x % LANES >= distance) value += before;
+    }
+    return value;
+}
+
+// The points of the runs of all lanes of a search in steps of LANES points, one for each lane. Reading past the end of a
+// run, as the CPU does, costs nothing and makes the answers equal to the bit.
+struct Steps {
+    unsigned total;
+    // Steps of the runs up to that of this lane, and where the first step of all would begin, were it one of that run.
+    unsigned up_to, base;
+
+    __device__ explicit Steps(Run run) {
+        unsigned own = (run.last - run.first + LANES - 1) / LANES;
+        up_to = sum_up_to(own);
+        base = run.first - LANES * (up_to - own);
+        total = __shfl_sync(ALL_LANES, up_to, LANES - 1, LANES);
+    }
+
+    // The index that this lane has in a step.
+    __device__ __forceinline__ unsigned index(unsigned step) const {
+        unsigned lane = threadIdx.x % LANES;
+        unsigned done = __ballot_sync(ALL_LANES, up_to <= step) >> (lane_number() - lane) & ((1u << LANES) - 1);
+        return __shfl_sync(ALL_LANES, base, __popc(done), LANES) + LANES * step + lane;
+    }
+};
+
+// Goes through the runs of all lanes; several points of each are under way at once, as the caches answer late.
+__device__ void search_runs(const Target& target, Point p, Run run, Nearest& nearest) {
+    Steps steps(run);
+    unsigned most = max(steps.total, __shfl_xor_sync(ALL_LANES, steps.total, LANES));
+    for (unsigned first = 0; first < most; first += AT_ONCE) {
+        unsigned indices[AT_ONCE];
+        Point points[AT_ONCE];
+#pragma unroll
+        for (unsigned k = 0; k < AT_ONCE; ++k) {
+            unsigned i = indices[k] = steps.index(first + k);
+            // What is infinitely far is never the nearest.
+            points[k] = {INFINITY, INFINITY, INFINITY};
+            if (first + k < steps.total)
+                points[k] = {target.columns[i], target.columns[target.stride + i], target.columns[2 * target.stride + i]};
         }
-        unsigned filled = __ballot_sync(mask, first < last);
-        // The lanes of this half of the warp.
-        filled = filled >> (lane_number() - lane) & ((1u << LANES) - 1);
-        for (; filled != 0; filled &= filled - 1) {
-            int owner = __ffs(filled) - 1;
-            unsigned end = __shfl_sync(mask, last, owner, LANES);
-            for (unsigned start = __shfl_sync(mask, first, owner, LANES); start < end; start += LANES) {
-                unsigned i = start + lane;
-                Point q = {target.columns[i], target.columns[target.stride + i], target.columns[2 * target.stride + i]};
-                float squared = squared_length(q - p);
-                // A point past the end of a row may be met again, after others: the lowest index wins a tie.
-                if (squared < least || (squared == least && i < index && index != NO_POINT)) {
-                    least = squared;
-                    index = i;
-                }
-            }
+#pragma unroll
+        for (unsigned k = 0; k < AT_ONCE; ++k) {
+            float squared = squared_length(points[k] - p);
+            // A point past the end of a run may be met again, after others: the lowest index wins a tie.
+            if (squared < nearest.squared_distance ||
+                (squared == nearest.squared_distance && indices[k] < nearest.index && nearest.index != NO_POINT))
+                nearest = {indices[k], squared};
         }
     }
+}
+
+// `Surface::nearest` of the host by a whole warp, each half of which ends a search. All lanes of a half get its answer.
+__device__ Nearest end_search(const Target& target, const Search& search, float reach) {
+    Nearest nearest = {NO_POINT, reach * reach};
+    search_runs(target, search.p, search.run, nearest);
+    for (unsigned row = LANES; __any_sync(ALL_LANES, row < search.rows.count); row += LANES)
+        search_runs(target, search.p, run_of(target, search.rows, row + threadIdx.x % LANES), nearest);
     // Squares are not negative, so their bits are in the order of their values; NO_POINT comes last.
-    unsigned long long rank = index == NO_POINT ? ~0ull : static_cast<unsigned long long>(__float_as_uint(least)) << 32 | index;
-    for (unsigned distance = LANES / 2; distance > 0; distance /= 2) rank = min(rank, __shfl_xor_sync(mask, rank, distance, LANES));
+    unsigned long long rank = ~0ull;
+    if (nearest.index != NO_POINT) {
+        unsigned bits = __float_as_uint(nearest.squared_distance);
+        rank = static_cast<unsigned long long>(bits) << 32 | nearest.index;
+    }
+    for (unsigned distance = LANES / 2; distance > 0; distance /= 2) rank = min(rank, __shfl_xor_sync(ALL_LANES, rank, distance));
     return {static_cast<unsigned>(rank), __uint_as_float(static_cast<unsigned>(rank >> 32))};
 }
 
-// pairs[i] = sample `i` and what it meets within `reach`, for all samples.
-__device__ void find_pairs(const Samples& samples, unsigned count, const Target& target, const Pose& pose, float reach, Pair* pairs) {
+// The nearest points to those of the first `wanted` lanes, of at most `batch`, which is the same for the whole warp. The
+// cells of a search are looked up while the one before is under way.
+__device__ Nearest search_batch(const Target& target, Point own, unsigned batch, unsigned wanted, float reach) {
+    Nearest nearest = {NO_POINT, 0.0f};
+    Search next = begin_search(target, own, 0, 0 < wanted, reach);
+    for (unsigned of = 0; of < batch; ++of) {
+        Search current = next;
+        next = begin_search(target, own, of + 1, of + 1 < wanted, reach);
+        Nearest found = end_search(target, current, reach);
+        if (threadIdx.x % LANES == of) nearest = found;
+    }
+    return nearest;
+}
+
+__device__ Pair pair_of(Point moved, Point turned_normal, const Target& target, Nearest nearest, float reach) {
+    if (nearest.index == NO_POINT) return {moved, moved, moved, 0.0f};
+    Point normal = target.normals[nearest.index];
+    Point offset = moved - target.points[nearest.index];
+    bool is_usable = fabsf(dot(turned_normal, normal)) > LEAST_COSINE;
+    // Geman-McClure, width a third of the reach.
+    float root = 1.0f + 9.0f * nearest.squared_distance / (reach * reach);
+    return {moved, offset, normal, is_usable ? 1.0f / (root * root) : 0.0f};
+}
+
+// pairs[i] = what the sample `first + i` meets within `reach`, for `count` samples. A group of LANES threads takes as many
+// samples at a time as it has lanes, or fewer where all groups have something to do then.
+__device__ void find_pairs(const Samples& samples, unsigned first, unsigned count, const Target& target, const Pose& pose, float reach,
+                           Pair* pairs) {
     unsigned lane = threadIdx.x % LANES;
-    unsigned mask = ((1u << LANES) - 1) << (lane_number() - lane);
-    for (unsigned sample = threadIdx.x / LANES; sample < count; sample += THREADS / LANES) {
-        unsigned place = samples.places[sample];
-        Nearest nearest = nearest_by_lanes(target, apply(pose, samples.points[place]), reach, lane, mask);
-        if (lane != 0) continue;
-        if (nearest.index != NO_POINT) {
-            float facing = fabsf(dot(rotate(pose, samples.normals[place]), target.normals[nearest.index]));
-            if (!(facing > LEAST_COSINE)) nearest.index = NO_POINT;
+    unsigned batch = min(LANES, (count + GROUPS - 1) / GROUPS);
+    for (unsigned start = 0; start < count; start += GROUPS * batch) {
+        unsigned of_group = start + threadIdx.x / LANES * batch;
+        unsigned wanted = of_group < count ? min(batch, count - of_group) : 0;
+        unsigned place = 0;
+        Point moved = {0.0f, 0.0f, 0.0f};
+        if (lane < wanted) {
+            place = samples.places[first + of_group + lane];
+            moved = apply(pose, samples.points[place]);
         }
-        // Geman-McClure, width a third of the reach.
-        float root = 1.0f + 9.0f * nearest.squared_distance / (reach * reach);
-        pairs[sample] = {sample, nearest.index, 1.0f / (root * root)};
+        Nearest nearest = search_batch(target, moved, batch, wanted, reach);
+        if (lane < wanted) pairs[of_group + lane] = pair_of(moved, rotate(pose, samples.normals[place]), target, nearest, reach);
     }
     __syncthreads();
 }
@@ -138,40 +280,78 @@ __device__ unsigned drop_unpaired(Pair* pairs, unsigned count) {
     unsigned kept = 0;
     for (unsigned first = 0; first < count; first += THREADS) {
         unsigned i = first + threadIdx.x;
-        Pair pair = {0, NO_POINT, 0.0f};
+        Pair pair = {};
         if (i < count) pair = pairs[i];
-        bool met = pair.target != NO_POINT;
+        bool met = pair.weight > 0.0f;
         unsigned total;
         unsigned place = kept + place_among_present<THREADS>(met, of_warps, total);
         // All pairs up to here are read, and none of them moves backwards.
         if (met) pairs[place] = pair;
         kept += total;
     }
-    __syncthreads();
     return kept;
 }
 
+// What a block has in its shared memory, beside the factors.
+struct Workspace {
+    // What every block tells all others: how many pairs it has found, and its running sums of moved samples and of terms.
+    // Between two rounds, and between reading one of them and writing it again, all blocks meet.
+    unsigned counts[MOST_BLOCKS];
+    double moved[3][PARTS];
+    double parts[TERMS + 1][PARTS];
+    // The sums over all pairs, and the longest arm.
+    double sums[TERMS + 1];
+    // The normal equations: a lower triangle, and the right side as its last row.
+    double equations[27];
+    // The centre of the pairs, and the step about it.
+    double centre[3], rotation[3][3], shift[3];
+    // How far it moves a sample at most.
+    double furthest;
+    Pose pose;
+    bool has_moved;
+};
+
+// The pairs that the blocks have found, one after another. Each block has a part of the memory, `share` pairs long.
+struct Pairs {
+    const Pair* memory;
+    unsigned share;
+    const unsigned* counts;
+
+    __device__ Pair operator[](unsigned i) const {
+        unsigned block = 0;
+        for (; i >= counts[block]; ++block) i -= counts[block];
+        return memory[block * share + i];
+    }
+};
+
 __device__ __forceinline__ Vector widened(Point p) { return {p.x, p.y, p.z}; }
 
-// A row of factors is a little longer than a tile, so that neighbouring rows begin in different banks.
-using Factors = double[FACTORS][TILE + PARTS];
+// The factors of a tile's pairs. A row is longer than a tile by as many as the block has running sums of a term, so that
+// the threads of a warp read neighbouring rows from different banks.
+struct Factors {
+    double* memory;
+    unsigned stride;
 
-__device__ __forceinline__ void store(Factors& factors, unsigned row, unsigned i, Vector v) {
-    factors[row][i] = v.x;
-    factors[row + 1][i] = v.y;
-    factors[row + 2][i] = v.z;
-}
+    __device__ __forceinline__ double* row(unsigned row) const { return memory + row * stride; }
 
-__device__ void store_factors(Factors& factors, unsigned i, Vector arm, Vector normal, Vector offset, float weight) {
-    factors[ONE][i] = 1.0;
-    store(factors, ARM, i, arm);
-    store(factors, ROW, i, cross(arm, normal));
-    store(factors, NORMAL, i, normal);
-    store(factors, OFFSET, i, offset);
-    store(factors, TURN, i, cross(arm, offset));
-    factors[ALONG][i] = dot(normal, offset);
-    factors[WEIGHT][i] = weight;
-    factors[LENGTH][i] = sqrt(dot(arm, arm));
+    __device__ __forceinline__ void store(unsigned first, unsigned i, Vector v) const {
+        row(first)[i] = v.x;
+        row(first + 1)[i] = v.y;
+        row(first + 2)[i] = v.z;
+    }
+};
+
+__device__ void store_factors(const Factors& factors, unsigned i, const Pair& pair, Vector centre) {
+    Vector arm = widened(pair.moved) - centre, normal = widened(pair.normal), offset = widened(pair.offset);
+    factors.row(ONE)[i] = 1.0;
+    factors.store(ARM, i, arm);
+    factors.store(ROW, i, cross(arm, normal));
+    factors.store(NORMAL, i, normal);
+    factors.store(OFFSET, i, offset);
+    factors.store(TURN, i, cross(arm, offset));
+    factors.row(ALONG)[i] = dot(normal, offset);
+    factors.row(WEIGHT)[i] = pair.weight;
+    factors.row(LENGTH)[i] = sqrt(dot(arm, arm));
 }
 
 // Row and column of the entry `i` of a lower triangle.
@@ -202,80 +382,91 @@ __device__ void factors_of(unsigned term, unsigned& first, unsigned& second) {
     }
 }
 
-// The sums over all pairs.
-struct System {
-    double sums[TERMS];
-    Vector centre;
-    // The longest arm.
-    double radius;
-};
-
-// What a block needs to make the sums.
-struct Workspace {
-    Factors factors;
-    double parts[TERMS + 1][PARTS];
-};
-
-// The mean of the moved samples of all pairs.
-__device__ Vector centre_of(const Samples& samples, const Pose& pose, const Pair* pairs, unsigned count, Workspace& workspace) {
-    unsigned axis = threadIdx.x / PARTS, part = threadIdx.x % PARTS;
-    double sum = 0.0;
-    for (unsigned first = 0; first < count; first += TILE) {
-        unsigned length = min(TILE, count - first);
-        if (threadIdx.x < length) {
-            Point point = samples.points[samples.places[pairs[first + threadIdx.x].sample]];
-            store(workspace.factors, ARM, threadIdx.x, widened(apply(pose, point)));
-        }
-        __syncthreads();
-        if (axis < 3)
-            for (unsigned i = part; i < length; i += PARTS) sum += workspace.factors[ARM + axis][i];
+// Calls `make(factors, slot, i)` for the block's own items and `sum(factors, length)` for each tile of them, in their order.
+// Some threads make the factors of a tile while others sum up those of the one before.
+template <class Make, class Sum>
+__device__ __forceinline__ void for_tiles(const Team& team, unsigned count, Make make, Sum sum) {
+    DYNAMIC_SHARED(double, memory);
+    unsigned stride = TILE + team.own_parts();
+    bool has_factors = threadIdx.x >= FIRST_WITH_FACTORS;
+    for (unsigned first = 0; first < count + TILE; first += TILE) {
+        unsigned turn = first / TILE % 2;
+        Factors making = {memory + turn * FACTORS * stride, stride};
+        Factors made = {memory + (1 - turn) * FACTORS * stride, stride};
+        unsigned slot = threadIdx.x - FIRST_WITH_FACTORS;
+        if (has_factors && first + slot < count) make(making, slot, first + slot);
+        if (!has_factors && first > 0) sum(made, min(TILE, count - (first - TILE)));
         __syncthreads();
     }
-    if (axis < 3) workspace.parts[axis][part] = sum;
-    __syncthreads();
-    double whole[3] = {0.0, 0.0, 0.0};
-    for (unsigned k = 0; k < 3; ++k)
-        for (unsigned other = 0; other < PARTS; ++other) whole[k] += workspace.parts[k][other];
-    __syncthreads();
-    double pair_count = count;
-    return {whole[0] / pair_count, whole[1] / pair_count, whole[2] / pair_count};
 }
 
-// Fills `system` in. Each thread adds up one term of every eighth pair, which is the order of the host's sums, or finds
-// their longest arm.
-__device__ void accumulate(const Samples& samples, const Target& target, const Pose& pose, const Pair* pairs, unsigned count,
-                           Workspace& workspace, System& system) {
-    Vector centre = centre_of(samples, pose, pairs, count, workspace);
-    unsigned term = threadIdx.x / PARTS, part = threadIdx.x % PARTS, one = ONE, other = ONE;
-    if (term < TERMS) factors_of(term, one, other);
-    const Factors& factors = workspace.factors;
+// Tells all blocks this block's running sums of the moved samples.
+__device__ void sum_moved(const Team& team, const Pairs& pairs, unsigned count, Workspace& workspace) {
+    unsigned parts = team.own_parts(), axis = threadIdx.x / parts, part = threadIdx.x % parts;
     double sum = 0.0;
-    for (unsigned first = 0; first < count; first += TILE) {
-        unsigned length = min(TILE, count - first);
-        if (threadIdx.x < length) {
-            Pair pair = pairs[first + threadIdx.x];
-            Point moved = apply(pose, samples.points[samples.places[pair.sample]]);
-            Vector offset = widened(moved - target.points[pair.target]);
-            store_factors(workspace.factors, threadIdx.x, widened(moved) - centre, widened(target.normals[pair.target]), offset, pair.weight);
+    auto make = [&](const Factors& factors, unsigned slot, unsigned i) {
+        factors.store(ARM, slot, widened(pairs[team.part(i)].moved));
+    };
+    auto add = [&](const Factors& factors, unsigned length) {
+        if (axis >= 3) return;
+        const double* row = factors.row(ARM + axis);
+#pragma unroll 8
+        for (unsigned i = part; i < length; i += parts) sum += row[i];
+    };
+    for_tiles(team, team.own_of(count), make, add);
+    if (axis < 3) team.tell(&workspace.moved[axis][team.part(part)], sum);
+}
+
+// The sum of the running sums, one after another.
+__device__ __forceinline__ double total(const double (&parts)[PARTS]) {
+    double whole = 0.0;
+    for (unsigned k = 0; k < PARTS; ++k) whole += parts[k];
+    return whole;
+}
+
+// The mean of the moved samples of all pairs.
+__device__ Vector centre_of(const Workspace& workspace, unsigned count) {
+    double pairs = count;
+    return {total(workspace.moved[0]) / pairs, total(workspace.moved[1]) / pairs, total(workspace.moved[2]) / pairs};
+}
+
+// The term that this thread sums up where the block has so many running sums of each: TERMS stands for the longest arm, and
+// what is above it for none.
+__device__ unsigned term_of_thread(unsigned parts) {
+    if (threadIdx.x >= FIRST_FOR_RADIUS) return TERMS + (threadIdx.x - FIRST_FOR_RADIUS) / parts;
+    unsigned term = threadIdx.x / parts;
+    return term < TERMS ? term : TERMS + 1;
+}
+
+// Tells all blocks this block's running sums of all terms, and its longest arms. Each thread adds up one term of the pairs
+// of one running sum, in their order, which is that of the host's sums.
+__device__ void sum_terms(const Team& team, const Pairs& pairs, unsigned count, Workspace& workspace) {
+    Vector centre = {};
+    if (threadIdx.x >= FIRST_WITH_FACTORS) centre = centre_of(workspace, count);
+    if (threadIdx.x == FIRST_WITH_FACTORS) {
+        workspace.centre[0] = centre.x;
+        workspace.centre[1] = centre.y;
+        workspace.centre[2] = centre.z;
+    }
+    unsigned parts = team.own_parts(), part = threadIdx.x % parts, term = term_of_thread(parts);
+    unsigned one = ONE, other = ONE;
+    if (term < TERMS) factors_of(term, one, other);
+    double sum = 0.0;
+    auto make = [&](const Factors& factors, unsigned slot, unsigned i) {
+        store_factors(factors, slot, pairs[team.part(i)], centre);
+    };
+    auto add = [&](const Factors& factors, unsigned length) {
+        const double *weights = factors.row(WEIGHT), *arms = factors.row(LENGTH);
+        const double *ones = factors.row(one), *others = factors.row(other);
+        if (term < TERMS) {
+#pragma unroll 4
+            for (unsigned i = part; i < length; i += parts) sum += weights[i] * ones[i] * others[i];
+        } else if (term == TERMS) {
+            for (unsigned i = part; i < length; i += parts) sum = fmax(sum, arms[i]);
         }
-        __syncthreads();
-        if (term < TERMS)
-            for (unsigned i = part; i < length; i += PARTS) sum += factors[WEIGHT][i] * factors[one][i] * factors[other][i];
-        else if (term == TERMS)
-            for (unsigned i = part; i < length; i += PARTS) sum = fmax(sum, factors[LENGTH][i]);
-        __syncthreads();
-    }
-    if (term <= TERMS) workspace.parts[term][part] = sum;
-    __syncthreads();
-    if (threadIdx.x <= TERMS) {
-        double whole = 0.0;
-        const double(&parts)[PARTS] = workspace.parts[threadIdx.x];
-        for (unsigned k = 0; k < PARTS; ++k) whole = threadIdx.x < TERMS ? whole + parts[k] : fmax(whole, parts[k]);
-        if (threadIdx.x < TERMS) system.sums[threadIdx.x] = whole;
-        else system.radius = whole;
-    }
-    if (threadIdx.x == 0) system.centre = centre;
-    __syncthreads();
+    };
+    for_tiles(team, team.own_of(count), make, add);
+    if (term <= TERMS) team.tell(&workspace.parts[term][team.part(part)], sum);
 }
 
 __device__ __forceinline__ unsigned lower(unsigned row, unsigned column) { return row * (row + 1) / 2 + column; }
@@ -292,113 +483,204 @@ __device__ double point_entry(const double* sums, unsigned row, unsigned column)
     return (row - 2) % 3 == column ? sums[ARMS + (row - 1) % 3] : -sums[ARMS + (row - 2) % 3];
 }
 
-// The turn and the shift that solve the normal equations, by Cholesky's method; false where they are singular.
-__device__ bool solve(const double* sums, double (&x)[6]) {
-    double factor[6][6];
-    for (unsigned i = 0; i < 6; ++i) {
-        for (unsigned j = 0; j <= i; ++j) {
-            double rest = sums[MATRIX + lower(i, j)] + POINT_SHARE * point_entry(sums, i, j);
-            for (unsigned k = 0; k < j; ++k) rest -= factor[i][k] * factor[j][k];
-            if (i > j) {
-                factor[i][j] = rest / factor[j][j];
-            } else if (rest > 0.0) {
-                factor[i][i] = sqrt(rest);
-            } else {
-                return false;
-            }
+// An entry of the normal equations; the row behind their matrix is the right side.
+__device__ double equation_entry(const double* sums, unsigned row, unsigned column) {
+    if (row < 6) return sums[MATRIX + lower(row, column)] + POINT_SHARE * point_entry(sums, row, column);
+    double part = column < 3 ? sums[TURNS + column] : sums[OFFSETS + column - 3];
+    return -(sums[VECTOR + column] + POINT_SHARE * part);
+}
+
+// Puts the sums over all pairs together from the running sums, and then the equations, by a warp. Called as well.
+__device__ __noinline__ void set_up_equations(Workspace& workspace) {
+    for (unsigned term = lane_number(); term < TERMS; term += WARP) workspace.sums[term] = total(workspace.parts[term]);
+    if (lane_number() == 0) {
+        double radius = 0.0;
+        for (unsigned k = 0; k < PARTS; ++k) radius = fmax(radius, workspace.parts[TERMS][k]);
+        workspace.sums[TERMS] = radius;
+    }
+    __syncwarp();
+    unsigned row, column;
+    if (lane_number() < 27) {
+        row_and_column(lane_number(), row, column);
+        workspace.equations[lane_number()] = equation_entry(workspace.sums, row, column);
+    }
+    __syncwarp();
+}
+
+// Cholesky's method, in place; false where the equations are singular.
+//
+// Each lane of the warp has a row, and column after column is divided by its pivot and taken from those behind it: every
+// entry sees the operations of the host's in the host's order. The right side goes along as the last row, and is what it
+// is after the first substitution then. All loops are unrolled, so that a row lies in registers.
+__device__ bool factorise(double* equations) {
+    unsigned row = min(lane_number(), 6u);
+    double entries[6];
+#pragma unroll
+    for (unsigned k = 0; k < 6; ++k) entries[k] = k <= row ? equations[lower(row, k)] : 1.0;
+    // All lanes have read their rows.
+    __syncwarp();
+#pragma unroll
+    for (unsigned k = 0; k < 6; ++k) {
+        double pivot = __shfl_sync(ALL_LANES, entries[k], k);
+        if (!(pivot > 0.0)) return false;
+        double root = sqrt(pivot);
+        // Rows before the pivot's are done with, and take part as ones.
+        double quotient = (row > k ? entries[k] : root) / root;
+        double column = row == k ? root : quotient;
+        if (lane_number() == row && row >= k) equations[lower(row, k)] = column;
+#pragma unroll
+        for (unsigned i = k + 1; i < 6; ++i) {
+            double updated = entries[i] - column * __shfl_sync(ALL_LANES, column, i);
+            if (row >= i) entries[i] = updated;
         }
     }
-    for (unsigned i = 0; i < 6; ++i) {
-        double part = i < 3 ? sums[TURNS + i] : sums[OFFSETS + i - 3];
-        double rest = -(sums[VECTOR + i] + POINT_SHARE * part);
-        for (unsigned k = 0; k < i; ++k) rest -= factor[i][k] * x[k];
-        x[i] = rest / factor[i][i];
-    }
-    for (unsigned i = 6; i-- > 0;) {
-        double rest = x[i];
-        for (unsigned k = i + 1; k < 6; ++k) rest -= factor[k][i] * x[k];
-        x[i] = rest / factor[i][i];
-    }
+    __syncwarp();
     return true;
 }
 
-// The rows of the rotation about the axis `turn` by its length, which is at most 1.
-__device__ void rotation_of(Vector turn, Vector (&rows)[3]) {
+// The turn and the shift that solve the factorised equations. All lanes do the same.
+__device__ void substitute(const double* factor, double (&x)[6]) {
+#pragma unroll
+    for (int i = 5; i >= 0; --i) {
+        double rest = factor[lower(6, i)];
+#pragma unroll
+        for (int k = i + 1; k < 6; ++k) rest -= factor[lower(k, i)] * x[k];
+        x[i] = rest / factor[lower(i, i)];
+    }
+}
+
+// The rows of the rotation about the axis `turn` by its length, which is at most 1, by a warp.
+__device__ void rotation_of(Vector turn, double (&rotation)[3][3]) {
     double x = turn.x, y = turn.y, z = turn.z;
     double square = dot(turn, turn);
-    // Power series instead of functions that each device rounds in its own way.
-    double sine = 1.0, cosine = 1.0;
+    // Power series instead of functions that each device rounds in its own way: even lanes have that of the sine, odd ones,
+    // whose numbers are larger by one, that of the cosine.
+    double series = 1.0, odd = lane_number() % 2;
     for (int k = 9; k > 0; --k) {
-        double n = 2 * k;
-        sine = 1.0 - sine * square / (n * (n + 1.0));
-        cosine = 1.0 - cosine * square / ((n + 1.0) * (n + 2.0));
+        double n = 2 * k + odd;
+        series = 1.0 - series * square / (n * (n + 1.0));
     }
+    double sine = __shfl_sync(ALL_LANES, series, 0), cosine = __shfl_sync(ALL_LANES, series, 1);
     cosine *= 0.5;
     double xy = cosine * x * y, xz = cosine * x * z, yz = cosine * y * z;
-    rows[0] = {1.0 - cosine * (y * y + z * z), xy - sine * z, xz + sine * y};
-    rows[1] = {xy + sine * z, 1.0 - cosine * (x * x + z * z), yz - sine * x};
-    rows[2] = {xz - sine * y, yz + sine * x, 1.0 - cosine * (x * x + y * y)};
+    double rows[3][3] = {{1.0 - cosine * (y * y + z * z), xy - sine * z, xz + sine * y},
+                         {xy + sine * z, 1.0 - cosine * (x * x + z * z), yz - sine * x},
+                         {xz - sine * y, yz + sine * x, 1.0 - cosine * (x * x + y * y)}};
+#pragma unroll
+    for (unsigned i = 0; i < 9; ++i)
+        if (lane_number() == i) rotation[i / 3][i % 3] = rows[i / 3][i % 3];
+    __syncwarp();
 }
 
-// Turns about the centre, then shifts.
-__device__ void move_pose(Vector turn, Vector shift, Vector centre, Pose& pose) {
-    Vector rows[3];
-    rotation_of(turn, rows);
-    Pose old = pose;
-    Vector from_centre = Vector{old.t[0], old.t[1], old.t[2]} - centre;
-    double centres[3] = {centre.x, centre.y, centre.z}, shifts[3] = {shift.x, shift.y, shift.z};
-    for (unsigned row = 0; row < 3; ++row) {
-        for (unsigned column = 0; column < 3; ++column) {
-            Vector axis = {old.r[column], old.r[3 + column], old.r[6 + column]};
-            pose.r[3 * row + column] = static_cast<float>(dot(rows[row], axis));
-        }
-        pose.t[row] = static_cast<float>(dot(rows[row], from_centre) + centres[row] + shifts[row]);
-    }
+__device__ __forceinline__ double product_of_row(const double (&row)[3], double x, double y, double z) {
+    return row[0] * x + row[1] * y + row[2] * z;
 }
 
-// Applies to the pose the step that the system asks for, if it is a small one; whether that moved anything, and further
-// than is negligible.
-__device__ bool step(const System& system, double negligible, Pose& pose) {
+// Turns the pose about the centre of the pairs, then shifts it, by a warp: a lane for each of the pose's numbers.
+__device__ void move_pose(Workspace& workspace) {
+    const float *r = workspace.pose.r, *t = workspace.pose.t;
+    const double *centre = workspace.centre, *shift = workspace.shift;
+    unsigned lane = min(lane_number(), 11u), row = lane < 9 ? lane / 3 : lane - 9, column = lane % 3;
+    const double(&turned)[3] = workspace.rotation[row];
+    double moved;
+    if (lane < 9) moved = product_of_row(turned, r[column], r[3 + column], r[6 + column]);
+    else moved = product_of_row(turned, t[0] - centre[0], t[1] - centre[1], t[2] - centre[2]) + centre[row] + shift[row];
+    // All lanes have read the old pose.
+    __syncwarp();
+    if (lane < 9) workspace.pose.r[lane] = static_cast<float>(moved);
+    else if (lane == lane_number()) workspace.pose.t[row] = static_cast<float>(moved);
+}
+
+// Applies to the pose the step that all running sums ask for, if it is a small one; whether it is. By a warp, all of whose
+// lanes do the same where they do not share the work. It is called instead of being a part of the kernel's code, for which
+// there would be too few registers.
+__device__ __noinline__ bool step(Workspace& workspace) {
+    set_up_equations(workspace);
+    if (!factorise(workspace.equations)) return false;
     double x[6];
-    if (!solve(system.sums, x)) return false;
+    substitute(workspace.equations, x);
     bool small = true;
+#pragma unroll
     for (unsigned i = 0; i < 6; ++i) small = small && fabs(x[i]) < INFINITY;
     Vector turn = {x[0], x[1], x[2]}, shift = {x[3], x[4], x[5]};
     double angle = sqrt(dot(turn, turn));
     if (!(small && angle <= 1.0)) return false;
-    move_pose(turn, shift, system.centre, pose);
-    return !(angle * system.radius + sqrt(dot(shift, shift)) < negligible);
+    if (lane_number() == 0) {
+        workspace.furthest = angle * workspace.sums[TERMS] + sqrt(dot(shift, shift));
+        workspace.shift[0] = shift.x;
+        workspace.shift[1] = shift.y;
+        workspace.shift[2] = shift.z;
+    }
+    rotation_of(turn, workspace.rotation);
+    move_pose(workspace);
+    return true;
+}
+
+// What a block of the team looks at.
+struct Share {
+    // Samples of each block, the first of them and how many this block has, which are fewer at the end.
+    unsigned length, first, count;
+    // Memory for the pairs of the pose.
+    Pair* pairs;
+};
+
+__device__ __forceinline__ Share share_of(const Team& team, unsigned samples, Pair* pairs) {
+    unsigned length = (samples + team.blocks - 1) / team.blocks, first = min(team.rank * length, samples);
+    return {length, first, min(length, samples - first), pairs};
+}
+
+// One round by all blocks, all of which come to the same; whether it moved the pose.
+__device__ bool refine_once(const Team& team, const Samples& source, const Target& target, const Share& share, float reach,
+                            Workspace& workspace) {
+    Pair* own = share.pairs + share.first;
+    find_pairs(source, share.first, share.count, target, workspace.pose, reach, own);
+    unsigned kept = drop_unpaired(own, share.count);
+    if (threadIdx.x == 0) team.tell(&workspace.counts[team.rank], kept);
+    team.sync();
+    unsigned count = 0;
+    for (unsigned block = 0; block < team.blocks; ++block) count += workspace.counts[block];
+    if (count < LEAST_PAIRS) return false;
+    Pairs pairs = {share.pairs, share.length, workspace.counts};
+    sum_moved(team, pairs, count, workspace);
+    team.sync();
+    sum_terms(team, pairs, count, workspace);
+    team.sync();
+    if (warp_number() == 0) {
+        bool has_moved = step(workspace);
+        if (lane_number() == 0) workspace.has_moved = has_moved;
+    }
+    __syncthreads();
+    return workspace.has_moved;
 }
 
 // refined[b] = poses[b] after up to `rounds` rounds, in which pairs may be reaches[round] apart; from the round `settled`
-// on it ends when a step is negligible. A block refines a pose, and stops when that is done; `pairs` holds `samples`
-// entries for each.
+// on it ends when a step is negligible. `blocks` blocks refine a pose, a cluster where they are several, and stop when that
+// is done; they divide MOST_BLOCKS. `pairs` holds `samples` entries for each pose. The dynamic shared memory is for the
+// factors of two tiles.
 //
-// Half of the time goes to the searches, which wait for points of neighbouring cells in the caches: 32 of them are under
-// way at once. The rest is sums in f64, some 130 operations for each pair, and a solution by one thread.
+// Each block searches for a part of the samples, and sums up the pairs of a part of the running sums. What bounds it is how
+// long one thing takes that follows from another: a search waits for cells and then for their points in the caches, so a
+// block has 64 of them under way and looks ahead for each; a running sum adds an eighth of all pairs one by one; the
+// equations are solved by one warp of each block, which all find the same.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 refine_poses(const Point* source_points, const Point* source_normals, const unsigned* places, unsigned samples,
              const Point* target_points, const Point* target_normals, const float* columns, unsigned stride,
              const unsigned* cell_start, Grid grid, const float* reaches, unsigned rounds, unsigned settled, double negligible,
-             const Pose* poses, Pair* pairs, Pose* refined) {
+             unsigned blocks, const Pose* poses, Pair* pairs, Pose* refined) {
     __shared__ Workspace workspace;
-    __shared__ System system;
-    __shared__ Pose pose;
-    __shared__ bool goes_on;
     Samples source = {source_points, source_normals, places};
     Target target = {target_points, target_normals, columns, stride, cell_start, grid};
-    Pair* own_pairs = pairs + static_cast<size_t>(blockIdx.x) * samples;
-    if (threadIdx.x == 0) pose = poses[blockIdx.x];
-    __syncthreads();
+    unsigned number = blockIdx.x / blocks;
+    Team team = {blocks, blockIdx.x % blocks};
+    Share share = share_of(team, samples, pairs + static_cast<size_t>(number) * samples);
+    if (threadIdx.x == 0) workspace.pose = poses[number];
+    // Before anything is told to a block it has to be there. None is told anything after the last meeting of a round, so
+    // all may leave at its end.
+    team.sync();
     for (unsigned round = 0; round < rounds; ++round) {
-        find_pairs(source, samples, target, pose, reaches[round], own_pairs);
-        unsigned count = drop_unpaired(own_pairs, samples);
-        if (count < LEAST_PAIRS) break;
-        accumulate(source, target, pose, own_pairs, count, workspace, system);
+        if (!refine_once(team, source, target, share, reaches[round], workspace)) break;
         // Before the reach is the last one, a step that moves nothing is no reason to stop.
-        if (threadIdx.x == 0) goes_on = step(system, round < settled ? 0.0 : negligible, pose);
-        __syncthreads();
-        if (!goes_on) break;
+        if (round >= settled && workspace.furthest < negligible) break;
     }
-    if (threadIdx.x == 0) refined[blockIdx.x] = pose;
+    if (threadIdx.x == 0 && team.rank == 0) refined[number] = workspace.pose;
 }

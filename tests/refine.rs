@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::found::{on_every_backend, on_every_device, on_one_device};
+use common::emulated::emulated;
+use common::found::{found, on_every_backend, on_one_device};
 use common::{
     any_rotation, largest_displacement, lattice, one_and_two_threads, parts_of, pose_of, random, room,
 };
@@ -175,14 +176,21 @@ struct Case<'a> {
     options: RefineOptions,
 }
 
-/// Poses of all devices are equal to the CPU's to the bit.
+/// Poses of all devices are equal to the CPU's to the bit, however many blocks refine a pose.
 fn assert_agreement(case: Case) {
     let Case { source, target, poses, options } = case;
     let bits = |poses: Vec<Pose>| poses.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
     let expected = bits(refined_on(&cpu(), source, target, poses, options));
-    on_every_device!(|device| {
+    for device in &emulated() {
+        for cluster in [1, 2, 4, 8] {
+            device.driver().set_largest_cluster(cluster);
+            let found = bits(refined_on(device, source, target, poses, options));
+            assert_eq!(found, expected, "clusters of {cluster}, {options:?}");
+        }
+    }
+    for device in found() {
         assert_eq!(bits(refined_on(device, source, target, poses, options)), expected, "{options:?}");
-    });
+    }
 }
 
 #[test]
@@ -192,10 +200,12 @@ fn cuda_agrees_with_the_cpu_in_a_room() {
     let mut poses: Vec<Pose> = (0..3).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
     // One that meets little.
     poses.push(pose_of(&Rotation3::from_euler_angles(0.5, 0.0, 0.3), [1.0, 0.0, 0.0]));
-    // Less than a tile, and more than the block has threads.
-    let few = RefineOptions { samples: 100, ..OPTIONS };
-    assert_agreement(Case { source, target, poses: &poses, options: few });
-    let many = RefineOptions { samples: 700, rounds: 5, ..OPTIONS };
+    // Less than a tile, also in a part of the blocks only, and more than the block has threads.
+    for samples in [100, 257] {
+        let few = RefineOptions { samples, rounds: 10, ..OPTIONS };
+        assert_agreement(Case { source, target, poses: &poses, options: few });
+    }
+    let many = RefineOptions { samples: 1100, rounds: 4, ..OPTIONS };
     assert_agreement(Case { source, target, poses: &poses[2..], options: many });
     // Further than a cell.
     let far = RefineOptions { samples: 200, rounds: 3, first_reach: 9.0, ..OPTIONS };
@@ -212,8 +222,39 @@ fn cuda_agrees_with_the_cpu_on_odd_surfaces() {
     let poses = [IDENTITY, nudged, [f32::NAN; 12], [f32::INFINITY; 12], [3e38; 12]];
     // A stray point makes all cells large.
     let stray: Vec<Point> = room(1000, 6).into_iter().chain([[1e6, -1e6, 1e5]]).collect();
+    let options = RefineOptions { samples: 600, rounds: 4, ..OPTIONS };
     for points in [&lattice, &twice, &stray] {
         let surface = &surface(points);
-        assert_agreement(Case { source: surface, target: surface, poses: &poses, options: OPTIONS });
+        assert_agreement(Case { source: surface, target: surface, poses: &poses, options });
+    }
+}
+
+#[test]
+fn cuda_agrees_with_the_cpu_on_few_pairs() {
+    // A square of the source's own points, of which each meets none but itself.
+    let points: Vec<Point> = (0..400).map(|i| [(i % 20) as f32, (i / 20) as f32, 0.0]).collect();
+    let points: Vec<Point> = points.iter().map(|p| p.map(|x| x * SPACING)).collect();
+    let source = &surface(&points);
+    let close = RefineOptions { samples: 400, rounds: 3, first_reach: 0.1, last_reach: 0.1 };
+    let nudged = pose_of(&Rotation3::from_euler_angles(1e-4, 0.0, 2e-4), [1e-3, 0.0, -1e-3]);
+    let away = pose_of(&Rotation3::identity(), [0.0, 0.0, 50.0]);
+    // Too few pairs for a step, fewer than blocks, and as many.
+    for count in [0, 5, 6, 7, 8, 9] {
+        let met: Vec<Point> = (0..count).map(|i| points[20 * (i / 3) + i % 3]).collect();
+        let (target, poses) = (&surface(&met), &[nudged, away]);
+        let refined = refined_on(&cpu(), source, target, poses, close);
+        assert_eq!([refined[0] != nudged, refined[1] != away], [count >= 6, false], "{count} pairs");
+        assert_agreement(Case { source, target, poses, options: close });
+    }
+}
+
+#[test]
+fn many_poses_leave_one_block_for_each() {
+    let (source, target, truth) = room_pair();
+    let poses: Vec<Pose> = (0..65).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
+    let (source, target) = (&surface(&source), &surface(&target));
+    let options = RefineOptions { samples: 64, rounds: 1, ..OPTIONS };
+    for count in [64, 65] {
+        assert_agreement(Case { source, target, poses: &poses[..count], options });
     }
 }

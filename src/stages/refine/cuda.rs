@@ -1,5 +1,5 @@
-//! CUDA side: a block refines a pose through all its rounds. Pairs, sums and the small solver are the CPU's, so poses
-//! are equal to the bit. Kernel: `kernels/refine.cu`.
+//! CUDA side: a block, or a cluster of them, refines a pose through all its rounds. Pairs, sums and the small solver are
+//! the CPU's, so poses are equal to the bit. Kernel: `kernels/refine.cu`.
 
 use super::schedule::Schedule;
 use super::{RefineOptions, RefinePoses};
@@ -11,11 +11,18 @@ use crate::stages::surface::Surface;
 
 const REFINE: Kernel = Kernel::new("refine", "refine_poses");
 
-/// Threads of a block, as in the kernel.
-const THREADS: u32 = 512;
+/// Threads of a block, and most blocks that refine a pose together, as in the kernel.
+const THREADS: u32 = 1024;
+const MOST_BLOCKS: u32 = 8;
+/// The blocks of all poses are no more than this where a pose has several: about as many as a device has multiprocessors.
+const MOST_IN_ALL: usize = 128;
+/// A block with fewer samples would wait for the others longer than it takes to look for their pairs.
+const LEAST_SHARE: usize = 32;
+/// Shared memory for the factors of two tiles of 256 pairs: 19 of each, in rows that are longer by at most 8.
+const SHARED: usize = 2 * 19 * (256 + 8) * size_of::<f64>();
 
-/// Sample, target point and weight, as the kernel has them.
-type Pair = [u32; 3];
+/// Moved sample, offset, normal and weight, as the kernel has them.
+type Pair = [f32; 10];
 
 impl<D: Driver> RefinePoses for Cuda<D> {
     fn refine_poses(
@@ -30,6 +37,7 @@ impl<D: Driver> RefinePoses for Cuda<D> {
         let reaches = self.upload(&schedule.reaches)?;
         let pairs = self.allocate::<Pair>(samples * poses.len())?;
         let refined = self.allocate(poses.len())?;
+        let blocks = self.blocks_for_each(poses.len(), samples);
         let arguments = arguments![
             &source.points,
             &source.normals,
@@ -45,14 +53,30 @@ impl<D: Driver> RefinePoses for Cuda<D> {
             reaches.len(),
             schedule.settled,
             schedule.negligible,
+            blocks,
             poses,
             &pairs,
             &refined
         ];
+        let grid = Grid::new(poses.len() * blocks as usize, THREADS).in_clusters(blocks).with_shared(SHARED);
         // SAFETY: `samples` is at most the number of places, which are below the number of source points, and `pairs` has
         // as many for each pose. A target's columns and cells are as long as its grid and its points ask for, a reach for
-        // each round, a refined pose for each pose.
-        unsafe { self.launch(REFINE, Grid::new(poses.len(), THREADS), arguments)? };
+        // each round, a refined pose for each pose. There are `blocks` blocks for each pose, of one cluster where they are
+        // several, and they have shared memory for the factors of two tiles.
+        unsafe { self.launch(REFINE, grid, arguments)? };
         Ok(refined)
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    /// How many blocks refine each of so many poses on so many samples. They divide the running sums among themselves, so
+    /// they are a power of two.
+    fn blocks_for_each(&self, poses: usize, samples: usize) -> u32 {
+        let most = self.driver().largest_cluster().min(MOST_BLOCKS);
+        let is_fitting = |&blocks: &u32| {
+            let all = blocks as usize;
+            blocks <= most && all * poses <= MOST_IN_ALL && all * LEAST_SHARE <= samples
+        };
+        [8, 4, 2].into_iter().find(is_fitting).unwrap_or(1)
     }
 }
