@@ -1,5 +1,5 @@
 // Where a cloud was seen from, and how far it was seen. See src/stages/viewpoint/.
-// spills: allowed, at most 52 bytes of what the searching threads need once a step; their blocks are as large as can be.
+// spills: allowed, at most 80 bytes of what the searching threads need once a step; their blocks are as large as can be.
 //
 // The search takes the position from which the cloud looks most even, and evenness jumps where points move from one cell
 // to the next. So all is computed as on the host, operation by operation, sums in the same order; then every step of the
