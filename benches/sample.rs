@@ -4,11 +4,6 @@ mod backends;
 mod room;
 
 use backends::{Group, Timed, on_every_backend};
-#[cfg(feature = "cuda")]
-use coregister::backend::{
-    Device,
-    cuda::{Cuda, Nvidia},
-};
 use coregister::cloud::Point;
 use coregister::stages::sample::SampleFarthest;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -34,7 +29,7 @@ fn brute_force(points: &[Point], count: usize) -> Vec<usize> {
 }
 
 fn farthest<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>) {
-    for points in [15_000, 30_000, 300_000] {
+    for points in [5_000, 15_000, 30_000, 300_000] {
         let scan = device.backend().upload(&room::scan(points)).expect("a scan");
         device.time(group, format!("1500 from {points}"), |b| b.sample_farthest(&scan, 1500));
     }
@@ -49,28 +44,11 @@ fn farthest_of_each<B: SampleFarthest>(device: &Timed<B>, group: &mut Group<'_>)
     }
 }
 
-/// Each way that a CUDA device knows, whichever it takes by itself.
-#[cfg(feature = "cuda")]
-fn farthest_by_each_way(group: &mut Group<'_>) {
-    for cuda in backends::cuda_streams(1) {
-        let device = Timed::new("cuda", cuda);
-        for points in [15_000, 30_000] {
-            let scan = device.backend().upload(&room::scan(points)).expect("a scan");
-            for way in Cuda::<Nvidia>::WAYS {
-                let what = format!("1500 from {points} by {way:?}");
-                device.time(group, what, |b| b.sample_farthest_by(&[&scan], 1500, way));
-            }
-        }
-    }
-}
-
 fn sample(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sample");
     group.sample_size(20);
     on_every_backend!(farthest, &mut group);
     on_every_backend!(farthest_of_each, &mut group);
-    #[cfg(feature = "cuda")]
-    farthest_by_each_way(&mut group);
     let scan = room::scan(30_000);
     group.bench_function("1500 from 30000, brute force", |bencher| {
         bencher.iter(|| brute_force(black_box(&scan), 1500));

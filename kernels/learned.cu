@@ -394,7 +394,7 @@ describe_along_azimuth(const Point* offsets, const unsigned* counts, const float
 // A column for each patch. Ten warps take the twenty tiles of the built-in network in two turns.
 constexpr unsigned HEAD_PATCHES = 32;
 constexpr unsigned HEAD_TILES = HEAD_PATCHES / TILE_COLUMNS;
-constexpr unsigned HEAD_THREADS = 320;
+constexpr unsigned HEAD_THREADS = 640;
 constexpr unsigned HEAD_WARPS = HEAD_THREADS / WARP;
 // Pooled values that are in shared memory at a time.
 constexpr unsigned CHUNK = 128;
@@ -464,7 +464,7 @@ __device__ void apply_output(const Network& network, const float4* weights, cons
 }
 
 // A block for HEAD_PATCHES patches: their invariant vectors, of unit length.
-extern "C" __global__ void __launch_bounds__(HEAD_THREADS, 2)
+extern "C" __global__ void __launch_bounds__(HEAD_THREADS)
 describe_invariant(const float* pooled, unsigned patches, const Network* network_of_all, const float4* weights,
                    const float* values, float* invariant) {
     DYNAMIC_SHARED(float, shared);

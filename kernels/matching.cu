@@ -40,7 +40,7 @@ __device__ __forceinline__ void load_vectors(const uint4* vectors, unsigned coun
 // For every source vector the highest rank of its products with the target's, and the other way round; both begin as
 // zeros. The vectors are in fixed point, `words` words each, a multiple of FIXED_WORDS. One block for each tile; maxima
 // come out the same in any order.
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
 best_products(const uint4* source_high, const uint4* source_low, unsigned rows, const uint4* target_high,
               const uint4* target_low, unsigned columns, unsigned words, unsigned long long* best_target,
               unsigned long long* best_source) {

@@ -12,6 +12,8 @@ constexpr unsigned MANY_THREADS = 1024;
 constexpr unsigned VALUES = 8;
 // Most keys that one block sorts.
 constexpr unsigned FEW_KEYS = 2048;
+// Threads of the block that sums up the counts of a digit.
+constexpr unsigned DIGIT_THREADS = 128;
 
 // sums[i] = values[first of the block] + ... + values[i - 1], for i < length + 1, where values[length] counts as zero;
 // block_totals[b] = the sum of block b.
@@ -36,17 +38,45 @@ add_block_sums(unsigned* sums, unsigned length, const unsigned* block_sums) {
     if (i < length) sums[i] += block_sums[blockIdx.x];
 }
 
+// The VALUES from `first` on, a multiple of VALUES; those past the end are zeros. Arrays begin where 16 bytes may be read.
+__device__ __forceinline__ void load_values(const unsigned* values, unsigned first, unsigned length,
+                                            unsigned (&own)[VALUES]) {
+#pragma unroll
+    for (unsigned k = 0; k < VALUES; k += 4) {
+        uint4 four = {0, 0, 0, 0};
+        if (first + k + 4 <= length) {
+            four = *reinterpret_cast<const uint4*>(values + first + k);
+        } else {
+            if (first + k < length) four.x = values[first + k];
+            if (first + k + 1 < length) four.y = values[first + k + 1];
+            if (first + k + 2 < length) four.z = values[first + k + 2];
+        }
+        own[k] = four.x, own[k + 1] = four.y, own[k + 2] = four.z, own[k + 3] = four.w;
+    }
+}
+
+__device__ __forceinline__ void store_values(const unsigned (&own)[VALUES], unsigned first, unsigned length,
+                                             unsigned* values) {
+#pragma unroll
+    for (unsigned k = 0; k < VALUES; k += 4) {
+        if (first + k + 4 <= length) {
+            *reinterpret_cast<uint4*>(values + first + k) = {own[k], own[k + 1], own[k + 2], own[k + 3]};
+        } else {
+            for (unsigned i = k; i < k + 4; ++i)
+                if (first + i < length) values[first + i] = own[i];
+        }
+    }
+}
+
 // The same as sum_blocks and add_block_sums for all values, by one block, which a few launches less make up for.
 extern "C" __global__ void __launch_bounds__(MANY_THREADS) sum_all(const unsigned* values, unsigned length, unsigned* sums) {
     __shared__ unsigned warp_totals[MANY_THREADS / WARP];
     unsigned before = 0;
     for (unsigned tile = 0; tile <= length; tile += MANY_THREADS * VALUES) {
         unsigned first = tile + threadIdx.x * VALUES, own[VALUES], sum = 0;
+        load_values(values, first, length, own);
 #pragma unroll
-        for (unsigned k = 0; k < VALUES; ++k) {
-            own[k] = first + k < length ? values[first + k] : 0;
-            sum += own[k];
-        }
+        for (unsigned k = 0; k < VALUES; ++k) sum += own[k];
         unsigned up_to_lane = sum_up_to_lane(sum);
         if (lane_number() == WARP - 1) warp_totals[warp_number()] = up_to_lane;
         __syncthreads();
@@ -55,9 +85,11 @@ extern "C" __global__ void __launch_bounds__(MANY_THREADS) sum_all(const unsigne
         unsigned next = before + (warp_number() == 0 ? 0 : of_warps_before) + up_to_lane - sum;
 #pragma unroll
         for (unsigned k = 0; k < VALUES; ++k) {
-            if (first + k <= length) sums[first + k] = next;
-            next += own[k];
+            unsigned value = own[k];
+            own[k] = next;
+            next += value;
         }
+        store_values(own, first, length + 1, sums);
         before += __shfl_sync(ALL_LANES, up_to_warp, WARP - 1);
         __syncthreads();
     }
@@ -65,41 +97,20 @@ extern "C" __global__ void __launch_bounds__(MANY_THREADS) sum_all(const unsigne
 static_assert(MANY_THREADS / WARP == WARP, "a lane for each warp");
 
 // Sorts up to FEW_KEYS keys by the bits of `mask`, equal ones in the order in which they are; order[i] = where the i-th
-// was. One block, by Batcher's bitonic network (1968), in shared memory.
+// was. One block: every thread counts how many keys come before its own.
 extern "C" __global__ void __launch_bounds__(MANY_THREADS)
 sort_few(const unsigned long long* keys, unsigned length, unsigned long long mask, unsigned long long* sorted,
          unsigned* order) {
     __shared__ unsigned long long ranks[FEW_KEYS];
-    __shared__ unsigned short places[FEW_KEYS];
-    unsigned size = 2;
-    while (size < length) size *= 2;
-    for (unsigned i = threadIdx.x; i < size; i += MANY_THREADS) {
-        // What fills up the network comes last, since its places do.
-        ranks[i] = i < length ? keys[i] & mask : ~0ull;
-        places[i] = static_cast<unsigned short>(i);
-    }
+    for (unsigned i = threadIdx.x; i < length; i += MANY_THREADS) ranks[i] = keys[i] & mask;
     __syncthreads();
-    for (unsigned run = 2; run <= size; run *= 2) {
-        for (unsigned distance = run / 2; distance > 0; distance /= 2) {
-            for (unsigned pair = threadIdx.x; pair < size / 2; pair += MANY_THREADS) {
-                unsigned one = pair / distance * 2 * distance + pair % distance, other = one + distance;
-                bool is_after = ranks[one] > ranks[other] || (ranks[one] == ranks[other] && places[one] > places[other]);
-                // Every second run is sorted the other way round.
-                if (is_after == ((one & run) == 0)) {
-                    unsigned long long rank = ranks[one];
-                    ranks[one] = ranks[other];
-                    ranks[other] = rank;
-                    unsigned short place = places[one];
-                    places[one] = places[other];
-                    places[other] = place;
-                }
-            }
-            __syncthreads();
-        }
-    }
-    for (unsigned i = threadIdx.x; i < length; i += MANY_THREADS) {
-        sorted[i] = keys[places[i]];
-        order[i] = places[i];
+    for (unsigned own = threadIdx.x; own < length; own += MANY_THREADS) {
+        unsigned long long rank = ranks[own];
+        unsigned place = 0;
+#pragma unroll 8
+        for (unsigned i = 0; i < length; ++i) place += ranks[i] < rank || (ranks[i] == rank && i < own);
+        sorted[place] = keys[own];
+        order[place] = own;
     }
 }
 
@@ -123,6 +134,40 @@ count_digits(const unsigned long long* keys, unsigned length, unsigned shift, un
     for (unsigned digit = lane_number(); digit < DIGITS; digit += WARP) counts[digit * tiles + tile] = count[digit];
 }
 
+// Replaces the counts of a digit by the sums of those before, a block for each digit; totals[digit] = their sum.
+extern "C" __global__ void __launch_bounds__(DIGIT_THREADS)
+sum_digits(unsigned* counts, unsigned tiles, unsigned* totals) {
+    __shared__ unsigned of_warps[DIGIT_THREADS / WARP];
+    unsigned* own = counts + static_cast<size_t>(blockIdx.x) * tiles;
+    unsigned before = 0;
+    for (unsigned first = 0; first < tiles; first += DIGIT_THREADS) {
+        unsigned i = first + threadIdx.x, count = i < tiles ? own[i] : 0;
+        unsigned sum = sum_up_to_lane(count);
+        if (lane_number() == WARP - 1) of_warps[warp_number()] = sum;
+        __syncthreads();
+        unsigned sum_before = before + sum - count;
+        for (unsigned warp = 0; warp < DIGIT_THREADS / WARP; ++warp) {
+            if (warp < warp_number()) sum_before += of_warps[warp];
+            before += of_warps[warp];
+        }
+        if (i < tiles) own[i] = sum_before;
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) totals[blockIdx.x] = before;
+}
+
+// firsts[d] = the sum of totals[0..d]. A thread for each digit.
+__device__ __forceinline__ void sum_totals(const unsigned* totals, unsigned (&firsts)[DIGITS]) {
+    __shared__ unsigned of_warps[WARPS];
+    unsigned total = totals[threadIdx.x], sum = sum_up_to_lane(total);
+    if (lane_number() == WARP - 1) of_warps[warp_number()] = sum;
+    __syncthreads();
+    for (unsigned warp = 0; warp < warp_number(); ++warp) sum += of_warps[warp];
+    firsts[threadIdx.x] = sum - total;
+    __syncthreads();
+}
+static_assert(THREADS == DIGITS, "a thread for each digit");
+
 // The lanes whose digit is this lane's, among those that are `present`.
 __device__ unsigned lanes_with_digit(unsigned digit, bool present) {
     unsigned lanes = __ballot_sync(ALL_LANES, present);
@@ -133,16 +178,19 @@ __device__ unsigned lanes_with_digit(unsigned digit, bool present) {
     return lanes;
 }
 
-// Moves every key and its value, its own place where there are none, to its place by one digit; `places` are the prefix
-// sums of `counts`. A warp goes through its tile in order, so equal digits stay in order.
+// Moves every key and its value, its own place where there are none, to its place by one digit; `places` and `totals` are
+// what sum_digits has made. A warp goes through its tile in order, so equal digits stay in order.
 extern "C" __global__ void __launch_bounds__(THREADS)
 scatter_by_digit(const unsigned long long* keys, const unsigned* values, unsigned length, unsigned shift, unsigned size,
-                 unsigned tiles, const unsigned* places, unsigned long long* sorted_keys, unsigned* sorted_values) {
-    __shared__ unsigned of_warps[WARPS][DIGITS];
+                 unsigned tiles, const unsigned* places, const unsigned* totals, unsigned long long* sorted_keys,
+                 unsigned* sorted_values) {
+    __shared__ unsigned of_warps[WARPS][DIGITS], firsts[DIGITS];
+    sum_totals(totals, firsts);
     unsigned* next = of_warps[warp_number()];
     unsigned tile = blockIdx.x * WARPS + warp_number();
     if (tile >= tiles) return;
-    for (unsigned digit = lane_number(); digit < DIGITS; digit += WARP) next[digit] = places[digit * tiles + tile];
+    for (unsigned digit = lane_number(); digit < DIGITS; digit += WARP)
+        next[digit] = firsts[digit] + places[digit * tiles + tile];
     __syncwarp();
     unsigned last = min(length, (tile + 1) * size);
     // The next keys are on their way while these find their places.

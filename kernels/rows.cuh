@@ -1,5 +1,5 @@
 // The points of a cloud in rows of neighbours, so that furthest point sampling can pass over the rows that a new sample
-// does not change. By a block of 1024 threads.
+// does not change. By a block of 512 threads.
 //
 // Passing over a row is exact to the bit: rounding is monotonic, and the distance to a box is computed with the very
 // operations of the distance to a point, so in f32 too it is never larger than the distance to any point in the box. Which
@@ -9,7 +9,7 @@
 #include "bounds.cuh"
 #include "common.cuh"
 
-constexpr unsigned THREADS = 1024;
+constexpr unsigned THREADS = 512;
 constexpr unsigned WARPS = THREADS / WARP;
 
 constexpr unsigned NONE = 0xffffffffu;
@@ -106,7 +106,8 @@ __device__ inline Bounds bounds_of_most(const Point* points, unsigned length, Bo
     Bounds bounds = bounds_of_warp({point, point});
     if (lane_number() == 0) of_warps[warp_number()] = bounds;
     __syncthreads();
-    bounds = of_warps[lane_number()];
+    // Each of them as often as the others.
+    bounds = of_warps[lane_number() % WARPS];
     const Point &low = bounds.lowest, &high = bounds.highest;
     return {{median_of_warp(low.x), median_of_warp(low.y), median_of_warp(low.z)},
             {median_of_warp(high.x), median_of_warp(high.y), median_of_warp(high.z)}};
@@ -151,7 +152,7 @@ __device__ inline void start_cells(unsigned* cells, unsigned* of_warps) {
     unsigned up_to_this = sum_up_to_lane(sum);
     if (lane_number() == WARP - 1) of_warps[warp_number()] = up_to_this;
     __syncthreads();
-    unsigned of_warp = of_warps[lane_number()];
+    unsigned of_warp = lane_number() < WARPS ? of_warps[lane_number()] : 0;
     unsigned start = __shfl_sync(ALL_LANES, sum_up_to_lane(of_warp) - of_warp, warp_number()) + up_to_this - sum;
     for (unsigned k = 0; k < CELLS_OF_THREAD; ++k) {
         unsigned count = own[k];
@@ -186,11 +187,10 @@ __device__ __forceinline__ float squared_distance_to(const Bounds& box, Point p)
 }
 
 // The cloud in rows. Row `r` is that of warp `r % WARPS`, which has its box and furthest distance in lane
-// `r / WARPS % WARP`; a lane has SLOTS of them. With one a lane, rows are as wide as a warp; with more, rows are as wide as
-// it takes, an even number of times as wide as a warp.
-template <unsigned SLOTS>
+// `r / WARPS % WARP`; a lane has SLOTS of them. Short rows are as wide as a warp, others as wide as it takes, an even
+// number of times as wide as a warp.
+template <unsigned SLOTS, bool ARE_SHORT>
 struct Rows {
-    static constexpr bool ARE_SHORT = SLOTS == 1;
     static constexpr unsigned MOST = SLOTS * THREADS;
 
     // In memory: the points in order, and their squared distances to the nearest sample. A distance is read and written
@@ -250,8 +250,11 @@ struct Rows {
             of_warps.placed[warp_number()] = furthest_of_rows[furthest_row];
         }
         __syncthreads();
-        float own = of_warps.distances[lane_number()], most = largest_of_warp(own);
-        unsigned warp = lane_of_lowest(own == most, of_warps.placed[lane_number()].index);
+        // Lanes without a warp look at those of others, and have no say.
+        unsigned of_lane = lane_number() % WARPS;
+        float own = of_warps.distances[of_lane], most = largest_of_warp(own);
+        bool is_furthest = lane_number() < WARPS && own == most;
+        unsigned warp = lane_of_lowest(is_furthest, of_warps.placed[of_lane].index);
         return {most, of_warps.placed[warp]};
     }
 

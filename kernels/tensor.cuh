@@ -84,7 +84,7 @@ __device__ __forceinline__ void multiply_step(float4 high, float4 low, const Ste
 // The twin for the emulator. Lanes bring what they hold to where PTX has it in the matrices ("Matrix Fragments for
 // mma.m16n8k8", .tf32), and each sums up what it holds of the result: the operands are those of the tensor core, bit by
 // bit, and only the sum is that of f32.
-constexpr unsigned MOST_WARPS = 16;
+constexpr unsigned MOST_WARPS = 20;
 constexpr unsigned MOST_TILES = 9;
 typedef float WeightMatrix[TILE_ROWS][STEP];
 typedef float ValueMatrix[STEP][MOST_TILES * TILE_COLUMNS];
@@ -167,7 +167,8 @@ template <unsigned PARTS, unsigned TILES>
 __device__ __forceinline__ void multiply_parts(const float4* weights, unsigned steps, const float* const* columns,
                                                TileSums* sums) {
     weights += lane_number();
-#pragma unroll (3 - PARTS)
+    // Several weights are on their way at once, as far as there are registers for them.
+#pragma unroll (PARTS == 2 ? 1 : TILES > 4 ? 2 : 4)
     for (unsigned step = 0; step < steps; ++step) {
         float4 high = weights[0], low = PARTS == 2 ? weights[WARP] : float4{};
         multiply_step<PARTS, TILES>(high, low, load_step<TILES>(columns, step * STEP), sums);

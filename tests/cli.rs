@@ -6,10 +6,12 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+/// Runs the command where there is no CUDA device.
 fn coregister(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_coregister"))
         .args(arguments)
         .env_remove("RUST_LOG")
+        .env("CUDA_VISIBLE_DEVICES", "")
         .output()
         .expect("the command starts")
 }

@@ -225,7 +225,8 @@ fn angles_equal_the_reference() {
         let found = cells(device, &layers, &source, &target, few);
         let error = largest_difference(&found, &expected[..few.len()]);
         println!("index of {}: {error:.2e}", device.driver().name());
-        assert!(error < 2e-5, "{error}");
+        // Tensor cores cut off what is below the last bit of a sum.
+        assert!(error < 5e-5, "{error}");
     });
 }
 

@@ -388,7 +388,8 @@ fn check_descriptions<B: DescribeMiniSpinNet>(backend: &B, count: usize, toleran
 fn descriptions_equal_the_reference() {
     check_descriptions(&Cpu::new(0).unwrap(), usize::MAX, 1e-6);
     // Tensor cores multiply parts of values and cut off what is below them, as in `agrees_with_the_cpu`.
-    on_one_device!(|device| check_descriptions(device, 4, 2e-6));
+    // Tensor cores cut off what is below the last bit of a sum.
+    on_one_device!(|device| check_descriptions(device, 4, 5e-5));
 }
 
 /// From the cloud on, at all scales, with the reference's frames.

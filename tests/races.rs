@@ -131,13 +131,9 @@ fn sum_and_sort(device: &Emulator) {
     }
 }
 
-/// Clouds for each size of block, in a cluster where there are clusters.
+/// Clouds for each number of rows.
 fn sample(device: &Emulator) {
-    device.driver().set_largest_cluster(8);
-    let points = device.upload(&room(8_200, 2)).unwrap();
-    assert_eq!(device.len(&device.sample_farthest(&points, 5).unwrap().indices), 5);
-    device.driver().set_largest_cluster(1);
-    for count in [2_000, 9_000, 17_000] {
+    for count in [2_000, 17_000, 33_000] {
         let points = device.upload(&room(count, 2)).unwrap();
         let chosen = device.sample_farthest(&points, 5).unwrap();
         assert_eq!(device.len(&device.gather_points(&points, &chosen.indices).unwrap()), 5);
@@ -285,8 +281,12 @@ fn near_poses(device: &Emulator) -> <Emulator as Device>::Buffer<Pose> {
 
 fn refine_candidates(device: &Emulator) {
     let [source, target] = [13, 14].map(|seed| surface_on(device, &room(1_500, seed), 0.3));
-    let options = RefineOptions { samples: 300, rounds: 2, first_reach: 3.0, last_reach: 1.5 };
-    device.refine_poses(&source, &target, &near_poses(device), options).unwrap();
+    let options = RefineOptions { samples: 64, rounds: 2, first_reach: 3.0, last_reach: 1.5 };
+    for blocks in [1, 2] {
+        device.driver().set_largest_cluster(blocks);
+        device.refine_poses(&source, &target, &near_poses(device), options).unwrap();
+    }
+    device.driver().set_largest_cluster(1);
 }
 
 fn verify(device: &Emulator) {

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::registration::Registration;
 
 /// Streams on each CUDA device.
-const STREAMS: usize = 4;
+const STREAMS: usize = 8;
 /// Memory for clouds that are kept, in bytes: see [`BatchOptions::most_bytes`].
 pub const USUAL_BYTES: usize = 2 << 30;
 

@@ -13,6 +13,7 @@ const SORT_FEW: Kernel = Kernel::new("primitives", "sort_few");
 const FIND_MIXED: Kernel = Kernel::new("primitives", "find_mixed_runs");
 const SORT_MIXED: Kernel = Kernel::new("primitives", "sort_mixed_runs");
 const COUNT_DIGITS: Kernel = Kernel::new("primitives", "count_digits");
+const SUM_DIGITS: Kernel = Kernel::new("primitives", "sum_digits");
 const SCATTER_BY_DIGIT: Kernel = Kernel::new("primitives", "scatter_by_digit");
 
 /// Threads of a block in these kernels.
@@ -30,6 +31,8 @@ const MANY_KEYS: usize = 1 << 17;
 const MANY_THREADS: u32 = 1024;
 const FEW_VALUES: usize = 1 << 17;
 const FEW_KEYS: usize = 2048;
+/// Threads of a block that sums up the counts of a digit.
+const DIGIT_THREADS: u32 = 128;
 
 /// Keys, and the index at which each was.
 type Sorted<D> = (CudaBuffer<u64, D>, CudaBuffer<u32, D>);
@@ -38,10 +41,10 @@ type Sorted<D> = (CudaBuffer<u64, D>, CudaBuffer<u32, D>);
 struct Tiles<D: Driver> {
     /// Keys of a tile.
     tile: usize,
-    /// By digit, then by tile.
+    /// By digit, then by tile; then their sums.
     counts: CudaBuffer<u32, D>,
-    /// Their prefix sums.
-    places: CudaBuffer<u32, D>,
+    /// Of each digit.
+    totals: CudaBuffer<u32, D>,
 }
 
 impl<D: Driver> Cuda<D> {
@@ -49,23 +52,20 @@ impl<D: Driver> Cuda<D> {
     /// last one is the sum of all. Sums wrap at 2³².
     pub fn prefix_sums(&self, values: &CudaBuffer<u32, D>) -> Result<CudaBuffer<u32, D>> {
         let sums = self.allocate(values.len() + 1)?;
-        self.sum_into(values, &sums)?;
-        Ok(sums)
-    }
-
-    fn sum_into(&self, values: &CudaBuffer<u32, D>, sums: &CudaBuffer<u32, D>) -> Result<()> {
         if values.len() <= FEW_VALUES {
             let grid = Grid::new(1, MANY_THREADS);
             // SAFETY: there are `values.len()` values and one more sum.
-            return unsafe { self.launch(SUM_ALL, grid, arguments![values, values.len(), sums]) };
+            unsafe { self.launch(SUM_ALL, grid, arguments![values, values.len(), &sums])? };
+            return Ok(sums);
         }
         let grid = Grid::over(sums.len(), THREADS);
         let totals = self.allocate::<u32>(grid.blocks[0] as usize)?;
         // SAFETY: there are `values.len()` values, one more sum, and a total for each block.
-        unsafe { self.launch(SUM_BLOCKS, grid, arguments![values, values.len(), sums, &totals])? };
+        unsafe { self.launch(SUM_BLOCKS, grid, arguments![values, values.len(), &sums, &totals])? };
         let before = self.prefix_sums(&totals)?;
         // SAFETY: `before` has an element for each block and one more.
-        unsafe { self.launch(ADD_BLOCK_SUMS, grid, arguments![sums, sums.len(), &before]) }
+        unsafe { self.launch(ADD_BLOCK_SUMS, grid, arguments![&sums, sums.len(), &before])? };
+        Ok(sums)
     }
 
     /// The keys in ascending order of these bits, of which there is one at least, and the index at which each was; equal
@@ -77,8 +77,7 @@ impl<D: Driver> Cuda<D> {
         }
         let tile = if len < MANY_KEYS { SMALL_TILE } else { LARGE_TILE };
         let counts = self.allocate(DIGITS * len.div_ceil(tile))?;
-        let places = self.allocate(counts.len() + 1)?;
-        let tiles = Tiles { tile, counts, places };
+        let tiles = Tiles { tile, counts, totals: self.allocate(DIGITS)? };
         let (mut from, mut to) = ((keys, CudaBuffer::empty()), (self.allocate(len)?, self.allocate(len)?));
         for shift in bits.step_by(DIGIT_BITS as usize) {
             self.sort_by_digit(&from, shift, &tiles, &to)?;
@@ -116,15 +115,17 @@ impl<D: Driver> Cuda<D> {
     /// pair of arrays `to` another.
     fn sort_by_digit(&self, from: &Sorted<D>, shift: u32, tiles: &Tiles<D>, to: &Sorted<D>) -> Result<()> {
         let (keys, len) = (&from.0, from.0.len());
-        let Tiles { tile, counts, places } = tiles;
+        let Tiles { tile, counts, totals } = tiles;
         let number = counts.len() / DIGITS;
         let grid = Grid::new(number.div_ceil(WARPS), THREADS);
         // SAFETY: `len` keys in `number` tiles; `counts` has an element for every digit of every tile.
         unsafe { self.launch(COUNT_DIGITS, grid, arguments![keys, len, shift, *tile, number, counts])? };
-        self.sum_into(counts, places)?;
-        let arguments = arguments![keys, &from.1, len, shift, *tile, number, places, &to.0, &to.1];
-        // SAFETY: as above; `places` has an element for every count and one more, indices are as many as keys or none,
-        // and each key and index has a place among those it goes to.
+        // SAFETY: as above, and there is a total for each digit.
+        unsafe {
+            self.launch(SUM_DIGITS, Grid::new(DIGITS, DIGIT_THREADS), arguments![counts, number, totals])?
+        };
+        let arguments = arguments![keys, &from.1, len, shift, *tile, number, counts, totals, &to.0, &to.1];
+        // SAFETY: as above; indices are as many as keys or none, and each key and index has a place among those it goes to.
         unsafe { self.launch(SCATTER_BY_DIGIT, grid, arguments) }
     }
 

@@ -1,6 +1,5 @@
-//! CUDA side: a block for each cloud. It goes through all points of a small cloud for every sample, with points and
-//! distances in registers; of a larger one it puts neighbours next to each other in rows, and goes only through the rows
-//! that a sample may change. Kernels: `kernels/sample.cu`.
+//! CUDA side: a block for each cloud. It puts neighbours next to each other in rows, and for every sample goes only through
+//! the rows that it may change. Kernels: `kernels/sample.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -13,55 +12,22 @@ use crate::geometry::Extent;
 
 const SMALL: Kernel = Kernel::new("sample", "sample_farthest_small");
 const MEDIUM: Kernel = Kernel::new("sample", "sample_farthest_medium");
-const IN_CLUSTER: Kernel = Kernel::new("sample", "sample_farthest_in_cluster");
 const LARGE: Kernel = Kernel::new("sample", "sample_farthest_large");
-const BY_ROWS: Kernel = Kernel::new("sample", "sample_farthest_by_rows");
-const BY_LONG_ROWS: Kernel = Kernel::new("sample", "sample_farthest_by_long_rows");
 const MEASURE: Kernel = Kernel::new("sample", "measure_samples");
 const GATHER: Kernel = Kernel::new("sample", "gather_points");
 
 /// Threads of the block that samples, as in the kernels.
-const THREADS: usize = 1024;
-/// Most points of a cloud that a block keeps in registers, eight of each thread, and goes through for every sample.
-const SMALL_CLOUD: usize = 8 * THREADS;
-/// Values in memory for each point that is in a row: coordinates, index and distance.
-const VALUES_IN_ROWS: usize = 5;
-/// Most points of a cloud that has rows of 32 points, one for each thread.
-const SHORT_ROWS: usize = 32 * THREADS;
-/// Shared memory of the kernels that work by rows: for each row a point and its index, and before there are rows the
-/// counts of 4096 cells, which are no more.
-const SHARED_OF_A_ROW_EACH: usize = 16 * THREADS;
-/// Shared memory of the medium kernel: eight points of each thread.
-const MEDIUM_SHARED: usize = 8 * THREADS * size_of::<Point>();
-/// Blocks of a cluster that samples a cloud, threads of each, and points of each thread, as in the kernels.
-const CLUSTER: u32 = 8;
-const CLUSTER_THREADS: u32 = 256;
-const MOST_IN_CLUSTER: usize = 16 * (CLUSTER * CLUSTER_THREADS) as usize;
+const THREADS: usize = 512;
+/// Values in memory for each point: coordinates, index and distance.
+const VALUES: usize = 5;
+/// Points of a short row, and bytes of shared memory for each row: a point and its index.
+const ROW: usize = 32;
+const BYTES_OF_A_ROW: usize = 16;
+/// Shared memory for the counts of 4096 cells, which are there before there are rows.
+const BYTES_OF_CELLS: usize = 4 << 12;
 /// Threads of the block that measures what was sampled, as in the kernels.
 const MEASURING_THREADS: u32 = 256;
 const GATHERING_THREADS: u32 = 256;
-
-/// How a cloud is sampled. The result is the same.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// By a block that looks only at the rows of neighbouring points that a sample may change.
-    Rows,
-    /// By a cluster of blocks that look at all points, where there are clusters and a cloud fits; otherwise by a block.
-    Cluster,
-    /// By a block that looks at all points.
-    Block,
-}
-
-impl Way {
-    /// What is taken for clouds of at most `longest` points: where all fit into registers, passing over some gains little.
-    fn for_clouds_of(longest: usize) -> Self {
-        if longest <= SMALL_CLOUD { Self::Block } else { Self::Rows }
-    }
-}
-
-/// A kernel that samples, its grid, and how many values in memory it wants for each point.
-type Sampling = (Kernel, Grid, usize);
 
 /// A cloud and what is chosen of it; as in the kernels.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -84,11 +50,11 @@ struct Outcome {
     radius: f32,
 }
 
-/// Buffers that a cloud's sample is put into, and what the kernel asks for to work in.
+/// Buffers that a cloud's sample is put into, and what the kernel works in.
 struct Job<D: Driver> {
     indices: CudaBuffer<u32, D>,
     chosen: CudaBuffer<Point, D>,
-    memory: CudaBuffer<f32, D>,
+    memory: CudaBuffer<[f32; VALUES], D>,
 }
 
 impl<D: Driver> SampleFarthest for Cuda<D> {
@@ -97,7 +63,20 @@ impl<D: Driver> SampleFarthest for Cuda<D> {
         clouds: &[&CudaBuffer<Point, D>],
         count: usize,
     ) -> Result<Vec<Sample<Self>>> {
-        self.sample_farthest_by(clouds, count, Way::for_clouds_of(longest(clouds)))
+        let jobs: Vec<Job<D>> = clouds.iter().map(|points| self.job(points, count)).collect::<Result<_>>()?;
+        let described: Vec<Cloud> =
+            clouds.iter().zip(&jobs).map(|(points, job)| job.describe(points)).collect();
+        let (described, outcomes) = (self.upload(&described)?, self.allocate::<Outcome>(clouds.len())?);
+        let longest = clouds.iter().map(|points| points.len()).max().unwrap_or(0);
+        let (kernel, grid) = sampling(clouds.len(), longest);
+        // SAFETY: there are a job and an outcome for each block; the buffers of a job have as many elements as it says, and its
+        // memory as many values for each point as the kernel wants. All are there until it has ended.
+        unsafe { self.launch(kernel, grid, arguments![&described, &outcomes])? };
+        let grid = Grid::new(clouds.len(), MEASURING_THREADS);
+        // SAFETY: as above; as many points were chosen of each cloud as its outcome says.
+        unsafe { self.launch(MEASURE, grid, arguments![&described, &outcomes])? };
+        let outcomes = self.read(&outcomes, 0, clouds.len())?;
+        Ok(jobs.into_iter().zip(outcomes).map(|(job, outcome)| job.sample(outcome)).collect())
     }
 
     fn gather_points(
@@ -114,78 +93,25 @@ impl<D: Driver> SampleFarthest for Cuda<D> {
 }
 
 impl<D: Driver> Cuda<D> {
-    /// All ways, for benches and tests.
-    #[doc(hidden)]
-    pub const WAYS: [Way; 3] = [Way::Rows, Way::Cluster, Way::Block];
-
-    /// [`SampleFarthest::sample_farthest_of_each`] in this way.
-    #[doc(hidden)]
-    pub fn sample_farthest_by(
-        &self,
-        clouds: &[&CudaBuffer<Point, D>],
-        count: usize,
-        way: Way,
-    ) -> Result<Vec<Sample<Self>>> {
-        let (kernel, grid, values) = self.sampling(clouds.len(), longest(clouds), way);
-        let jobs: Vec<Job<D>> =
-            clouds.iter().map(|points| self.job(points, count, values)).collect::<Result<_>>()?;
-        let described: Vec<Cloud> =
-            clouds.iter().zip(&jobs).map(|(points, job)| job.describe(points)).collect();
-        let (described, outcomes) = (self.upload(&described)?, self.allocate::<Outcome>(clouds.len())?);
-        // SAFETY: there are a job and an outcome for each block or cluster; the buffers of a job have as many elements as it says, and
-        // its memory as many values for each point as the kernel wants. All are there until it has ended.
-        unsafe { self.launch(kernel, grid, arguments![&described, &outcomes])? };
-        let grid = Grid::new(clouds.len(), MEASURING_THREADS);
-        // SAFETY: as above; as many points were chosen of each cloud as its outcome says.
-        unsafe { self.launch(MEASURE, grid, arguments![&described, &outcomes])? };
-        let outcomes = self.read(&outcomes, 0, clouds.len())?;
-        Ok(jobs.into_iter().zip(outcomes).map(|(job, outcome)| job.sample(outcome)).collect())
-    }
-
-    /// What samples so many clouds of at most `longest` points in this way.
-    fn sampling(&self, clouds: usize, longest: usize, way: Way) -> Sampling {
-        let has_clusters = self.driver().largest_cluster() >= CLUSTER && longest <= MOST_IN_CLUSTER;
-        match way {
-            Way::Rows => by_rows(clouds, longest),
-            Way::Cluster if has_clusters => in_clusters(clouds),
-            Way::Cluster | Way::Block => by_blocks(clouds, longest),
-        }
-    }
-
-    fn job(&self, points: &CudaBuffer<Point, D>, count: usize, values: usize) -> Result<Job<D>> {
+    fn job(&self, points: &CudaBuffer<Point, D>, count: usize) -> Result<Job<D>> {
         let count = count.min(points.len());
         Ok(Job {
             indices: self.allocate(count)?,
             chosen: self.allocate(count)?,
-            memory: self.allocate(values * points.len())?,
+            memory: self.allocate(points.len())?,
         })
     }
 }
 
-fn longest<D: Driver>(clouds: &[&CudaBuffer<Point, D>]) -> usize {
-    clouds.iter().map(|points| points.len()).max().unwrap_or(0)
-}
-
-fn by_rows(clouds: usize, longest: usize) -> Sampling {
-    let grid = Grid::new(clouds, THREADS as u32);
-    if longest <= SHORT_ROWS {
-        (BY_ROWS, grid.with_shared(SHARED_OF_A_ROW_EACH), VALUES_IN_ROWS)
-    } else {
-        (BY_LONG_ROWS, grid.with_shared(2 * SHARED_OF_A_ROW_EACH), VALUES_IN_ROWS)
-    }
-}
-
-fn in_clusters(clouds: usize) -> Sampling {
-    (IN_CLUSTER, Grid::new(CLUSTER as usize * clouds, CLUSTER_THREADS).in_clusters(CLUSTER), 0)
-}
-
-fn by_blocks(clouds: usize, longest: usize) -> Sampling {
-    let grid = Grid::new(clouds, THREADS as u32);
-    match longest.div_ceil(THREADS) {
-        ..=8 => (SMALL, grid, 0),
-        9..=16 => (MEDIUM, grid.with_shared(MEDIUM_SHARED), 0),
-        _ => (LARGE, grid, 1),
-    }
+/// What samples so many clouds of at most `longest` points.
+fn sampling(clouds: usize, longest: usize) -> (Kernel, Grid) {
+    let (kernel, rows_of_a_lane) = match longest.div_ceil(THREADS * ROW) {
+        ..=1 => (SMALL, 1),
+        2 => (MEDIUM, 2),
+        _ => (LARGE, 4),
+    };
+    let shared = BYTES_OF_CELLS.max(rows_of_a_lane * THREADS * BYTES_OF_A_ROW);
+    (kernel, Grid::new(clouds, THREADS as u32).with_shared(shared))
 }
 
 impl<D: Driver> Job<D> {

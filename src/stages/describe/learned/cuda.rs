@@ -22,7 +22,7 @@ const DESCRIBE_INVARIANT: Kernel = Kernel::new("learned", "describe_invariant");
 /// Threads and patches of a block, as in the kernels.
 const AZIMUTH_THREADS: u32 = 288;
 const GROUP: usize = 4;
-const HEAD_THREADS: u32 = 320;
+const HEAD_THREADS: u32 = 640;
 const HEAD_PATCHES: usize = 32;
 /// Values of a patch that are in shared memory while its features are computed.
 const VALUES_OF_POINTS: usize = AZIMUTHS * stride_of(SECTOR) + 6 * PATCH_CAPACITY;
