@@ -9,7 +9,8 @@
 constexpr unsigned TILE = 64;
 constexpr unsigned THREADS = 256;
 constexpr unsigned ROW_STRIPS = TILE / FIXED_ROWS;
-constexpr unsigned COLUMN_TILES = TILE / (THREADS / WARP / ROW_STRIPS) / FIXED_COLUMNS;
+constexpr unsigned COLUMN_STRIPS = THREADS / WARP / ROW_STRIPS;
+constexpr unsigned COLUMN_TILES = TILE / COLUMN_STRIPS / FIXED_COLUMNS;
 // Words of four values of each vector that are in shared memory at a time.
 constexpr unsigned DEPTH = 16;
 static_assert(TILE * DEPTH / 4 == THREADS, "every thread brings four words of each part");
@@ -37,6 +38,15 @@ __device__ __forceinline__ void load_vectors(const uint4* vectors, unsigned coun
     *reinterpret_cast<uint4*>(&tile[row][word]) = four;
 }
 
+// The largest of the strips' ranks of a row or column.
+template <unsigned STRIPS>
+__device__ __forceinline__ unsigned long long largest(const unsigned long long (&of_strips)[STRIPS][TILE], unsigned i) {
+    unsigned long long most = 0;
+#pragma unroll
+    for (unsigned strip = 0; strip < STRIPS; ++strip) most = max(most, of_strips[strip][i]);
+    return most;
+}
+
 // For every source vector the highest rank of its products with the target's, and the other way round; both begin as
 // zeros. The vectors are in fixed point, `words` words each, a multiple of FIXED_WORDS. One block for each tile; maxima
 // come out the same in any order.
@@ -45,11 +55,11 @@ best_products(const uint4* source_high, const uint4* source_low, unsigned rows, 
               const uint4* target_low, unsigned columns, unsigned words, unsigned long long* best_target,
               unsigned long long* best_source) {
     alignas(16) __shared__ VectorTile source_tiles[2], target_tiles[2];
-    __shared__ unsigned long long of_rows[TILE], of_columns[TILE];
+    // What the warps of each strip of columns found for the rows, and those of each strip of rows for the columns.
+    __shared__ unsigned long long of_rows[COLUMN_STRIPS][TILE], of_columns[ROW_STRIPS][TILE];
     unsigned first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
-    if (threadIdx.x < TILE) of_rows[threadIdx.x] = of_columns[threadIdx.x] = 0;
-    unsigned row = warp_number() % ROW_STRIPS * FIXED_ROWS;
-    unsigned column = warp_number() / ROW_STRIPS * COLUMN_TILES * FIXED_COLUMNS;
+    unsigned row_strip = warp_number() % ROW_STRIPS, column_strip = warp_number() / ROW_STRIPS;
+    unsigned row = row_strip * FIXED_ROWS, column = column_strip * COLUMN_TILES * FIXED_COLUMNS;
 
     FixedSums sums[COLUMN_TILES] = {};
     for (unsigned first = 0; first < words; first += DEPTH) {
@@ -90,19 +100,20 @@ best_products(const uint4* source_high, const uint4* source_low, unsigned rows, 
     for (unsigned i = 0; i < 2; ++i) {
         for (unsigned distance = 1; distance < 4; distance *= 2)
             row_ranks[i] = max(row_ranks[i], __shfl_xor_sync(ALL_LANES, row_ranks[i], distance));
-        if (lane_number() % 4 == 0) atomicMax(&of_rows[row + fixed_row(2 * i)], row_ranks[i]);
+        if (lane_number() % 4 == 0) of_rows[column_strip][row + fixed_row(2 * i)] = row_ranks[i];
 #pragma unroll
         for (unsigned tile = 0; tile < COLUMN_TILES; ++tile) {
             unsigned long long rank = column_ranks[tile][i];
             for (unsigned distance = 4; distance < WARP; distance *= 2)
                 rank = max(rank, __shfl_xor_sync(ALL_LANES, rank, distance));
-            if (lane_number() < 4) atomicMax(&of_columns[column + tile * FIXED_COLUMNS + fixed_column(i)], rank);
+            if (lane_number() < 4) of_columns[row_strip][column + tile * FIXED_COLUMNS + fixed_column(i)] = rank;
         }
     }
     __syncthreads();
-    unsigned i = threadIdx.x;
-    if (i < TILE && first_row + i < rows) atomicMax(&best_target[first_row + i], of_rows[i]);
-    if (i < TILE && first_column + i < columns) atomicMax(&best_source[first_column + i], of_columns[i]);
+    unsigned i = threadIdx.x % TILE;
+    if (threadIdx.x < TILE && first_row + i < rows) atomicMax(&best_target[first_row + i], largest(of_rows, i));
+    if (threadIdx.x / TILE == 1 && first_column + i < columns)
+        atomicMax(&best_source[first_column + i], largest(of_columns, i));
 }
 
 // Vectors as they come, their parts in fixed point, and the best rank of each, which begins as zero.

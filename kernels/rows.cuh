@@ -1,5 +1,5 @@
 // The points of a cloud in rows of neighbours, so that furthest point sampling can pass over the rows that a new sample
-// does not change. By a block of 512 threads.
+// does not change. By a block of 1024 threads.
 //
 // Passing over a row is exact to the bit: rounding is monotonic, and the distance to a box is computed with the very
 // operations of the distance to a point, so in f32 too it is never larger than the distance to any point in the box. Which
@@ -9,7 +9,8 @@
 #include "bounds.cuh"
 #include "common.cuh"
 
-constexpr unsigned THREADS = 512;
+constexpr unsigned THREADS = 1024;
+static_assert(THREADS == WARP * WARP, "a lane for each warp");
 constexpr unsigned WARPS = THREADS / WARP;
 
 constexpr unsigned NONE = 0xffffffffu;
@@ -106,8 +107,7 @@ __device__ inline Bounds bounds_of_most(const Point* points, unsigned length, Bo
     Bounds bounds = bounds_of_warp({point, point});
     if (lane_number() == 0) of_warps[warp_number()] = bounds;
     __syncthreads();
-    // Each of them as often as the others.
-    bounds = of_warps[lane_number() % WARPS];
+    bounds = of_warps[lane_number()];
     const Point &low = bounds.lowest, &high = bounds.highest;
     return {{median_of_warp(low.x), median_of_warp(low.y), median_of_warp(low.z)},
             {median_of_warp(high.x), median_of_warp(high.y), median_of_warp(high.z)}};
@@ -152,7 +152,7 @@ __device__ inline void start_cells(unsigned* cells, unsigned* of_warps) {
     unsigned up_to_this = sum_up_to_lane(sum);
     if (lane_number() == WARP - 1) of_warps[warp_number()] = up_to_this;
     __syncthreads();
-    unsigned of_warp = lane_number() < WARPS ? of_warps[lane_number()] : 0;
+    unsigned of_warp = of_warps[lane_number()];
     unsigned start = __shfl_sync(ALL_LANES, sum_up_to_lane(of_warp) - of_warp, warp_number()) + up_to_this - sum;
     for (unsigned k = 0; k < CELLS_OF_THREAD; ++k) {
         unsigned count = own[k];
@@ -205,8 +205,8 @@ struct Rows {
     // Of the lane's rows. A row that there is not has the distance zero, so that it is never reached and never wins.
     Bounds boxes[SLOTS];
     float furthest[SLOTS];
-    // The warp's row that has its furthest point, and the distance of that point.
-    unsigned furthest_row;
+    // The lane one of whose rows has the furthest point of the warp, and the distance of that point.
+    unsigned holder;
     float furthest_of_warp;
 
     // `memory` has room for five values for each of the `length` points; there is one point at least.
@@ -245,16 +245,13 @@ struct Rows {
 
     // The furthest point of all, for all threads of the block. `of_warps` may be used again after the next barrier.
     __device__ Candidate furthest_of_all(Furthests& of_warps) const {
-        if (lane_number() == 0) {
+        if (lane_number() == holder) {
             of_warps.distances[warp_number()] = furthest_of_warp;
-            of_warps.placed[warp_number()] = furthest_of_rows[furthest_row];
+            of_warps.placed[warp_number()] = furthest_of_rows[furthest_row()];
         }
         __syncthreads();
-        // Lanes without a warp look at those of others, and have no say.
-        unsigned of_lane = lane_number() % WARPS;
-        float own = of_warps.distances[of_lane], most = largest_of_warp(own);
-        bool is_furthest = lane_number() < WARPS && own == most;
-        unsigned warp = lane_of_lowest(is_furthest, of_warps.placed[of_lane].index);
+        float own = of_warps.distances[lane_number()], most = largest_of_warp(own);
+        unsigned warp = lane_of_lowest(own == most, of_warps.placed[lane_number()].index);
         return {most, of_warps.placed[warp]};
     }
 
@@ -351,23 +348,30 @@ private:
         if (lane_number() == lane) furthest[slot] = most;
     }
 
-    // Finds the furthest of all rows of the warp.
+    // The lane's row that has the furthest of its points.
+    __device__ unsigned furthest_row() const {
+        float most = furthest[0];
+        unsigned found = row(0, lane_number());
+#pragma unroll
+        for (unsigned slot = 1; slot < SLOTS; ++slot) {
+            unsigned other = row(slot, lane_number());
+            bool is_further = furthest[slot] > most ||
+                              (furthest[slot] == most && furthest_of_rows[other].index < furthest_of_rows[found].index);
+            if (!is_further) continue;
+            most = furthest[slot];
+            found = other;
+        }
+        return found;
+    }
+
+    // Finds who has the furthest point of the warp.
     __device__ void find_furthest() {
         // What other lanes have written about the lane's rows.
         __syncwarp();
         float own = furthest[0];
-        unsigned own_row = row(0, lane_number());
 #pragma unroll
-        for (unsigned slot = 1; slot < SLOTS; ++slot) {
-            unsigned other = row(slot, lane_number());
-            bool is_further = furthest[slot] > own ||
-                              (furthest[slot] == own && furthest_of_rows[other].index < furthest_of_rows[own_row].index);
-            if (!is_further) continue;
-            own = furthest[slot];
-            own_row = other;
-        }
+        for (unsigned slot = 1; slot < SLOTS; ++slot) own = fmaxf(own, furthest[slot]);
         furthest_of_warp = largest_of_warp(own);
-        unsigned holder = lane_of_lowest(own == furthest_of_warp, furthest_of_rows[own_row].index);
-        furthest_row = __shfl_sync(ALL_LANES, own_row, holder);
+        holder = lane_of_lowest(own == furthest_of_warp, furthest_of_rows[furthest_row()].index);
     }
 };

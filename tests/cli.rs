@@ -6,14 +6,15 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Runs the command where there is no CUDA device.
+/// The command, where there is no CUDA device.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coregister"));
+    command.args(arguments).env_remove("RUST_LOG").env("CUDA_VISIBLE_DEVICES", "");
+    command
+}
+
 fn coregister(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_coregister"))
-        .args(arguments)
-        .env_remove("RUST_LOG")
-        .env("CUDA_VISIBLE_DEVICES", "")
-        .output()
-        .expect("the command starts")
+    command(arguments).output().expect("the command starts")
 }
 
 fn standard_output(output: &Output) -> String {
@@ -68,8 +69,7 @@ fn assert_usage_error(arguments: &[&str], expected: &str) {
 fn the_log_tells_what_was_found_where_it_is_asked_for() {
     let run = |level: &str| {
         let arguments = ["register", &demo("demo_source.ply"), &demo("demo_target.ply")];
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_coregister")).args(arguments).env("RUST_LOG", level).output();
+        let output = command(&arguments).env("RUST_LOG", level).output();
         standard_error(&output.expect("the command starts"))
     };
     assert_eq!(run("warn"), "");

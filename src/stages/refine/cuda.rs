@@ -14,10 +14,11 @@ const REFINE: Kernel = Kernel::new("refine", "refine_poses");
 /// Threads of a block, and most blocks that refine a pose together, as in the kernel.
 const THREADS: u32 = 1024;
 const MOST_BLOCKS: u32 = 8;
-/// The blocks of all poses are no more than this where a pose has several: about as many as a device has multiprocessors.
-const MOST_IN_ALL: usize = 128;
+/// The blocks of all poses are no more than this where a pose has several, which leaves room for other pairs: a block is
+/// all that a multiprocessor can hold.
+const MOST_IN_ALL: usize = 48;
 /// A block with fewer samples would wait for the others longer than it takes to look for their pairs.
-const LEAST_SHARE: usize = 32;
+const LEAST_SHARE: usize = 250;
 /// Shared memory for the factors of two tiles of 256 pairs: 19 of each, in rows that are longer by at most 8.
 const SHARED: usize = 2 * 19 * (256 + 8) * size_of::<f64>();
 

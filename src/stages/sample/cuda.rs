@@ -11,20 +11,19 @@ use crate::error::Result;
 use crate::geometry::Extent;
 
 const SMALL: Kernel = Kernel::new("sample", "sample_farthest_small");
-const MEDIUM: Kernel = Kernel::new("sample", "sample_farthest_medium");
 const LARGE: Kernel = Kernel::new("sample", "sample_farthest_large");
 const MEASURE: Kernel = Kernel::new("sample", "measure_samples");
 const GATHER: Kernel = Kernel::new("sample", "gather_points");
 
 /// Threads of the block that samples, as in the kernels.
-const THREADS: usize = 512;
+const THREADS: usize = 1024;
 /// Values in memory for each point: coordinates, index and distance.
 const VALUES: usize = 5;
-/// Points of a short row, and bytes of shared memory for each row: a point and its index.
+/// Points of a short row.
 const ROW: usize = 32;
+/// Shared memory for each row: a point and its index. Before there are rows, the counts of 4096 cells are there, which are
+/// no more.
 const BYTES_OF_A_ROW: usize = 16;
-/// Shared memory for the counts of 4096 cells, which are there before there are rows.
-const BYTES_OF_CELLS: usize = 4 << 12;
 /// Threads of the block that measures what was sampled, as in the kernels.
 const MEASURING_THREADS: u32 = 256;
 const GATHERING_THREADS: u32 = 256;
@@ -105,13 +104,8 @@ impl<D: Driver> Cuda<D> {
 
 /// What samples so many clouds of at most `longest` points.
 fn sampling(clouds: usize, longest: usize) -> (Kernel, Grid) {
-    let (kernel, rows_of_a_lane) = match longest.div_ceil(THREADS * ROW) {
-        ..=1 => (SMALL, 1),
-        2 => (MEDIUM, 2),
-        _ => (LARGE, 4),
-    };
-    let shared = BYTES_OF_CELLS.max(rows_of_a_lane * THREADS * BYTES_OF_A_ROW);
-    (kernel, Grid::new(clouds, THREADS as u32).with_shared(shared))
+    let (kernel, rows_of_a_lane) = if longest <= THREADS * ROW { (SMALL, 1) } else { (LARGE, 2) };
+    (kernel, Grid::new(clouds, THREADS as u32).with_shared(rows_of_a_lane * THREADS * BYTES_OF_A_ROW))
 }
 
 impl<D: Driver> Job<D> {
