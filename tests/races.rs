@@ -29,7 +29,7 @@ use coregister::stages::matching::{Match, MatchMutual};
 use coregister::stages::patch::GatherPatches;
 use coregister::stages::pose::{Hypotheses, Placed, RecoverPoses};
 use coregister::stages::rank::{Judged, RankCandidates};
-use coregister::stages::refine::{RefineOptions, RefinePoses};
+use coregister::stages::refine::RefineOptions;
 use coregister::stages::sample::SampleFarthest;
 use coregister::stages::surface::BuildSurface;
 use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Scene};
@@ -283,10 +283,8 @@ fn refine_candidates(device: &Emulator) {
     let [source, target] = [13, 14].map(|seed| surface_on(device, &room(1_500, seed), 0.3));
     let options = RefineOptions { samples: 64, rounds: 2, first_reach: 3.0, last_reach: 1.5 };
     for blocks in [1, 2] {
-        device.driver().set_largest_cluster(blocks);
-        device.refine_poses(&source, &target, &near_poses(device), options).unwrap();
+        device.refine_by_clusters(&source, &target, &near_poses(device), options, blocks).unwrap();
     }
-    device.driver().set_largest_cluster(1);
 }
 
 fn verify(device: &Emulator) {

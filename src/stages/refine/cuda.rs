@@ -33,12 +33,28 @@ impl<D: Driver> RefinePoses for Cuda<D> {
         poses: &CudaBuffer<Pose, D>,
         options: RefineOptions,
     ) -> Result<CudaBuffer<Pose, D>> {
+        let samples = source.place.len().min(options.samples);
+        self.refine_by_clusters(source, target, poses, options, self.blocks_for_each(poses.len(), samples))
+    }
+}
+
+impl<D: Driver> Cuda<D> {
+    /// [`RefinePoses::refine_poses`] with so many blocks for each pose: 1, 2, 4 or 8, and no more than the device has in a
+    /// cluster. Their number does not show.
+    #[doc(hidden)]
+    pub fn refine_by_clusters(
+        &self,
+        source: &Surface<Self>,
+        target: &Surface<Self>,
+        poses: &CudaBuffer<Pose, D>,
+        options: RefineOptions,
+        blocks: u32,
+    ) -> Result<CudaBuffer<Pose, D>> {
         let schedule = Schedule::new(&options, target.spacing);
         let samples = source.place.len().min(options.samples);
         let reaches = self.upload(&schedule.reaches)?;
         let pairs = self.allocate::<Pair>(samples * poses.len())?;
         let refined = self.allocate(poses.len())?;
-        let blocks = self.blocks_for_each(poses.len(), samples);
         let arguments = arguments![
             &source.points,
             &source.normals,
@@ -67,9 +83,7 @@ impl<D: Driver> RefinePoses for Cuda<D> {
         unsafe { self.launch(REFINE, grid, arguments)? };
         Ok(refined)
     }
-}
 
-impl<D: Driver> Cuda<D> {
     /// How many blocks refine each of so many poses on so many samples. They divide the running sums among themselves, so
     /// they are a power of two.
     fn blocks_for_each(&self, poses: usize, samples: usize) -> u32 {
