@@ -10,7 +10,7 @@ constexpr unsigned DIGIT_BITS = 8;
 // Threads of the block that sums up everything, and values of each at a time.
 constexpr unsigned MANY_THREADS = 1024;
 constexpr unsigned VALUES = 8;
-// Most keys that one block sorts.
+// Most keys that are sorted in one launch.
 constexpr unsigned FEW_KEYS = 2048;
 // Threads of the block that sums up the counts of a digit.
 constexpr unsigned DIGIT_THREADS = 128;
@@ -97,21 +97,21 @@ extern "C" __global__ void __launch_bounds__(MANY_THREADS) sum_all(const unsigne
 static_assert(MANY_THREADS / WARP == WARP, "a lane for each warp");
 
 // Sorts up to FEW_KEYS keys by the bits of `mask`, equal ones in the order in which they are; order[i] = where the i-th
-// was. One block: every thread counts how many keys come before its own.
-extern "C" __global__ void __launch_bounds__(MANY_THREADS)
+// was. Every thread counts how many keys come before its own.
+extern "C" __global__ void __launch_bounds__(THREADS)
 sort_few(const unsigned long long* keys, unsigned length, unsigned long long mask, unsigned long long* sorted,
          unsigned* order) {
     __shared__ unsigned long long ranks[FEW_KEYS];
-    for (unsigned i = threadIdx.x; i < length; i += MANY_THREADS) ranks[i] = keys[i] & mask;
+    for (unsigned i = threadIdx.x; i < length; i += THREADS) ranks[i] = keys[i] & mask;
     __syncthreads();
-    for (unsigned own = threadIdx.x; own < length; own += MANY_THREADS) {
-        unsigned long long rank = ranks[own];
-        unsigned place = 0;
+    unsigned own = thread_number();
+    if (own >= length) return;
+    unsigned long long rank = ranks[own];
+    unsigned place = 0;
 #pragma unroll 8
-        for (unsigned i = 0; i < length; ++i) place += ranks[i] < rank || (ranks[i] == rank && i < own);
-        sorted[place] = keys[own];
-        order[place] = own;
-    }
+    for (unsigned i = 0; i < length; ++i) place += ranks[i] < rank || (ranks[i] == rank && i < own);
+    sorted[place] = keys[own];
+    order[place] = own;
 }
 
 __device__ unsigned digit_of(unsigned long long key, unsigned shift) {

@@ -142,7 +142,7 @@ def stages(weights):
 
             yield f"{name}, {kind}", size, run
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        compiled = torch.compile(network, mode="max-autotune-no-cudagraphs")
+        compiled = torch.compile(network)
         yield f"{name}, TF32, torch.compile", size, lambda c=compiled, values=values: c(values)
 
 

@@ -27,7 +27,7 @@ const WARPS: usize = THREADS as usize / 32;
 const SMALL_TILE: usize = 256;
 const LARGE_TILE: usize = 1024;
 const MANY_KEYS: usize = 1 << 17;
-/// Threads of the block that does something by itself, and the most values that it sums up and keys that it sorts.
+/// Threads of the block that sums up everything, the most values for that, and the most keys that are sorted in one launch.
 const MANY_THREADS: u32 = 1024;
 const FEW_VALUES: usize = 1 << 17;
 const FEW_KEYS: usize = 2048;
@@ -105,7 +105,7 @@ impl<D: Driver> Cuda<D> {
         let len = keys.len();
         let (sorted, order) = (self.allocate(len)?, self.allocate(len)?);
         let mask = u64::MAX >> (u64::BITS - (bits.end - bits.start)) << bits.start;
-        let grid = Grid::new(len.min(1), MANY_THREADS);
+        let grid = Grid::over(len, THREADS);
         // SAFETY: at most FEW_KEYS keys, and as many elements in `sorted` and `order`.
         unsafe { self.launch(SORT_FEW, grid, arguments![keys, len, mask, &sorted, &order])? };
         Ok((sorted, order))
