@@ -29,7 +29,7 @@ const LARGE_TILE: usize = 1024;
 const MANY_KEYS: usize = 1 << 17;
 /// Threads of the block that sums up everything, the most values for that, and the most keys that are sorted in one launch.
 const MANY_THREADS: u32 = 1024;
-const FEW_VALUES: usize = 1 << 17;
+const FEW_VALUES: usize = 1 << 15;
 const FEW_KEYS: usize = 2048;
 /// Threads of a block that sums up the counts of a digit.
 const DIGIT_THREADS: u32 = 128;
