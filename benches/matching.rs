@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use std::hint::black_box;
 
 const WIDTH: usize = 168;
-/// Rows and their width: a pair with its scales joined, and as many as a pair can have with the published descriptor's width.
+/// Rows and their width: those of a pair with its scales joined, and more of the published descriptor's width.
 const SIZES: [(usize, usize); 2] = [(1500, WIDTH), (5000, 32)];
 
 fn unit_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {

@@ -6,7 +6,7 @@ use std::f64::consts::{PI, TAU};
 use std::path::PathBuf;
 
 use common::emulated::emulated;
-use common::found::on_one_device;
+use common::found::{found, on_one_device};
 use common::patches::{
     Description, UPRIGHT, any_frames, corners, distance, download_features, matrix, patches, turned,
     upload_patches, widened,
@@ -194,24 +194,29 @@ fn equals_the_formula() {
     one_and_two_threads().iter().for_each(check);
 }
 
-/// Devices sum up in different orders; so do CPU and formula, which lie further apart. Tensor cores, moreover, cut off
-/// what is below the last bit of a sum: on an H200 that makes a difference of 1.2e-5 after eight layers.
+/// What a value may be off by on a real device, whose tensor cores cut off what is below the last bit of a sum: on an H200
+/// up to 2.2e-5 after eight layers.
+const ON_TENSOR_CORES: f64 = 5e-5;
+
+/// Devices sum up in different orders; so do CPU and formula, which lie further apart.
 #[test]
 fn agrees_with_the_cpu() {
     let (rows, frames) = all_kinds();
     let weights = any_weights(9);
     let [cpu, _] = one_and_two_threads();
     let expected = described(&cpu, &weights, &rows, &frames);
-    on_one_device!(|device| {
-        let found = described(device, &weights, &rows, &frames);
+    let check = |found: Vec<Description>, tolerance| {
         for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let errors = [
                 largest_difference(&found.0, widened(&expected.0)),
                 largest_difference(&found.1, widened(&expected.1)),
             ];
-            assert!(errors.iter().all(|error| *error < 3e-5), "{i}: {errors:?}");
+            assert!(errors.iter().all(|error| *error < tolerance), "{i}: {errors:?}");
         }
-    });
+    };
+    let [_, _, device] = emulated();
+    check(described(&device, &weights, &rows, &frames), 2e-6);
+    found().iter().for_each(|device| check(described(device, &weights, &rows, &frames), ON_TENSOR_CORES));
 }
 
 #[test]
@@ -388,8 +393,9 @@ fn check_descriptions<B: DescribeMiniSpinNet>(backend: &B, count: usize, toleran
 fn descriptions_equal_the_reference() {
     check_descriptions(&Cpu::new(0).unwrap(), usize::MAX, 1e-6);
     // Tensor cores multiply parts of values and cut off what is below them, as in `agrees_with_the_cpu`.
-    // Tensor cores cut off what is below the last bit of a sum.
-    on_one_device!(|device| check_descriptions(device, 4, 5e-5));
+    let [_, _, device] = emulated();
+    check_descriptions(&device, 4, 2e-6);
+    found().iter().for_each(|device| check_descriptions(device, 4, ON_TENSOR_CORES));
 }
 
 /// From the cloud on, at all scales, with the reference's frames.

@@ -281,7 +281,7 @@ fn near_poses(device: &Emulator) -> <Emulator as Device>::Buffer<Pose> {
 
 fn refine_candidates(device: &Emulator) {
     let [source, target] = [13, 14].map(|seed| surface_on(device, &room(1_500, seed), 0.3));
-    let options = RefineOptions { samples: 64, rounds: 2, first_reach: 3.0, last_reach: 1.5 };
+    let options = RefineOptions { samples: 300, rounds: 2, first_reach: 3.0, last_reach: 1.5 };
     for blocks in [1, 2] {
         device.refine_by_clusters(&source, &target, &near_poses(device), options, blocks).unwrap();
     }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::emulated::emulated;
-use common::found::{found, on_every_backend, on_one_device};
+use common::found::{found, on_every_backend, on_every_device, on_one_device};
 use common::{
     any_rotation, largest_displacement, lattice, one_and_two_threads, parts_of, pose_of, random, room,
 };
@@ -185,6 +185,9 @@ fn bits(poses: &[Pose]) -> Vec<u32> {
 fn assert_agreement(case: &Case) {
     let Case { source, target, poses, options } = *case;
     let expected = bits(&refined_on(&cpu(), source, target, poses, options));
+    on_one_device!(|device| {
+        assert_eq!(bits(&refined_on(device, source, target, poses, options)), expected, "{options:?}");
+    });
     // In every order of threads some sizes of clusters, which take long.
     for (device, sizes) in emulated().iter().zip([[1, 8], [2, 4], [4, 8]]) {
         assert_clusters_agree(device, case, &sizes, &expected);
@@ -215,7 +218,7 @@ fn cuda_agrees_with_the_cpu_in_a_room() {
     poses.push(pose_of(&Rotation3::from_euler_angles(0.5, 0.0, 0.3), [1.0, 0.0, 0.0]));
     // Less than a tile, also in a part of the blocks only, and more than the block has threads.
     for samples in [100, 257] {
-        let few = RefineOptions { samples, rounds: 10, ..OPTIONS };
+        let few = RefineOptions { samples, ..OPTIONS };
         assert_agreement(&Case { source, target, poses: &poses, options: few });
     }
     let many = RefineOptions { samples: 1100, rounds: 4, ..OPTIONS };
@@ -239,6 +242,11 @@ fn cuda_agrees_with_the_cpu_on_odd_surfaces() {
     for points in [&lattice, &twice, &stray] {
         let surface = &surface(points);
         assert_agreement(&Case { source: surface, target: surface, poses: &poses, options });
+        // Through all rounds.
+        let expected = bits(&refined_on(&cpu(), surface, surface, &poses, OPTIONS));
+        on_every_device!(|device| {
+            assert_eq!(bits(&refined_on(device, surface, surface, &poses, OPTIONS)), expected);
+        });
     }
 }
 
@@ -258,16 +266,5 @@ fn cuda_agrees_with_the_cpu_on_few_pairs() {
         let refined = refined_on(&cpu(), source, target, poses, close);
         assert_eq!([refined[0] != nudged, refined[1] != away], [count >= 6, false], "{count} pairs");
         assert_agreement(&Case { source, target, poses, options: close });
-    }
-}
-
-#[test]
-fn many_poses_leave_one_block_for_each() {
-    let (source, target, truth) = room_pair();
-    let poses: Vec<Pose> = (0..65).map(|seed| perturbed(&truth, [3.0, 2.0, 1.2], seed)).collect();
-    let (source, target) = (&surface(&source), &surface(&target));
-    let options = RefineOptions { samples: 64, rounds: 1, ..OPTIONS };
-    for count in [64, 65] {
-        assert_agreement(&Case { source, target, poses: &poses[..count], options });
     }
 }

@@ -34,7 +34,8 @@ impl<D: Driver> RefinePoses for Cuda<D> {
         options: RefineOptions,
     ) -> Result<CudaBuffer<Pose, D>> {
         let samples = source.place.len().min(options.samples);
-        self.refine_by_clusters(source, target, poses, options, self.blocks_for_each(poses.len(), samples))
+        let blocks = blocks_for_each(poses.len(), samples, self.driver().largest_cluster());
+        self.refine_by_clusters(source, target, poses, options, blocks)
     }
 }
 
@@ -83,15 +84,30 @@ impl<D: Driver> Cuda<D> {
         unsafe { self.launch(REFINE, grid, arguments)? };
         Ok(refined)
     }
+}
 
-    /// How many blocks refine each of so many poses on so many samples. They divide the running sums among themselves, so
-    /// they are a power of two.
-    fn blocks_for_each(&self, poses: usize, samples: usize) -> u32 {
-        let most = self.driver().largest_cluster().min(MOST_BLOCKS);
-        let is_fitting = |&blocks: &u32| {
-            let all = blocks as usize;
-            blocks <= most && all * poses <= MOST_IN_ALL && all * LEAST_SHARE <= samples
-        };
-        [8, 4, 2].into_iter().find(is_fitting).unwrap_or(1)
+/// How many blocks refine each of so many poses on so many samples, where a cluster may have so many of them. They divide
+/// the running sums among themselves, so they are a power of two.
+fn blocks_for_each(poses: usize, samples: usize, largest_cluster: u32) -> u32 {
+    let is_fitting = |&blocks: &u32| {
+        let all = blocks as usize;
+        blocks <= largest_cluster && all * poses <= MOST_IN_ALL && all * LEAST_SHARE <= samples
+    };
+    [MOST_BLOCKS, 4, 2].into_iter().find(is_fitting).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_poses_with_many_samples_get_several_blocks() {
+        assert_eq!(blocks_for_each(1, 8 * LEAST_SHARE, 8), 8);
+        assert_eq!(blocks_for_each(1, 8 * LEAST_SHARE - 1, 8), 4);
+        assert_eq!(blocks_for_each(MOST_IN_ALL / 8 + 1, 8 * LEAST_SHARE, 8), 4);
+        assert_eq!(blocks_for_each(MOST_IN_ALL / 2, 8 * LEAST_SHARE, 8), 2);
+        assert_eq!(blocks_for_each(MOST_IN_ALL / 2 + 1, 8 * LEAST_SHARE, 8), 1);
+        assert_eq!(blocks_for_each(1, 8 * LEAST_SHARE, 1), 1);
+        assert_eq!(blocks_for_each(0, 0, 8), 1);
     }
 }
