@@ -5,18 +5,21 @@
 #include "ordered.cuh"
 #include "surface.cuh"
 
-// Threads of a block, and most blocks that refine a pose together, as on the host's side.
-constexpr unsigned THREADS = 1024;
+// Threads of a block, and most blocks that refine a pose together, as on the host's side. A multiprocessor has room for two
+// blocks, so that one searches while the other waits for its sums.
+constexpr unsigned THREADS = 512;
 constexpr unsigned MOST_BLOCKS = 8;
 // Threads that look for one nearest point: as many as the CPU has lanes. They read the points of a cell side by side.
 constexpr unsigned LANES = 16;
 constexpr unsigned GROUPS = THREADS / LANES;
 // Points that each of them has under way.
-constexpr unsigned AT_ONCE = 3;
+constexpr unsigned AT_ONCE = 2;
 // Pairs whose factors are in shared memory, twice.
-constexpr unsigned TILE = 256;
+constexpr unsigned TILE = 128;
 
 // As on the host.
+constexpr unsigned MOST_REACHES = 32;
+constexpr float LIMIT_MARGIN = 1.0f / 65536.0f;
 constexpr float LEAST_COSINE = 0.5f;
 constexpr double POINT_SHARE = 0.02;
 constexpr unsigned LEAST_PAIRS = 6;
@@ -140,20 +143,28 @@ __device__ __forceinline__ Run run_of(const Target& target, const Rows& rows, un
     return {target.cell_start[cell + rows.x0], target.cell_start[cell + rows.x1 + 1]};
 }
 
-// A search for the point nearest to `p` by LANES threads, each of which has looked up one of the first rows.
+// A search for the point nearest to `p` within `limit` by LANES threads, each of which has looked up one of the first rows.
 struct Search {
     Point p;
+    float limit;
     Rows rows;
     Run run;
 };
 
-// The search for the point of the lane `of`, or for none.
-__device__ Search begin_search(const Target& target, Point own, unsigned of, bool is_wanted, float reach) {
-    Point p = {__shfl_sync(ALL_LANES, own.x, of, LANES), __shfl_sync(ALL_LANES, own.y, of, LANES),
-               __shfl_sync(ALL_LANES, own.z, of, LANES)};
+// A moved sample, and a distance within which its nearest point is sure to lie, if it has one.
+struct Query {
+    Point p;
+    float limit;
+};
+
+// The search for what the lane `of` asks, or for nothing.
+__device__ Search begin_search(const Target& target, const Query& own, unsigned of, bool is_wanted) {
+    Point p = {__shfl_sync(ALL_LANES, own.p.x, of, LANES), __shfl_sync(ALL_LANES, own.p.y, of, LANES),
+               __shfl_sync(ALL_LANES, own.p.z, of, LANES)};
+    float limit = __shfl_sync(ALL_LANES, own.limit, of, LANES);
     Rows rows = {0, 0, 0, 1, 0, 0};
-    if (is_wanted) rows = rows_about(target.grid, p, reach);
-    return {p, rows, run_of(target, rows, threadIdx.x % LANES)};
+    if (is_wanted) rows = rows_about(target.grid, p, limit);
+    return {p, limit, rows, run_of(target, rows, threadIdx.x % LANES)};
 }
 
 // The sum over the lanes of a search up to this one, itself included.
@@ -214,8 +225,8 @@ __device__ void search_runs(const Target& target, Point p, Run run, Nearest& nea
 }
 
 // `Surface::nearest` of the host by a whole warp, each half of which ends a search. All lanes of a half get its answer.
-__device__ Nearest end_search(const Target& target, const Search& search, float reach) {
-    Nearest nearest = {NO_POINT, reach * reach};
+__device__ Nearest end_search(const Target& target, const Search& search) {
+    Nearest nearest = {NO_POINT, search.limit * search.limit};
     search_runs(target, search.p, search.run, nearest);
     for (unsigned row = LANES; __any_sync(ALL_LANES, row < search.rows.count); row += LANES)
         search_runs(target, search.p, run_of(target, search.rows, row + threadIdx.x % LANES), nearest);
@@ -229,15 +240,15 @@ __device__ Nearest end_search(const Target& target, const Search& search, float 
     return {static_cast<unsigned>(rank), __uint_as_float(static_cast<unsigned>(rank >> 32))};
 }
 
-// The nearest points to those of the first `wanted` lanes, of at most `batch`, which is the same for the whole warp. The
-// cells of a search are looked up while the one before is under way.
-__device__ Nearest search_batch(const Target& target, Point own, unsigned batch, unsigned wanted, float reach) {
+// What the first `wanted` lanes ask for, of at most `batch`, which is the same for the whole warp. The cells of a search
+// are looked up while the one before is under way.
+__device__ Nearest search_batch(const Target& target, const Query& own, unsigned batch, unsigned wanted) {
     Nearest nearest = {NO_POINT, 0.0f};
-    Search next = begin_search(target, own, 0, 0 < wanted, reach);
+    Search next = begin_search(target, own, 0, 0 < wanted);
     for (unsigned of = 0; of < batch; ++of) {
         Search current = next;
-        next = begin_search(target, own, of + 1, of + 1 < wanted, reach);
-        Nearest found = end_search(target, current, reach);
+        next = begin_search(target, own, of + 1, of + 1 < wanted);
+        Nearest found = end_search(target, current);
         if (threadIdx.x % LANES == of) nearest = found;
     }
     return nearest;
@@ -253,23 +264,48 @@ __device__ Pair pair_of(Point moved, Point turned_normal, const Target& target, 
     return {moved, offset, normal, is_usable ? 1.0f / (root * root) : 0.0f};
 }
 
-// pairs[i] = what the sample `first + i` meets within `reach`, for `count` samples. A group of LANES threads takes as many
-// samples at a time as it has lanes, or fewer where all groups have something to do then.
-__device__ void find_pairs(const Samples& samples, unsigned first, unsigned count, const Target& target, const Pose& pose, float reach,
-                           Pair* pairs) {
+// The distance within which to look for the point nearest to `moved`: no further than `reach`, nor than the point that was
+// nearest in the round before, if there was any.
+__device__ float limit_of(const Target& target, Point moved, unsigned known, float reach) {
+    if (known == NO_POINT) return reach;
+    return fminf(reach, sqrtf(squared_length(moved - target.points[known])) + LIMIT_MARGIN * reach);
+}
+
+// What a block of the team looks at.
+struct Share {
+    // Samples of each block, the first of them and how many this block has, which are fewer at the end.
+    unsigned length, first, count;
+    // Memory for the pairs of the pose, and for the index of each sample's nearest point, or NO_POINT.
+    Pair* pairs;
+    unsigned* nearest;
+};
+
+__device__ __forceinline__ Share share_of(const Team& team, unsigned samples, Pair* pairs, unsigned* nearest) {
+    unsigned length = (samples + team.blocks - 1) / team.blocks, first = min(team.rank * length, samples);
+    return {length, first, min(length, samples - first), pairs, nearest};
+}
+
+// What the block's samples meet within `reach`. A group of LANES threads takes as many samples at a time as it has lanes,
+// or fewer where all groups have something to do then. In the first round nothing is known of the nearest points.
+__device__ void find_pairs(const Samples& samples, const Share& share, const Target& target, const Pose& pose, float reach,
+                           bool is_first) {
     unsigned lane = threadIdx.x % LANES;
-    unsigned batch = min(LANES, (count + GROUPS - 1) / GROUPS);
-    for (unsigned start = 0; start < count; start += GROUPS * batch) {
+    unsigned batch = min(LANES, (share.count + GROUPS - 1) / GROUPS);
+    for (unsigned start = 0; start < share.count; start += GROUPS * batch) {
         unsigned of_group = start + threadIdx.x / LANES * batch;
-        unsigned wanted = of_group < count ? min(batch, count - of_group) : 0;
-        unsigned place = 0;
-        Point moved = {0.0f, 0.0f, 0.0f};
+        unsigned wanted = of_group < share.count ? min(batch, share.count - of_group) : 0;
+        unsigned sample = share.first + of_group + lane, place = 0;
+        Query query = {{0.0f, 0.0f, 0.0f}, reach};
         if (lane < wanted) {
-            place = samples.places[first + of_group + lane];
-            moved = apply(pose, samples.points[place]);
+            place = samples.places[sample];
+            query.p = apply(pose, samples.points[place]);
+            if (!is_first) query.limit = limit_of(target, query.p, share.nearest[sample], reach);
         }
-        Nearest nearest = search_batch(target, moved, batch, wanted, reach);
-        if (lane < wanted) pairs[of_group + lane] = pair_of(moved, rotate(pose, samples.normals[place]), target, nearest, reach);
+        Nearest found = search_batch(target, query, batch, wanted);
+        if (lane < wanted) {
+            share.nearest[sample] = found.index;
+            share.pairs[sample] = pair_of(query.p, rotate(pose, samples.normals[place]), target, found, reach);
+        }
     }
     __syncthreads();
 }
@@ -616,25 +652,11 @@ __device__ __noinline__ bool step(Workspace& workspace) {
     return true;
 }
 
-// What a block of the team looks at.
-struct Share {
-    // Samples of each block, the first of them and how many this block has, which are fewer at the end.
-    unsigned length, first, count;
-    // Memory for the pairs of the pose.
-    Pair* pairs;
-};
-
-__device__ __forceinline__ Share share_of(const Team& team, unsigned samples, Pair* pairs) {
-    unsigned length = (samples + team.blocks - 1) / team.blocks, first = min(team.rank * length, samples);
-    return {length, first, min(length, samples - first), pairs};
-}
-
 // One round by all blocks, all of which come to the same; whether it moved the pose.
 __device__ bool refine_once(const Team& team, const Samples& source, const Target& target, const Share& share, float reach,
-                            Workspace& workspace) {
-    Pair* own = share.pairs + share.first;
-    find_pairs(source, share.first, share.count, target, workspace.pose, reach, own);
-    unsigned kept = drop_unpaired(own, share.count);
+                            bool is_first, Workspace& workspace) {
+    find_pairs(source, share, target, workspace.pose, reach, is_first);
+    unsigned kept = drop_unpaired(share.pairs + share.first, share.count);
     if (threadIdx.x == 0) team.tell(&workspace.counts[team.rank], kept);
     team.sync();
     unsigned count = 0;
@@ -653,32 +675,44 @@ __device__ bool refine_once(const Team& team, const Samples& source, const Targe
     return workspace.has_moved;
 }
 
-// refined[b] = poses[b] after up to `rounds` rounds, in which pairs may be reaches[round] apart; from the round `settled`
-// on it ends when a step is negligible. `blocks` blocks refine a pose, a cluster where they are several, and stop when that
-// is done; they divide MOST_BLOCKS. `pairs` holds `samples` entries for each pose. The dynamic shared memory is for the
-// factors of two tiles.
+// How far pairs may be apart, round by round up to the one from which on it is the same.
+struct Reaches {
+    float of_round[MOST_REACHES];
+};
+
+// refined[b] = poses[b] after up to `rounds` rounds, of which those from `settled` on have the same reach; from there on it
+// ends when a step is negligible. `blocks` blocks refine a pose, a cluster where they are several, and stop when that is
+// done; they divide MOST_BLOCKS. `pairs` and `nearest` hold `samples` entries for each pose. The dynamic shared memory is
+// for the factors of two tiles.
 //
 // Each block searches for a part of the samples, and sums up the pairs of a part of the running sums. What bounds it is how
 // long one thing takes that follows from another: a search waits for cells and then for their points in the caches, so a
-// block has 64 of them under way and looks ahead for each; a running sum adds an eighth of all pairs one by one; the
-// equations are solved by one warp of each block, which all find the same.
-extern "C" __global__ void __launch_bounds__(THREADS, 1)
+// block has 32 of them under way and looks ahead for each, and none looks further than to the point that was nearest
+// before; a running sum adds an eighth of all pairs one by one; the equations are solved by one warp of each block, which
+// all find the same.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 refine_poses(const Point* source_points, const Point* source_normals, const unsigned* places, unsigned samples,
              const Point* target_points, const Point* target_normals, const float* columns, unsigned stride,
-             const unsigned* cell_start, Grid grid, const float* reaches, unsigned rounds, unsigned settled, double negligible,
-             unsigned blocks, const Pose* poses, Pair* pairs, Pose* refined) {
+             const unsigned* cell_start, Grid grid, Reaches reaches, unsigned rounds, unsigned settled, double negligible,
+             unsigned blocks, const Pose* poses, Pair* pairs, unsigned* nearest, Pose* refined) {
     __shared__ Workspace workspace;
+    // Here because there would be too few registers for it.
+    __shared__ Share share;
     Samples source = {source_points, source_normals, places};
     Target target = {target_points, target_normals, columns, stride, cell_start, grid};
     unsigned number = blockIdx.x / blocks;
     Team team = {blocks, blockIdx.x % blocks};
-    Share share = share_of(team, samples, pairs + static_cast<size_t>(number) * samples);
-    if (threadIdx.x == 0) workspace.pose = poses[number];
+    size_t first = static_cast<size_t>(number) * samples;
+    if (threadIdx.x == 0) {
+        workspace.pose = poses[number];
+        share = share_of(team, samples, pairs + first, nearest + first);
+    }
     // Before anything is told to a block it has to be there. None is told anything after the last meeting of a round, so
     // all may leave at its end.
     team.sync();
     for (unsigned round = 0; round < rounds; ++round) {
-        if (!refine_once(team, source, target, share, reaches[round], workspace)) break;
+        float reach = reaches.of_round[min(round, settled)];
+        if (!refine_once(team, source, target, share, reach, round == 0, workspace)) break;
         // Before the reach is the last one, a step that moves nothing is no reason to stop.
         if (round >= settled && workspace.furthest < negligible) break;
     }

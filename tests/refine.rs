@@ -125,7 +125,7 @@ fn check_sliding<B: RefinePoses>(backend: &B) {
     let (source, target) = (thinned(&square(1)), thinned(&square(2)));
     let tilt = Rotation3::from_euler_angles(0.02, -0.02, 0.0);
     let rough = pose_of(&tilt, [0.0, 0.0, f64::from(SPACING)]);
-    let found = refined(backend, &source, &target, &[rough], RefineOptions { rounds: 100, ..OPTIONS })[0];
+    let found = refined(backend, &source, &target, &[rough], RefineOptions { rounds: 60, ..OPTIONS })[0];
     for corner in [[-2.0, -2.0, 0.0], [2.0, -2.0, 0.0], [-2.0, 2.0, 0.0], [2.0, 2.0, 0.0]] {
         let [x, y, z] = apply(&found, &corner);
         assert!(z.abs() < 0.02 * SPACING, "onto the plane: {z}");

@@ -4,12 +4,15 @@ use rayon::prelude::*;
 
 use super::schedule::Schedule;
 use super::step::{Pair, step};
-use super::{LEAST_COSINE, RefineOptions, RefinePoses};
+use super::{LEAST_COSINE, LIMIT_MARGIN, RefineOptions, RefinePoses};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{Pose, apply, dot, rotate, subtract};
+use crate::geometry::{Pose, apply, distance, dot, rotate, subtract};
 use crate::stages::surface::Surface;
+
+/// A point and its normal.
+type Sample = (Point, Point);
 
 /// Points that one task looks at; the result does not depend on it.
 const BLOCK: usize = 512;
@@ -23,7 +26,7 @@ impl RefinePoses for Cpu {
         options: RefineOptions,
     ) -> Result<Vec<Pose>> {
         let places = &source.place[..source.place.len().min(options.samples)];
-        let samples: Vec<(Point, Point)> =
+        let samples: Vec<Sample> =
             places.iter().map(|&i| (source.points[i as usize], source.normals[i as usize])).collect();
         let schedule = Schedule::new(&options, target.spacing);
         let refine = |pose: &Pose| refine(*pose, &samples, target, &schedule);
@@ -31,14 +34,19 @@ impl RefinePoses for Cpu {
     }
 }
 
-fn refine(mut pose: Pose, samples: &[(Point, Point)], target: &Surface<Cpu>, schedule: &Schedule) -> Pose {
-    for (round, &reach) in schedule.reaches.iter().enumerate() {
-        let pairs_of = |block: &[(Point, Point)]| {
+fn refine(mut pose: Pose, samples: &[Sample], target: &Surface<Cpu>, schedule: &Schedule) -> Pose {
+    // Which point each sample was nearest to in the round before.
+    let mut nearest = vec![None; samples.len()];
+    for round in 0..schedule.rounds {
+        let reach = schedule.reach(round);
+        let pairs_of = |(block, nearest): (&[Sample], &mut [Option<usize>])| {
             let mut pairs = Vec::with_capacity(block.len());
-            pairs.extend(block.iter().filter_map(|sample| pair(&pose, sample, target, reach)));
+            let pair = |(sample, nearest)| pair(&pose, sample, target, reach, nearest);
+            pairs.extend(block.iter().zip(nearest).filter_map(pair));
             pairs
         };
-        let blocks: Vec<Vec<Pair>> = samples.par_chunks(BLOCK).map(pairs_of).collect();
+        let blocks = samples.par_chunks(BLOCK).zip(nearest.par_chunks_mut(BLOCK));
+        let blocks: Vec<Vec<Pair>> = blocks.map(pairs_of).collect();
         let Some(moved) = step(&blocks, &mut pose) else { break };
         if moved < schedule.negligible && round >= schedule.settled {
             break;
@@ -47,9 +55,20 @@ fn refine(mut pose: Pose, samples: &[(Point, Point)], target: &Surface<Cpu>, sch
     pose
 }
 
-fn pair(pose: &Pose, sample: &(Point, Point), target: &Surface<Cpu>, reach: f32) -> Option<Pair> {
+fn pair(
+    pose: &Pose,
+    sample: &Sample,
+    target: &Surface<Cpu>,
+    reach: f32,
+    nearest: &mut Option<usize>,
+) -> Option<Pair> {
     let moved = apply(pose, &sample.0);
-    let (i, d2) = target.nearest(&moved, reach)?;
+    // No further than to the point that was nearest before.
+    let limit =
+        nearest.map_or(reach, |i| reach.min(distance(&moved, &target.points[i]) + LIMIT_MARGIN * reach));
+    let found = target.nearest(&moved, limit);
+    *nearest = found.map(|(i, _)| i);
+    let (i, d2) = found?;
     let normal = target.normals[i];
     let facing = dot(&rotate(pose, &sample.1), &normal).abs();
     let usable = facing > LEAST_COSINE;

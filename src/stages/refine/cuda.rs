@@ -1,10 +1,9 @@
 //! CUDA side: a block, or a cluster of them, refines a pose through all its rounds. Pairs, sums and the small solver are
 //! the CPU's, so poses are equal to the bit. Kernel: `kernels/refine.cu`.
 
-use super::schedule::Schedule;
+use super::schedule::{MOST_REACHES, Schedule};
 use super::{RefineOptions, RefinePoses};
-use crate::backend::Device;
-use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
+use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 use crate::geometry::Pose;
 use crate::stages::surface::Surface;
@@ -12,15 +11,15 @@ use crate::stages::surface::Surface;
 const REFINE: Kernel = Kernel::new("refine", "refine_poses");
 
 /// Threads of a block, and most blocks that refine a pose together, as in the kernel.
-const THREADS: u32 = 1024;
+const THREADS: u32 = 512;
 const MOST_BLOCKS: u32 = 8;
-/// The blocks of all poses are no more than this where a pose has several, which leaves room for other pairs: a block is
-/// all that a multiprocessor can hold.
-const MOST_IN_ALL: usize = 48;
+/// The blocks of all poses are no more than this where a pose has several, which leaves room for other pairs: two are all
+/// that a multiprocessor can hold.
+const MOST_IN_ALL: usize = 128;
 /// A block with fewer samples would wait for the others longer than it takes to look for their pairs.
 const LEAST_SHARE: usize = 250;
-/// Shared memory for the factors of two tiles of 256 pairs: 19 of each, in rows that are longer by at most 8.
-const SHARED: usize = 2 * 19 * (256 + 8) * size_of::<f64>();
+/// Shared memory for the factors of two tiles of 128 pairs: 19 of each, in rows that are longer by at most 8.
+const SHARED: usize = 2 * 19 * (128 + 8) * size_of::<f64>();
 
 /// Moved sample, offset, normal and weight, as the kernel has them.
 type Pair = [f32; 10];
@@ -53,8 +52,9 @@ impl<D: Driver> Cuda<D> {
     ) -> Result<CudaBuffer<Pose, D>> {
         let schedule = Schedule::new(&options, target.spacing);
         let samples = source.place.len().min(options.samples);
-        let reaches = self.upload(&schedule.reaches)?;
+        let reaches: [f32; MOST_REACHES] = schedule.reaches;
         let pairs = self.allocate::<Pair>(samples * poses.len())?;
+        let nearest = self.allocate::<u32>(samples * poses.len())?;
         let refined = self.allocate(poses.len())?;
         let arguments = arguments![
             &source.points,
@@ -67,19 +67,20 @@ impl<D: Driver> Cuda<D> {
             target.columns.len() / 3,
             &target.cell_start,
             target.grid,
-            &reaches,
-            reaches.len(),
+            Argument::value(reaches),
+            schedule.rounds,
             schedule.settled,
             schedule.negligible,
             blocks,
             poses,
             &pairs,
+            &nearest,
             &refined
         ];
         let grid = Grid::new(poses.len() * blocks as usize, THREADS).in_clusters(blocks).with_shared(SHARED);
-        // SAFETY: `samples` is at most the number of places, which are below the number of source points, and `pairs` has
-        // as many for each pose. A target's columns and cells are as long as its grid and its points ask for, a reach for
-        // each round, a refined pose for each pose. There are `blocks` blocks for each pose, of one cluster where they are
+        // SAFETY: `samples` is at most the number of places, which are below the number of source points, and `pairs` and
+        // `nearest` have as many for each pose. A target's columns and cells are as long as its grid and its points ask
+        // for, there is a reach for each round up to `settled`, and a refined pose for each pose. There are `blocks` blocks for each pose, of one cluster where they are
         // several, and they have shared memory for the factors of two tiles.
         unsafe { self.launch(REFINE, grid, arguments)? };
         Ok(refined)

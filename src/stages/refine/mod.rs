@@ -17,13 +17,16 @@ use crate::geometry::Pose;
 
 /// Normals of a pair may differ by at most 60°: what is met from the side is another surface.
 const LEAST_COSINE: f32 = 0.5;
+/// Share of the reach by which a search goes further than to the point that it is sure to find: more than rounding takes
+/// away.
+const LIMIT_MARGIN: f32 = 1.0 / 65536.0;
 
 /// How long and how closely to refine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RefineOptions {
     /// Source points that take part: a prefix of the sample order, hence a fair sample.
     pub samples: usize,
-    /// Most rounds; stops early when a step moves nothing by more than a thousandth of the spacing.
+    /// Most rounds, 62 at most; stops early when a step moves nothing by more than a thousandth of the spacing.
     pub rounds: usize,
     /// Largest pairing distance in the first round, in spacings (at most the surface's reach).
     pub first_reach: f32,
