@@ -13,7 +13,7 @@ fn score<B: ScoreHypotheses>(device: &Timed<B>, group: &mut Group<'_>) {
     for count in [1300, 3000] {
         let matches = hypotheses::planted(device.backend(), count, count / 10);
         device.time(group, format!("{count} hypotheses × {count} matches"), |b| {
-            b.score_hypotheses(&matches.poses, &matches.source, &matches, TOLERANCE)
+            b.score_hypotheses(&matches.poses, Some(&matches.source), &matches, TOLERANCE)
         });
     }
 }

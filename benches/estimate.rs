@@ -15,7 +15,8 @@ const OPTIONS: EstimateOptions =
 fn candidates<B: ScoreHypotheses + EstimatePoses>(device: &Timed<B>, group: &mut Group<'_>) {
     let b = device.backend();
     let matches = hypotheses::planted(b, 1300, 130);
-    let support = b.score_hypotheses(&matches.poses, &matches.source, &matches, TOLERANCE).expect("support");
+    let support =
+        b.score_hypotheses(&matches.poses, Some(&matches.source), &matches, TOLERANCE).expect("support");
     device.time(group, "64 candidates from 1300 matches", |b| b.estimate_poses(&matches, &support, OPTIONS));
 }
 

@@ -38,7 +38,7 @@ fn mutual<B: MatchMutual>(device: &Timed<B>, group: &mut Group<'_>) {
         let rows = |seed| device.backend().upload(&unit_rows(count, width, seed)).expect("rows");
         let [source, target] = [1, 2].map(rows);
         let what = format!("{count} × {count} rows of {width}");
-        device.time(group, what, |b| b.match_mutual(&source, &target, width));
+        device.time(group, what, |b| b.match_mutual(&[(&source, width)], &[(&target, width)]));
     }
 }
 

@@ -33,7 +33,8 @@ __device__ __forceinline__ void load(const Point* from, unsigned count, Point* t
     for (unsigned i = threadIdx.x; i < 3 * count; i += THREADS) copies[i] = numbers[i];
 }
 
-// support[h] = what the matches (source[i], target[i]) say about poses[h], whose lever arms start at anchors[h].
+// support[h] = what the matches (source[i], target[i]) say about poses[h], whose lever arms start at anchors[h], or at the
+// origin where there are no anchors.
 //
 // All matches go through shared memory once for the hypotheses of a block, so this is bound by arithmetic: some sixty
 // instructions for a match and a hypothesis, of which the exact root takes a good part.
@@ -47,7 +48,8 @@ score_hypotheses(const Pose* poses, const Point* anchors, unsigned hypotheses, c
     // Threads without a hypothesis repeat the last one, so that they meet the others at barriers and in shuffles.
     unsigned hypothesis = min(wanted, hypotheses - 1);
     Pose pose = poses[hypothesis];
-    Point anchor = anchors[hypothesis];
+    Point anchor = {0.0f, 0.0f, 0.0f};
+    if (anchors) anchor = anchors[hypothesis];
     unsigned count = 0;
     float score = 0.0f;
     for (unsigned first = 0; first < matches; first += TILE) {

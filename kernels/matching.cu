@@ -116,27 +116,38 @@ best_products(const uint4* source_high, const uint4* source_low, unsigned rows, 
         atomicMax(&best_source[first_column + i], largest(of_columns, i));
 }
 
-// Vectors as they come, their parts in fixed point, and the best rank of each, which begins as zero.
+// Vectors as they come, part by part, their digits in fixed point, and the best rank of each, which begins as zero.
 struct Vectors {
-    const float* values;
+    const float* parts[4];
+    unsigned widths[4];
     unsigned* high;
     unsigned* low;
     unsigned long long* best;
     unsigned count, padding;
 };
 
-// The parts in fixed point of two sets of vectors of `width` values, four values a word; zeros fill up `words` words each.
-// A thread for each word, a row of blocks for each set.
-extern "C" __global__ void to_fixed_point(Vectors source, Vectors target, unsigned width, unsigned words) {
-    const Vectors& set = blockIdx.y == 0 ? source : target;
+// A value of a vector, or zero beyond the last.
+__device__ __forceinline__ float value_of(const Vectors& set, unsigned vector, unsigned column) {
+#pragma unroll
+    for (unsigned part = 0; part < 4; ++part) {
+        unsigned width = set.widths[part];
+        if (column < width) return set.parts[part][static_cast<size_t>(vector) * width + column];
+        column -= width;
+    }
+    return 0.0f;
+}
+
+// Both digits in fixed point of two sets of vectors, four values a word; zeros fill up `words` words each. A thread for
+// each word, a row of blocks for each set.
+extern "C" __global__ void to_fixed_point(Vectors source, Vectors target, unsigned words) {
+    Vectors set = source;
+    if (blockIdx.y == 1) set = target;
     unsigned i = thread_number();
     if (i >= set.count * words) return;
     if (i < set.count) set.best[i] = 0;
-    const float* vector = set.values + static_cast<size_t>(i / words) * width;
     unsigned high_word = 0, low_word = 0;
     for (unsigned k = 0; k < 4; ++k) {
-        unsigned column = i % words * 4 + k;
-        int value = column < width ? fixed_point(vector[column]) : 0;
+        int value = fixed_point(value_of(set, i / words, i % words * 4 + k));
         high_word |= (high_part(value) & 0xff) << 8 * k;
         low_word |= (low_part(value) & 0xff) << 8 * k;
     }
@@ -167,11 +178,4 @@ collect_mutual(const unsigned long long* best_target, unsigned rows, const unsig
         collected += total;
     }
     if (threadIdx.x == 0) *count = collected;
-}
-
-// joined[i][first + k] = part[i][k], for rows of `width` values and joined ones of `stride`; a thread for each value.
-extern "C" __global__ void place_rows(const float* part, unsigned rows, unsigned width, float* joined, unsigned stride,
-                                      unsigned first) {
-    unsigned i = thread_number();
-    if (i < rows * width) joined[static_cast<size_t>(i / width) * stride + first + i % width] = part[i];
 }

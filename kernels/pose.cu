@@ -50,3 +50,23 @@ extern "C" __global__ void recover_poses(const Point* source_keypoints, const Ro
     source[i] = start;
     target[i] = end;
 }
+
+// Hypotheses as they are, and which ones of all they will be.
+struct Part {
+    const Pose* poses;
+    const Point *source, *target;
+    unsigned count, first;
+};
+
+// The hypotheses of up to four parts in their places among those of all; a row of blocks for each part.
+extern "C" __global__ void join_hypotheses(Part one, Part two, Part three, Part four, Pose* poses, Point* source, Point* target) {
+    Part part = one;
+    if (blockIdx.y == 1) part = two;
+    if (blockIdx.y == 2) part = three;
+    if (blockIdx.y == 3) part = four;
+    unsigned i = thread_number();
+    if (i >= part.count) return;
+    poses[part.first + i] = part.poses[i];
+    source[part.first + i] = part.source[i];
+    target[part.first + i] = part.target[i];
+}

@@ -15,37 +15,37 @@ struct Weights {
     float bias, overlap, in_front, support, most_in_front;
 };
 
-// log_odds[i] = what the witnesses say about the i-th candidate, as `log_odds` on the host.
-extern "C" __global__ void weigh_candidates(const Agreement* agreements, const Support* supports, unsigned count, Weights weights,
-                                            float* log_odds) {
-    unsigned i = thread_number();
-    if (i >= count) return;
-    const Agreement& agreement = agreements[i];
+// Threads of a block, as on the host.
+constexpr unsigned THREADS = 64;
+
+// What the witnesses say about a candidate, as `log_odds` on the host.
+__device__ float log_odds_of(const Agreement& agreement, const Support& support, const Weights& weights) {
     float overlap = 0.5f * (agreement.source_overlap + agreement.target_overlap);
     float in_front = 0.5f * (agreement.source_in_front + agreement.target_in_front);
-    log_odds[i] = weights.bias + weights.overlap * overlap + weights.in_front * fminf(in_front, weights.most_in_front) +
-                  weights.support * log1pf(supports[i].score);
+    return weights.bias + weights.overlap * overlap + weights.in_front * fminf(in_front, weights.most_in_front) +
+           weights.support * log1pf(support.score);
 }
 
-// The best `most` of `count` candidates, best first. A thread for each counts those before it: higher log-odds in the
-// order of `f32::total_cmp`, or equal ones and a lower index. There are a few dozen.
-extern "C" __global__ void rank_candidates(const Pose* estimated, const Pose* poses, const Agreement* agreements,
-                                           const Support* supports, const float* log_odds, unsigned count, unsigned most,
-                                           Candidate* ranked) {
+// The best `most` of `count` candidates, best first, and their poses before refinement and after it. A thread for each counts
+// those before it: higher log-odds in the order of `f32::total_cmp`, or equal ones and a lower index. There are a few dozen,
+// so each block weighs all of them.
+extern "C" __global__ void __launch_bounds__(THREADS)
+rank_candidates(const Pose* estimated, const Pose* poses, const Agreement* agreements, const Support* supports, unsigned count,
+                unsigned most, Weights weights, Candidate* ranked, Pose* ranked_estimated, Pose* ranked_poses) {
+    __shared__ unsigned of_others[THREADS];
     unsigned i = thread_number();
-    if (i >= count) return;
-    unsigned own = ascending_bits(log_odds[i]), before = 0;
-    for (unsigned other = 0; other < count; ++other) {
-        unsigned bits = ascending_bits(log_odds[other]);
-        before += bits > own || (bits == own && other < i);
+    float log_odds = i < count ? log_odds_of(agreements[i], supports[i], weights) : 0.0f;
+    unsigned own = ascending_bits(log_odds), before = 0;
+    for (unsigned first = 0; first < count; first += THREADS) {
+        unsigned other = first + threadIdx.x;
+        if (other < count) of_others[threadIdx.x] = ascending_bits(log_odds_of(agreements[other], supports[other], weights));
+        __syncthreads();
+        for (unsigned k = 0; k < min(THREADS, count - first); ++k)
+            before += of_others[k] > own || (of_others[k] == own && first + k < i);
+        __syncthreads();
     }
-    if (before < most) ranked[before] = {estimated[i], poses[i], agreements[i], supports[i], log_odds[i]};
-}
-
-// The poses of candidates before refinement and after it.
-extern "C" __global__ void take_poses(const Candidate* candidates, unsigned count, Pose* estimated, Pose* poses) {
-    unsigned i = thread_number();
-    if (i >= count) return;
-    estimated[i] = candidates[i].estimated;
-    poses[i] = candidates[i].pose;
+    if (i >= count || before >= most) return;
+    ranked[before] = {estimated[i], poses[i], agreements[i], supports[i], log_odds};
+    ranked_estimated[before] = estimated[i];
+    ranked_poses[before] = poses[i];
 }

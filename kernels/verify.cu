@@ -64,35 +64,48 @@ __device__ Contact contact(Point point, Point turned, const Point* points, const
     return {point, normal, dot(point - points[i], normal), 1};
 }
 
-// tallies[pose * chunks + chunk] = how the chunk's samples of the moving cloud lie on the fixed surface, and in front of
-// what was seen of it; THREADS samples are a chunk, and a block looks at one chunk under one pose. `back`: under the
-// inverse of the pose.
+// A cloud as the host has it: its surface, how many of its samples take part and in how many chunks, and what was seen of it.
+struct Scene {
+    const Point *points, *normals;
+    const unsigned *places, *cell_start;
+    const float* nearest_ranges;
+    Grid grid;
+    Point eye;
+    unsigned edge, samples, chunks;
+};
+
+// For each cloud tallies[pose * chunks + chunk] = how the chunk's samples of the cloud lie on the other's surface, and in
+// front of what was seen of it; THREADS samples are a chunk, and a block looks at one chunk under one pose. The blocks of
+// the first row take the source, those of the second the target, under the inverse of the pose.
 //
 // One sample a thread: a query walks a few dozen points of neighbouring cells, which lie in the caches, so the time is
 // that of their latency, and many threads hide it best.
 extern "C" __global__ void __launch_bounds__(THREADS)
-tally_agreement(const Point* moving_points, const Point* moving_normals, const unsigned* places, unsigned samples, unsigned chunks,
-                const Point* points, const Point* normals, const unsigned* cell_start, Grid grid, const float* nearest_ranges,
-                Point eye, unsigned edge, const Pose* poses, unsigned back, float reach, float margin, Tally* tallies) {
+tally_agreement(Scene source, Scene target, const Pose* poses, unsigned count, float reach, float margin, Tally* of_source,
+                Tally* of_target) {
     __shared__ float of_warps[WARPS];
-    unsigned sample = blockIdx.x % chunks * THREADS + threadIdx.x;
-    Pose pose = poses[blockIdx.x / chunks];
+    bool back = blockIdx.y == 1;
+    Scene moving = source, fixed = target;
+    if (back) moving = target, fixed = source;
+    if (blockIdx.x >= count * moving.chunks) return;
+    unsigned sample = blockIdx.x % moving.chunks * THREADS + threadIdx.x;
+    Pose pose = poses[blockIdx.x / moving.chunks];
     if (back) pose = inverse(pose);
     Contact found = {};
     bool in_front = false, viewed = false;
-    if (sample < samples) {
-        unsigned place = places[sample];
-        Point point = apply(pose, moving_points[place]);
-        found = contact(point, rotate(pose, moving_normals[place]), points, normals, cell_start, grid, reach);
-        Point ray = point - eye;
-        float seen = nearest_ranges[cube_cell(ray, static_cast<float>(edge))];
+    if (sample < moving.samples) {
+        unsigned place = moving.places[sample];
+        Point point = apply(pose, moving.points[place]);
+        found = contact(point, rotate(pose, moving.normals[place]), fixed.points, fixed.normals, fixed.cell_start, fixed.grid, reach);
+        Point ray = point - fixed.eye;
+        float seen = fixed.nearest_ranges[cube_cell(ray, static_cast<float>(fixed.edge))];
         viewed = seen < INFINITY;
         in_front = viewed && sqrtf(dot(ray, ray)) + margin + RANGE_SLACK * seen < seen;
     }
     float squares = sum_of_block(found.distance * found.distance, of_warps);
     unsigned overlapping = __syncthreads_count(found.exists), front = __syncthreads_count(in_front);
     unsigned views = __syncthreads_count(viewed);
-    if (threadIdx.x == 0) tallies[blockIdx.x] = {overlapping, front, views, squares};
+    if (threadIdx.x == 0) (back ? of_target : of_source)[blockIdx.x] = {overlapping, front, views, squares};
 }
 
 __device__ Tally total(const Tally* tallies, unsigned chunks) {

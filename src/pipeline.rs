@@ -4,6 +4,7 @@ mod candidates;
 mod looks;
 pub mod scan;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use candidates::confidence_of;
@@ -57,7 +58,7 @@ struct Search<B: Backend> {
     answer: Answer,
     seen: Vec<Seen<B>>,
     /// The hypotheses of each view.
-    proposals: Vec<Hypotheses<B>>,
+    proposals: Vec<Arc<Hypotheses<B>>>,
 }
 
 /// The answer in canonical frames.
@@ -102,7 +103,7 @@ impl<B: Backend> Pipeline<B> {
         timings: &mut Timings,
     ) -> Result<(Answer, Matches)> {
         let Search { answer, seen, proposals } = self.search(source, target, timings)?;
-        let witnesses = self.concatenate(&heard(&seen, &proposals))?;
+        let witnesses = self.join(&heard(&seen, &proposals))?;
         let matches = self.matches(&answer, &witnesses)?;
         Ok((answer, matches))
     }
@@ -118,9 +119,9 @@ impl<B: Backend> Pipeline<B> {
             let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
             let (of_source, of_target) = self.both(&describe, of_source, of_target, timings)?;
             seen.push(Seen { view, source: of_source, target: of_target });
-            proposals.push(self.propose(&s, &t, &seen, timings)?);
-            let hypotheses = self.concatenate(&proposals.iter().collect::<Vec<_>>())?;
-            let witnesses = self.concatenate(&heard(&seen, &proposals))?;
+            proposals.push(Arc::new(self.propose(&s, &t, &seen, timings)?));
+            let hypotheses = self.join(&proposals)?;
+            let witnesses = self.join(&heard(&seen, &proposals))?;
             let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
             candidates = self.compare(&s, &t, &estimated, &witnesses, timings)?;
             let confidence = confidence_of(&self.distinct(&s, &candidates));
@@ -209,14 +210,13 @@ impl<B: Backend> Pipeline<B> {
         }
     }
 
-    /// The hypotheses of all scales in one.
-    pub fn concatenate(&self, scales: &[&Hypotheses<B>]) -> Result<Hypotheses<B>> {
-        let b = &self.backend;
-        Ok(Hypotheses {
-            poses: b.concatenate(&scales.iter().map(|h| &h.poses).collect::<Vec<_>>())?,
-            source: b.concatenate(&scales.iter().map(|h| &h.source).collect::<Vec<_>>())?,
-            target: b.concatenate(&scales.iter().map(|h| &h.target).collect::<Vec<_>>())?,
-        })
+    /// The hypotheses of several views in one.
+    fn join(&self, views: &[Arc<Hypotheses<B>>]) -> Result<Arc<Hypotheses<B>>> {
+        if let [only] = views {
+            return Ok(only.clone());
+        }
+        let parts: Vec<&Hypotheses<B>> = views.iter().map(|part| &**part).collect();
+        Ok(Arc::new(self.backend.join_hypotheses(&parts)?))
     }
 
     /// All matches, and which of them agree with the answer's best candidate.

@@ -26,7 +26,16 @@ fn supports<B: ScoreHypotheses>(backend: &B, case: &Case, tolerance: Tolerance) 
         source: backend.upload(&case.source).unwrap(),
         target: backend.upload(&case.target).unwrap(),
     };
-    backend.download(&backend.score_hypotheses(&poses, &anchors, &matches, tolerance).unwrap()).unwrap()
+    let score = |anchors| backend.score_hypotheses(&poses, anchors, &matches, tolerance).unwrap();
+    let found = backend.download(&score(Some(&anchors))).unwrap();
+    if case.anchors.iter().all(|anchor| *anchor == [0.0; 3]) {
+        assert_eq!(
+            backend.download(&score(None)).unwrap(),
+            found,
+            "the origin is the anchor where there is none"
+        );
+    }
+    found
 }
 
 /// `(residual / tolerance)²` of every match.

@@ -71,7 +71,8 @@ fn estimated<B: ScoreHypotheses + EstimatePoses>(
     options: EstimateOptions,
 ) -> Vec<Pose> {
     let matches = matches.upload(backend);
-    let support = backend.score_hypotheses(&matches.poses, &matches.source, &matches, TOLERANCE).unwrap();
+    let support =
+        backend.score_hypotheses(&matches.poses, Some(&matches.source), &matches, TOLERANCE).unwrap();
     backend.download(&backend.estimate_poses(&matches, &support, options).unwrap()).unwrap()
 }
 

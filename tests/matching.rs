@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::iter::zip;
+
 use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, one_and_two_threads, random};
 use coregister::stages::matching::{Match, MatchMutual};
@@ -9,7 +11,7 @@ use rand::RngExt;
 
 fn matched<B: MatchMutual>(backend: &B, source: &[f32], target: &[f32], width: usize) -> Vec<Match> {
     let (source, target) = (backend.upload(source).unwrap(), backend.upload(target).unwrap());
-    backend.download(&backend.match_mutual(&source, &target, width).unwrap()).unwrap()
+    backend.download(&backend.match_mutual(&[(&source, width)], &[(&target, width)]).unwrap()).unwrap()
 }
 
 fn product(a: &[f32], b: &[f32]) -> f64 {
@@ -218,31 +220,51 @@ fn agrees_with_the_cpu() {
     }
 }
 
-fn check_joined<B: MatchMutual>(backend: &B) {
-    for rows in [0, 1, 2, 333] {
-        let widths = [3, 64, 1];
-        let parts: Vec<Vec<f32>> =
-            widths.iter().map(|&width| coarse_rows(rows, width, width as u64)).collect();
-        let uploaded: Vec<_> = parts.iter().map(|part| backend.upload(part).unwrap()).collect();
-        let join = |which: &[usize]| {
-            let chosen: Vec<_> = which.iter().map(|&i| (&uploaded[i], widths[i])).collect();
-            backend.download(&backend.join_rows(&chosen).unwrap()).unwrap()
-        };
-        assert_eq!(join(&[1]), parts[1]);
-        let joined = join(&[0, 1, 2]);
-        assert_eq!(joined.len(), rows * 68);
-        for (i, row) in joined.chunks(68).enumerate() {
-            let expected: Vec<f32> =
-                widths.iter().zip(&parts).flat_map(|(&w, part)| part[i * w..][..w].to_vec()).collect();
-            assert_eq!(row, expected, "row {i} of {rows}");
+/// Descriptions of so many keypoints, and how long their rows are.
+struct Described {
+    parts: Vec<Vec<f32>>,
+    widths: Vec<usize>,
+}
+
+impl Described {
+    fn new(count: usize, widths: &[usize], seed: u64) -> Self {
+        let part = |(i, &width): (usize, &usize)| coarse_rows(count, width, seed + i as u64);
+        Self { parts: widths.iter().enumerate().map(part).collect(), widths: widths.to_vec() }
+    }
+
+    fn upload<B: MatchMutual>(&self, backend: &B) -> Vec<(B::Buffer<f32>, usize)> {
+        zip(&self.parts, &self.widths).map(|(part, &width)| (backend.upload(part).unwrap(), width)).collect()
+    }
+
+    /// All rows side by side.
+    fn joined(&self, count: usize) -> Vec<f32> {
+        let row = |i: usize| zip(&self.parts, &self.widths).flat_map(move |(part, &w)| &part[i * w..][..w]);
+        (0..count).flat_map(row).copied().collect()
+    }
+}
+
+/// Matches of descriptions side by side are those of the rows that they make up.
+fn check_parts<B: MatchMutual>(backend: &B) {
+    for (rows, columns) in [(0, 5), (1, 1), (333, 200)] {
+        for widths in [&[64][..], &[3, 64], &[30, 1, 3], &[3, 64, 1, 30]] {
+            let [source, target] =
+                [(rows, 10), (columns, 20)].map(|(n, seed)| Described::new(n, widths, seed));
+            let [of_source, of_target] = [source.upload(backend), target.upload(backend)];
+            let [of_source, of_target] = [&of_source, &of_target]
+                .map(|parts| parts.iter().map(|(part, width)| (part, *width)).collect::<Vec<_>>());
+            let found = backend.download(&backend.match_mutual(&of_source, &of_target).unwrap()).unwrap();
+            let width = widths.iter().sum();
+            let expected = matched(backend, &source.joined(rows), &target.joined(columns), width);
+            assert_eq!(found, expected, "{rows} × {columns}, {widths:?}");
+            assert!(rows < 100 || found.len() > 10, "{} matches", found.len());
         }
     }
-    assert!(backend.download(&backend.join_rows(&[]).unwrap()).unwrap().is_empty());
+    assert!(backend.download(&backend.match_mutual(&[], &[]).unwrap()).unwrap().is_empty());
 }
 
 #[test]
-fn rows_are_joined_part_by_part() {
-    on_every_backend!(check_joined);
+fn descriptions_are_matched_side_by_side() {
+    on_every_backend!(check_parts);
 }
 
 /// By how much the nearest row is nearer than the second nearest.

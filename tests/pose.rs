@@ -10,7 +10,7 @@ use coregister::cloud::Point;
 use coregister::geometry::apply;
 use coregister::stages::frame::Frame;
 use coregister::stages::matching::Match;
-use coregister::stages::pose::{Placed, Pose, RecoverPoses};
+use coregister::stages::pose::{Hypotheses, Placed, Pose, RecoverPoses};
 use nalgebra::{Matrix3, Rotation3, Vector3};
 use rand::RngExt;
 
@@ -145,4 +145,30 @@ fn equals_the_reference() {
     let [_, cpu] = one_and_two_threads();
     check_reference(&cpu);
     on_one_device!(check_reference);
+}
+
+fn check_joined<B: RecoverPoses>(backend: &B) {
+    let hypotheses = |count: usize, first: f32| Hypotheses::<B> {
+        poses: backend.upload(&vec![[first; 12]; count]).unwrap(),
+        source: backend.upload(&vec![[first + 0.25; 3]; count]).unwrap(),
+        target: backend.upload(&vec![[first + 0.5; 3]; count]).unwrap(),
+    };
+    for sizes in [&[][..], &[0], &[3], &[200, 0, 1], &[1, 130, 2, 0, 300, 5]] {
+        let parts: Vec<_> = sizes.iter().enumerate().map(|(i, &count)| hypotheses(count, i as f32)).collect();
+        let joined = backend.join_hypotheses(&parts.iter().collect::<Vec<_>>()).unwrap();
+        let part_of_each: Vec<f32> =
+            sizes.iter().enumerate().flat_map(|(i, &count)| vec![i as f32; count]).collect();
+        let expected = |offset: f32| part_of_each.iter().map(move |part| part + offset);
+        let (poses, source) =
+            (backend.download(&joined.poses).unwrap(), backend.download(&joined.source).unwrap());
+        assert_eq!(poses, expected(0.0).map(|x| [x; 12]).collect::<Vec<_>>(), "{sizes:?}");
+        assert_eq!(source, expected(0.25).map(|x| [x; 3]).collect::<Vec<_>>(), "{sizes:?}");
+        let target = backend.download(&joined.target).unwrap();
+        assert_eq!(target, expected(0.5).map(|x| [x; 3]).collect::<Vec<_>>(), "{sizes:?}");
+    }
+}
+
+#[test]
+fn hypotheses_are_joined_part_by_part() {
+    on_every_backend!(check_joined);
 }

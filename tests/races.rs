@@ -251,9 +251,8 @@ fn match_rows(device: &Emulator) {
         let values: Vec<f32> = (0..count * 40).map(|_| random.random_range(-0.3..0.3)).collect();
         device.upload(&values).unwrap()
     };
-    let matches = device.match_mutual(&rows(150), &rows(600), 40).unwrap();
+    let matches = device.match_mutual(&[(&rows(150), 40)], &[(&rows(600), 40)]).unwrap();
     assert!(device.len(&matches) > 100);
-    device.join_rows(&[(&rows(20), 40), (&rows(10), 20)]).unwrap();
 }
 
 /// Matches of points with themselves, in frames that agree.
@@ -268,7 +267,7 @@ fn hypothesise(device: &Emulator) {
         device.recover_poses(placed(), placed(), &matches, &angles).unwrap();
     let tolerance = Tolerance { base: 0.06, slope: 0.06 };
     let support =
-        device.score_hypotheses(&hypotheses.poses, &hypotheses.source, &hypotheses, tolerance).unwrap();
+        device.score_hypotheses(&hypotheses.poses, Some(&hypotheses.source), &hypotheses, tolerance).unwrap();
     let options = EstimateOptions { candidates: 4, tolerance, precision: 0.04, distinct: 0.2 };
     assert_eq!(device.len(&device.estimate_poses(&hypotheses, &support, options).unwrap()), 1);
 }
@@ -311,5 +310,5 @@ fn rank(device: &Emulator) {
     let support = device.upload(&support).unwrap();
     let judged = Judged { estimated: &estimated, poses: &poses, agreement: &agreement, support: &support };
     let ranked = device.rank_candidates(judged, 66).unwrap();
-    assert_eq!(device.len(&device.poses_of(&ranked).unwrap().0), 66);
+    assert_eq!(device.len(&ranked.poses), 66);
 }

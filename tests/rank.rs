@@ -47,11 +47,11 @@ fn ranked<B: RankCandidates>(backend: &B, known: &Known, most: usize) -> Vec<Can
     let (agreement, support) =
         (backend.upload(&known.agreement).unwrap(), backend.upload(&known.support).unwrap());
     let judged = Judged { estimated: &estimated, poses: &poses, agreement: &agreement, support: &support };
-    let candidates = backend.rank_candidates(judged, most).unwrap();
-    let found = backend.download(&candidates).unwrap();
-    let (before, after) = backend.poses_of(&candidates).unwrap();
-    assert_eq!(backend.download(&before).unwrap(), found.iter().map(|c| c.estimated).collect::<Vec<_>>());
-    assert_eq!(backend.download(&after).unwrap(), found.iter().map(|c| c.pose).collect::<Vec<_>>());
+    let ranked = backend.rank_candidates(judged, most).unwrap();
+    let found = backend.download(&ranked.candidates).unwrap();
+    let (before, after) = (&ranked.estimated, &ranked.poses);
+    assert_eq!(backend.download(before).unwrap(), found.iter().map(|c| c.estimated).collect::<Vec<_>>());
+    assert_eq!(backend.download(after).unwrap(), found.iter().map(|c| c.pose).collect::<Vec<_>>());
     found
 }
 

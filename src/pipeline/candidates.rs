@@ -10,7 +10,7 @@ use crate::stages::Backend;
 use crate::stages::consensus::Tolerance;
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::pose::Hypotheses;
-use crate::stages::rank::{Candidate, Judged};
+use crate::stages::rank::{Candidate, Judged, Ranked};
 use crate::stages::refine::RefineOptions;
 use crate::stages::verify::judge::confidence;
 use crate::stages::verify::{AgreementOptions, Scene};
@@ -44,8 +44,8 @@ impl<B: Backend> Pipeline<B> {
     ) -> Result<B::Buffer<Pose>> {
         let b = &self.backend;
         let tolerance = Tolerance { base: TOLERANCE * spacing, slope: 0.06 };
-        let support =
-            timings.measure("consensus", || b.score_hypotheses(&all.poses, &all.source, all, tolerance))?;
+        let support = timings
+            .measure("consensus", || b.score_hypotheses(&all.poses, Some(&all.source), all, tolerance))?;
         let options = EstimateOptions {
             candidates: CANDIDATES,
             tolerance,
@@ -73,11 +73,10 @@ impl<B: Backend> Pipeline<B> {
         let shortlist = self.judge(coarse, estimated, &near, matches, looked_at, timings)?;
         let fine = (source.scene(), target.scene());
         let options = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let (estimated, near) = b.poses_of(&shortlist)?;
-        let refined = self.refine(fine, &near, options, timings)?;
+        let refined = self.refine(fine, &shortlist.poses, options, timings)?;
         let looked_at = Comparison { samples: SAMPLES, kept: SHORTLIST };
-        let candidates = self.judge(fine, &estimated, &refined, matches, looked_at, timings)?;
-        timings.measure("verify", || b.download(&candidates))
+        let ranked = self.judge(fine, &shortlist.estimated, &refined, matches, looked_at, timings)?;
+        timings.measure("verify", || b.download(&ranked.candidates))
     }
 
     /// Each pose after refinement.
@@ -101,14 +100,13 @@ impl<B: Backend> Pipeline<B> {
         matches: &Hypotheses<B>,
         Comparison { samples, kept }: Comparison,
         timings: &mut Timings,
-    ) -> Result<B::Buffer<Candidate>> {
+    ) -> Result<Ranked<B>> {
         let b = &self.backend;
         let options = agreement_options(&source, samples);
         let measure = || b.measure_agreement(source, target, poses, options);
         let agreement = timings.measure("verify", measure)?;
-        let anchors = b.upload(&vec![[0.0f32; 3]; b.len(poses)])?;
         let tolerance = Tolerance { base: TOLERANCE * source.spacing, slope: 0.0 };
-        let score = || b.score_hypotheses(poses, &anchors, matches, tolerance);
+        let score = || b.score_hypotheses(poses, None, matches, tolerance);
         let support = timings.measure("consensus", score)?;
         b.rank_candidates(Judged { estimated, poses, agreement: &agreement, support: &support }, kept)
     }

@@ -88,32 +88,25 @@ impl<B: Backend> Pipeline<B> {
 
     /// The mutual matches of the last view's descriptors, together with those of the larger scales that were looked at
     /// in the same way: several scales tell places apart that look alike at one of them.
-    pub(super) fn match_scales(&self, views: &[Seen<B>]) -> Result<B::Buffer<Match>> {
-        let b = &self.backend;
+    pub(super) fn match_scales<'a>(&self, views: &'a [Seen<B>]) -> Result<B::Buffer<Match>> {
         let last = &views[views.len() - 1];
-        let scales: Vec<_> =
-            views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view)).collect();
-        if let [only] = scales[..] {
-            return b.match_mutual(&only.source.invariant, &only.target.invariant, only.source.width);
-        }
-        let rows = |features: fn(&Seen<B>) -> &Features<B>| {
-            let parts = scales.iter().map(|seen| (&features(seen).invariant, features(seen).width));
-            b.join_rows(&parts.collect::<Vec<_>>())
-        };
-        let width = scales.iter().map(|seen| seen.source.width).sum();
-        b.match_mutual(&rows(|seen| &seen.source)?, &rows(|seen| &seen.target)?, width)
+        let scales = views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view));
+        let rows = |features: &'a Features<B>| (&features.invariant, features.width);
+        let (source, target): (Vec<_>, Vec<_>) =
+            scales.map(|seen| (rows(&seen.source), rows(&seen.target))).unzip();
+        self.backend.match_mutual(&source, &target)
     }
 }
 
 /// The proposals whose matches are heard about candidates: not those of a scale that was joined into a later one, since
 /// most of them come again there, and would count twice.
-pub(super) fn heard<'a, B: Backend>(
+pub(super) fn heard<B: Backend>(
     seen: &[Seen<B>],
-    proposals: &'a [Hypotheses<B>],
-) -> Vec<&'a Hypotheses<B>> {
+    proposals: &[Arc<Hypotheses<B>>],
+) -> Vec<Arc<Hypotheses<B>>> {
     let is_joined =
         |i: usize| seen[i + 1..].iter().any(|later| later.view.differs_in_scale_only(&seen[i].view));
-    (0..proposals.len()).filter(|&i| !is_joined(i)).map(|i| &proposals[i]).collect()
+    (0..proposals.len()).filter(|&i| !is_joined(i)).map(|i| proposals[i].clone()).collect()
 }
 
 /// Between the radii that each cloud asks for, on the ladder of lengths.
@@ -152,10 +145,12 @@ mod tests {
             seen(1.0, front, Descriptor::Learned),
             seen(2.0, back, Descriptor::Learned),
         ];
-        let proposal = |i: usize| Hypotheses::<Cpu> {
-            poses: vec![IDENTITY; i],
-            source: vec![[0.0; 3]; i],
-            target: vec![[0.0; 3]; i],
+        let proposal = |i: usize| {
+            Arc::new(Hypotheses::<Cpu> {
+                poses: vec![IDENTITY; i],
+                source: vec![[0.0; 3]; i],
+                target: vec![[0.0; 3]; i],
+            })
         };
         let proposals: Vec<_> = (0..views.len()).map(proposal).collect();
         let lengths = |count: usize| -> Vec<usize> {

@@ -14,18 +14,14 @@ impl ScoreHypotheses for Cpu {
     fn score_hypotheses(
         &self,
         poses: &Vec<Pose>,
-        anchors: &Vec<Point>,
+        anchors: Option<&Vec<Point>>,
         matches: &Hypotheses<Self>,
         tolerance: Tolerance,
     ) -> Result<Vec<Support>> {
         let columns = Columns::new(&matches.source, &matches.target);
-        Ok(self.run(|| {
-            poses
-                .par_iter()
-                .zip(anchors)
-                .map(|(pose, anchor)| support(&columns, pose, anchor, tolerance))
-                .collect()
-        }))
+        let anchor = |i: usize| anchors.map_or([0.0; 3], |anchors| anchors[i]);
+        let support = |(i, pose): (usize, &Pose)| support(&columns, pose, &anchor(i), tolerance);
+        Ok(self.run(|| poses.par_iter().enumerate().map(support).collect()))
     }
 }
 

@@ -17,7 +17,7 @@ impl<D: Driver> ScoreHypotheses for Cuda<D> {
     fn score_hypotheses(
         &self,
         poses: &CudaBuffer<Pose, D>,
-        anchors: &CudaBuffer<Point, D>,
+        anchors: Option<&CudaBuffer<Point, D>>,
         matches: &Hypotheses<Self>,
         tolerance: Tolerance,
     ) -> Result<CudaBuffer<Support, D>> {
@@ -26,7 +26,7 @@ impl<D: Driver> ScoreHypotheses for Cuda<D> {
         let grid = Grid::over(poses.len() * LANES, THREADS);
         let arguments = arguments![
             poses,
-            anchors,
+            anchors.map_or(0, CudaBuffer::address),
             poses.len(),
             source,
             target,
@@ -35,7 +35,7 @@ impl<D: Driver> ScoreHypotheses for Cuda<D> {
             tolerance.slope,
             &support
         ];
-        // SAFETY: there are as many anchors and supports as poses, and as many targets as sources.
+        // SAFETY: there are as many supports as poses, as many anchors or none, and as many targets as sources.
         unsafe { self.launch(SCORE, grid, arguments)? };
         Ok(support)
     }

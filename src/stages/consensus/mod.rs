@@ -34,11 +34,12 @@ pub struct Support {
 
 /// See the module.
 pub trait ScoreHypotheses: Device {
-    /// The support of each of `poses`, whose lever arms start at `anchors` (same length), among `matches`.
+    /// The support of each of `poses` among `matches`. Lever arms start at `anchors`, of which there are as many as poses,
+    /// or at the origin.
     fn score_hypotheses(
         &self,
         poses: &Self::Buffer<Pose>,
-        anchors: &Self::Buffer<Point>,
+        anchors: Option<&Self::Buffer<Point>>,
         matches: &Hypotheses<Self>,
         tolerance: Tolerance,
     ) -> Result<Self::Buffer<Support>>;

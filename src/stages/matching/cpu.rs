@@ -1,10 +1,12 @@
 //! CPU side: products of a few rows by a few at a time, of which nothing is kept but the largest of each row and column.
 
+use std::borrow::Cow;
+
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::fixed_point::{BLOCK_ROWS, Pairs, Products, packed, products};
-use super::{Match, MatchMutual};
+use super::{Match, MatchMutual, Rows};
 use crate::backend::Cpu;
 use crate::error::Result;
 use crate::stages::lanes::LANES;
@@ -44,7 +46,9 @@ impl Best {
 }
 
 impl MatchMutual for Cpu {
-    fn match_mutual(&self, source: &Vec<f32>, target: &Vec<f32>, width: usize) -> Result<Vec<Match>> {
+    fn match_mutual(&self, source: &[Rows<'_, Self>], target: &[Rows<'_, Self>]) -> Result<Vec<Match>> {
+        let width = source.iter().map(|(_, width)| width).sum();
+        let (source, target) = (side_by_side(source), side_by_side(target));
         if source.is_empty() || target.is_empty() {
             return Ok(Vec::new());
         }
@@ -67,12 +71,16 @@ impl MatchMutual for Cpu {
         };
         Ok(best_target.enumerate().filter_map(mutual).collect())
     }
+}
 
-    fn join_rows(&self, parts: &[(&Vec<f32>, usize)]) -> Result<Vec<f32>> {
-        let rows = parts.first().map_or(0, |(part, width)| part.len() / width);
-        let row = |i: usize| parts.iter().flat_map(move |&(part, width)| &part[i * width..][..width]);
-        Ok((0..rows).flat_map(row).copied().collect())
+/// The rows of all parts, one behind another.
+fn side_by_side<'a>(parts: &[Rows<'a, Cpu>]) -> Cow<'a, [f32]> {
+    if let [(only, _)] = parts {
+        return Cow::Borrowed(only);
     }
+    let rows = parts.first().map_or(0, |(part, width)| part.len() / width);
+    let row = |i: usize| parts.iter().flat_map(move |&(part, width)| &part[i * width..][..width]);
+    Cow::Owned((0..rows).flat_map(row).copied().collect())
 }
 
 /// Of each row, the best panels lane by lane; of each panel, the best of these rows. Rows are counted from `first`.

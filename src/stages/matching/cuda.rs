@@ -3,14 +3,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Match, MatchMutual};
+use super::{MOST_PARTS, Match, MatchMutual, Rows};
 use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 
 const TO_FIXED_POINT: Kernel = Kernel::new("matching", "to_fixed_point");
 const BEST_PRODUCTS: Kernel = Kernel::new("matching", "best_products");
 const COLLECT_MUTUAL: Kernel = Kernel::new("matching", "collect_mutual");
-const PLACE_ROWS: Kernel = Kernel::new("matching", "place_rows");
 
 /// Rows and columns of a tile, as in the kernel, and the threads that compute it.
 const TILE: usize = 64;
@@ -28,11 +27,12 @@ struct FixedRows<D: Driver> {
     best: CudaBuffer<u64, D>,
 }
 
-/// The same for the kernel, with the values themselves; as there.
+/// The same for the kernel, with the values that they are made from; as there.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Vectors {
-    values: u64,
+    parts: [u64; MOST_PARTS],
+    widths: [u32; MOST_PARTS],
     high: u64,
     low: u64,
     best: u64,
@@ -41,11 +41,15 @@ struct Vectors {
 }
 
 impl<D: Driver> FixedRows<D> {
-    fn vectors(&self, rows: &CudaBuffer<f32, D>) -> Argument<'_> {
+    fn vectors(&self, rows: &[Rows<'_, Cuda<D>>]) -> Argument<'_> {
         let Self { high, low, best } = self;
         let [high, low] = [high, low].map(CudaBuffer::address);
-        let (values, best, count) = (rows.address(), best.address(), best.len() as u32);
-        Argument::value(Vectors { values, high, low, best, count, padding: 0 })
+        let (best, count) = (best.address(), best.len() as u32);
+        let (mut parts, mut widths) = ([0; MOST_PARTS], [0; MOST_PARTS]);
+        for (i, &(part, width)) in rows.iter().enumerate() {
+            (parts[i], widths[i]) = (part.address(), width as u32);
+        }
+        Argument::value(Vectors { parts, widths, high, low, best, count, padding: 0 })
     }
 }
 
@@ -58,16 +62,15 @@ impl<D: Driver> Cuda<D> {
     /// Both sides in fixed point, without any best products yet.
     fn to_fixed_point(
         &self,
-        [source, target]: [&CudaBuffer<f32, D>; 2],
-        width: usize,
+        [source, target]: [&[Rows<'_, Self>]; 2],
+        [rows, columns]: [usize; 2],
         words: usize,
     ) -> Result<[FixedRows<D>; 2]> {
-        let (rows, columns) = (source.len() / width, target.len() / width);
         let (s, t) = (self.fixed_rows(rows, words)?, self.fixed_rows(columns, words)?);
         let grid = Grid::over(rows.max(columns) * words, THREADS).rows(2);
-        let arguments = arguments![s.vectors(source), t.vectors(target), width, words];
-        // SAFETY: a set of `count` rows has count × width values, count × words words of each part, of which there is one
-        // at least, and `count` ranks.
+        let arguments = arguments![s.vectors(source), t.vectors(target), words];
+        // SAFETY: each part of a set of `count` rows has count × its width values; there are count × words words of either
+        // digit, one at least, and `count` ranks.
         unsafe { self.launch(TO_FIXED_POINT, grid, arguments)? };
         Ok([s, t])
     }
@@ -76,16 +79,20 @@ impl<D: Driver> Cuda<D> {
 impl<D: Driver> MatchMutual for Cuda<D> {
     fn match_mutual(
         &self,
-        source: &CudaBuffer<f32, D>,
-        target: &CudaBuffer<f32, D>,
-        width: usize,
+        source: &[Rows<'_, Self>],
+        target: &[Rows<'_, Self>],
     ) -> Result<CudaBuffer<Match, D>> {
-        let (rows, columns) = (source.len() / width, target.len() / width);
+        assert!(
+            source.len() <= MOST_PARTS && target.len() <= MOST_PARTS,
+            "more than {MOST_PARTS} descriptions"
+        );
+        let [rows, columns] = [source, target].map(count);
         if rows == 0 || columns == 0 {
             return self.allocate(0);
         }
+        let width: usize = source.iter().map(|(_, width)| width).sum();
         let words = width.div_ceil(4 * STEP_WORDS) * STEP_WORDS;
-        let [s, t] = self.to_fixed_point([source, target], width, words)?;
+        let [s, t] = self.to_fixed_point([source, target], [rows, columns], words)?;
         let tiles = Grid::new(columns.div_ceil(TILE), TILE_THREADS).rows(rows.div_ceil(TILE));
         let arguments = arguments![&s.high, &s.low, rows, &t.high, &t.low, columns, words, &s.best, &t.best];
         // SAFETY: the parts of the source have rows × words words, those of the target columns × words, and `words` is a
@@ -98,18 +105,9 @@ impl<D: Driver> MatchMutual for Cuda<D> {
         unsafe { self.launch(COLLECT_MUTUAL, Grid::new(1, COLLECTORS), arguments)? };
         Ok(matches.truncated(self.last(&count)? as usize))
     }
+}
 
-    fn join_rows(&self, parts: &[(&CudaBuffer<f32, D>, usize)]) -> Result<CudaBuffer<f32, D>> {
-        let rows = parts.first().map_or(0, |(part, width)| part.len() / width);
-        let stride: usize = parts.iter().map(|(_, width)| width).sum();
-        let joined = self.allocate(rows * stride)?;
-        let mut first = 0;
-        for &(part, width) in parts {
-            let grid = Grid::over(rows * width, THREADS);
-            // SAFETY: `part` has rows × width values, and rows of the joined ones have `stride`, at least first + width.
-            unsafe { self.launch(PLACE_ROWS, grid, arguments![part, rows, width, &joined, stride, first])? };
-            first += width;
-        }
-        Ok(joined)
-    }
+/// The number of a cloud's rows.
+fn count<D: Driver>(rows: &[Rows<'_, Cuda<D>>]) -> usize {
+    rows.first().map_or(0, |(part, width)| part.len() / width)
 }

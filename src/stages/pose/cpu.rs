@@ -28,6 +28,14 @@ impl RecoverPoses for Cpu {
             target: matches.iter().map(|m| target.keypoints[m[1] as usize]).collect(),
         })
     }
+
+    fn join_hypotheses(&self, parts: &[&Hypotheses<Self>]) -> Result<Hypotheses<Self>> {
+        Ok(Hypotheses {
+            poses: parts.iter().flat_map(|part| &part.poses).copied().collect(),
+            source: parts.iter().flat_map(|part| &part.source).copied().collect(),
+            target: parts.iter().flat_map(|part| &part.target).copied().collect(),
+        })
+    }
 }
 
 /// `R_t · R_z(angle) · R_sᵀ`, row-major.

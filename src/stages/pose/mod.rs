@@ -38,4 +38,7 @@ pub trait RecoverPoses: Device {
         matches: &Self::Buffer<Match>,
         angles: &Self::Buffer<f32>,
     ) -> Result<Hypotheses<Self>>;
+
+    /// The hypotheses of all parts, one part after another.
+    fn join_hypotheses(&self, parts: &[&Hypotheses<Self>]) -> Result<Hypotheses<Self>>;
 }

@@ -1,13 +1,12 @@
 //! CPU side: a stable sort.
 
-use super::{Candidate, Judged, RankCandidates};
+use super::{Candidate, Judged, RankCandidates, Ranked};
 use crate::backend::Cpu;
 use crate::error::Result;
-use crate::geometry::Pose;
 use crate::stages::verify::judge::log_odds;
 
 impl RankCandidates for Cpu {
-    fn rank_candidates(&self, judged: Judged<'_, Self>, most: usize) -> Result<Vec<Candidate>> {
+    fn rank_candidates(&self, judged: Judged<'_, Self>, most: usize) -> Result<Ranked<Self>> {
         let Judged { estimated, poses, agreement, support } = judged;
         let candidate = |i: usize| Candidate {
             estimated: estimated[i],
@@ -19,10 +18,7 @@ impl RankCandidates for Cpu {
         let mut candidates: Vec<Candidate> = (0..poses.len()).map(candidate).collect();
         candidates.sort_by(|a, b| b.log_odds.total_cmp(&a.log_odds));
         candidates.truncate(most);
-        Ok(candidates)
-    }
-
-    fn poses_of(&self, candidates: &Vec<Candidate>) -> Result<(Vec<Pose>, Vec<Pose>)> {
-        Ok(candidates.iter().map(|candidate| (candidate.estimated, candidate.pose)).unzip())
+        let (estimated, poses) = candidates.iter().map(|found| (found.estimated, found.pose)).unzip();
+        Ok(Ranked { candidates, estimated, poses })
     }
 }

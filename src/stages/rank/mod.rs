@@ -39,16 +39,20 @@ pub struct Judged<'a, D: Device + ?Sized> {
     pub support: &'a D::Buffer<Support>,
 }
 
+/// Candidates in their order, and apart from them their poses.
+pub struct Ranked<D: Device + ?Sized> {
+    /// Best first.
+    pub candidates: D::Buffer<Candidate>,
+    /// Before refinement.
+    pub estimated: D::Buffer<Pose>,
+    /// After refinement.
+    pub poses: D::Buffer<Pose>,
+}
+
 /// See the module.
 pub trait RankCandidates: Device {
     /// The best `most` candidates, or all where there are fewer: by their
     /// [`log_odds`](super::verify::judge::log_odds), descending in the order of [`f32::total_cmp`]; on ties the earlier
     /// one first.
-    fn rank_candidates(&self, judged: Judged<'_, Self>, most: usize) -> Result<Self::Buffer<Candidate>>;
-
-    /// The poses of candidates before refinement and after it, in their order.
-    fn poses_of(
-        &self,
-        candidates: &Self::Buffer<Candidate>,
-    ) -> Result<(Self::Buffer<Pose>, Self::Buffer<Pose>)>;
+    fn rank_candidates(&self, judged: Judged<'_, Self>, most: usize) -> Result<Ranked<Self>>;
 }

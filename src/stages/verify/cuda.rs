@@ -3,10 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
-use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
+use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
+use crate::cloud::Point;
 use crate::error::Result;
 use crate::geometry::Pose;
-use crate::stages::surface::Surface;
+use crate::stages::surface::{self, Surface};
 
 const TALLY: Kernel = Kernel::new("verify", "tally_agreement");
 const CONCLUDE_AGREEMENT: Kernel = Kernel::new("verify", "conclude_agreement");
@@ -29,6 +30,42 @@ struct Tally {
     squares: f32,
 }
 
+/// A cloud as the kernel that tallies has it, by addresses.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Looked {
+    points: u64,
+    normals: u64,
+    places: u64,
+    cell_start: u64,
+    nearest_ranges: u64,
+    grid: surface::Grid,
+    eye: Point,
+    edge: u32,
+    samples: u32,
+    chunks: u32,
+    padding: u32,
+}
+
+impl Looked {
+    fn at<D: Driver>(scene: Scene<'_, Cuda<D>>, Chunks { samples, count }: Chunks) -> Self {
+        let Scene { surface, view, .. } = scene;
+        Self {
+            points: surface.points.address(),
+            normals: surface.normals.address(),
+            places: surface.place.address(),
+            cell_start: surface.cell_start.address(),
+            nearest_ranges: view.nearest.address(),
+            grid: surface.grid,
+            eye: view.eye,
+            edge: view.edge,
+            samples: samples as u32,
+            chunks: count as u32,
+            padding: 0,
+        }
+    }
+}
+
 /// A sample on the other cloud's surface; as in the kernels.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -47,8 +84,7 @@ impl<D: Driver> MeasureAgreement for Cuda<D> {
         poses: &CudaBuffer<Pose, D>,
         options: AgreementOptions,
     ) -> Result<CudaBuffer<Agreement, D>> {
-        let of_source = self.tally(source, target, poses, false, options)?;
-        let of_target = self.tally(target, source, poses, true, options)?;
+        let [of_source, of_target] = self.tally(source, target, poses, options)?;
         let agreements = self.allocate(poses.len())?;
         let (source, target) = (Chunks::of(source.surface, options), Chunks::of(target.surface, options));
         let arguments = arguments![
@@ -108,6 +144,7 @@ impl<D: Driver> MeasureAgreement for Cuda<D> {
 }
 
 /// The samples of a cloud, and the blocks that look at them.
+#[derive(Clone, Copy)]
 struct Chunks {
     samples: usize,
     count: usize,
@@ -121,39 +158,33 @@ impl Chunks {
 }
 
 impl<D: Driver> Cuda<D> {
-    /// What every chunk of `moving`'s samples says about every pose, or about its inverse.
+    /// What every chunk of each cloud's samples says about every pose: the source's, and the target's about its inverse.
     fn tally(
         &self,
-        moving: Scene<'_, Self>,
-        fixed: Scene<'_, Self>,
+        source: Scene<'_, Self>,
+        target: Scene<'_, Self>,
         poses: &CudaBuffer<Pose, D>,
-        back: bool,
         options: AgreementOptions,
-    ) -> Result<CudaBuffer<Tally, D>> {
-        let Chunks { samples, count } = Chunks::of(moving.surface, options);
-        let tallies = self.allocate(poses.len() * count)?;
+    ) -> Result<[CudaBuffer<Tally, D>; 2]> {
+        let (of_source, of_target) =
+            (Chunks::of(source.surface, options), Chunks::of(target.surface, options));
+        let tallies =
+            [self.allocate(poses.len() * of_source.count)?, self.allocate(poses.len() * of_target.count)?];
+        let [scene, other] = [Looked::at(source, of_source), Looked::at(target, of_target)];
         let arguments = arguments![
-            &moving.surface.points,
-            &moving.surface.normals,
-            &moving.surface.place,
-            samples,
-            count,
-            &fixed.surface.points,
-            &fixed.surface.normals,
-            &fixed.surface.cell_start,
-            fixed.surface.grid,
-            &fixed.view.nearest,
-            fixed.view.eye,
-            fixed.view.edge,
+            Argument::value(scene),
+            Argument::value(other),
             poses,
-            u32::from(back),
+            poses.len(),
             options.reach,
             options.margin,
-            &tallies
+            &tallies[0],
+            &tallies[1]
         ];
+        let grid = Grid::new(tallies[0].len().max(tallies[1].len()), THREADS as u32).rows(2);
         // SAFETY: the buffers of a surface and of a range image have the lengths that their types state, `samples` are at
-        // most the moving cloud's places, and there is a tally for every block: one for every chunk under every pose.
-        unsafe { self.launch(TALLY, Grid::new(tallies.len(), THREADS as u32), arguments)? };
+        // most the cloud's places, and there is a tally for every block that has one: every chunk under every pose.
+        unsafe { self.launch(TALLY, grid, arguments)? };
         Ok(tallies)
     }
 }
