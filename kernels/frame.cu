@@ -1,11 +1,15 @@
 // Reference axes and frames. See src/stages/frame/.
 #include "eigen.cuh"
 
-constexpr unsigned THREADS = 128;
-// The lanes that sum up a patch. Their number is part of the result: it is the CPU's, see src/stages/frame/cpu.rs.
-constexpr unsigned LANES = 8;
 // As in src/stages/patch/mod.rs.
 constexpr unsigned PATCH_CAPACITY = 512;
+// The lanes that sum up a patch. Their number is part of the result: it is the CPU's, see src/stages/frame/cpu.rs.
+constexpr unsigned LANES = 8;
+// Patches of a block, as in cuda.rs, and the threads that weigh the offsets of each.
+constexpr unsigned PATCHES = 4;
+constexpr unsigned THREADS_PER_PATCH = 64;
+constexpr unsigned THREADS = PATCHES * THREADS_PER_PATCH;
+static_assert(PATCHES * LANES == WARP, "one warp sums up the patches of a block");
 // As in src/stages/frame/cpu.rs.
 constexpr unsigned FEWEST_POINTS = 3;
 constexpr double LINE = 1e-12;
@@ -16,6 +20,32 @@ enum Orientation : unsigned { FIXED, TOWARDS, AWAY_FROM };
 
 __device__ __forceinline__ Vector widened(Point p) { return {p.x, p.y, p.z}; }
 
+// The offsets of a block's patches and their weights. Rows are longer than needed, so that the lanes of different patches
+// read from different memory banks.
+struct Weighed {
+    double weights[PATCHES][PATCH_CAPACITY + LANES];
+    Point offsets[PATCHES][PATCH_CAPACITY + LANES];
+};
+
+// 1 - |d|.
+__device__ double weight_of(Vector d) { return fmax(1.0 - sqrt(d.x * d.x + d.y * d.y + d.z * d.z), 0.0); }
+
+// Every thread loads a share of a patch and weighs it.
+__device__ void load_and_weigh(const Point* from, unsigned count, bool weighted, Point* offsets, double* weights) {
+    unsigned thread = threadIdx.x % THREADS_PER_PATCH;
+    // All loads are on their way before the first square root, which is long.
+#pragma unroll 8
+    for (unsigned i = thread; i < count; i += THREADS_PER_PATCH) offsets[i] = from[i];
+    for (unsigned i = thread; i < count; i += THREADS_PER_PATCH) weights[i] = weighted ? weight_of(widened(offsets[i])) : 1.0;
+}
+
+// Sums of w, w d and w d d^T over offsets d and their weights w.
+struct Sums {
+    double weight;
+    Vector first;
+    Symmetric products;
+};
+
 // The sum over the lanes of a patch, first to last, for all of them.
 __device__ double sum_of_lanes(double value) {
     double sum = 0.0;
@@ -23,47 +53,35 @@ __device__ double sum_of_lanes(double value) {
     return sum;
 }
 
-// The sum of d d^T over the offsets d, by the lanes of a patch. Products of two f32 are exact in f64.
-__device__ Symmetric products_of(const Point* offsets, unsigned count) {
-    Symmetric sums = {};
+// By the lanes of a patch. Products of two f32 are exact in f64, and a weight of one changes no bit.
+__device__ Sums sums_of(const Point* offsets, const double* weights, unsigned count) {
+    Sums sums = {};
+#pragma unroll 4
     for (unsigned i = threadIdx.x % LANES; i < count; i += LANES) {
         Vector d = widened(offsets[i]);
-        sums.xx += d.x * d.x;
-        sums.xy += d.x * d.y;
-        sums.xz += d.x * d.z;
-        sums.yy += d.y * d.y;
-        sums.yz += d.y * d.z;
-        sums.zz += d.z * d.z;
+        double weight = weights[i];
+        Vector weighted = d * weight;
+        sums.weight += weight;
+        sums.first = sums.first + weighted;
+        sums.products.xx += weighted.x * d.x;
+        sums.products.xy += weighted.x * d.y;
+        sums.products.xz += weighted.x * d.z;
+        sums.products.yy += weighted.y * d.y;
+        sums.products.yz += weighted.y * d.z;
+        sums.products.zz += weighted.z * d.z;
     }
     __syncwarp();
-    return {sum_of_lanes(sums.xx), sum_of_lanes(sums.xy), sum_of_lanes(sums.xz),
-            sum_of_lanes(sums.yy), sum_of_lanes(sums.yz), sum_of_lanes(sums.zz)};
+    const Symmetric& products = sums.products;
+    return {sum_of_lanes(sums.weight),
+            {sum_of_lanes(sums.first.x), sum_of_lanes(sums.first.y), sum_of_lanes(sums.first.z)},
+            {sum_of_lanes(products.xx), sum_of_lanes(products.xy), sum_of_lanes(products.xz),
+             sum_of_lanes(products.yy), sum_of_lanes(products.yz), sum_of_lanes(products.zz)}};
 }
 
-// The sum of w (d - m)(d - m)^T with w = 1 - |d| and the weighted mean m, by the lanes of a patch.
-__device__ Symmetric weighted_products_of(const Point* offsets, unsigned count) {
-    Symmetric sums = {};
-    Vector first = {};
-    double weights = 0.0;
-    for (unsigned i = threadIdx.x % LANES; i < count; i += LANES) {
-        Vector d = widened(offsets[i]);
-        double weight = fmax(1.0 - sqrt(d.x * d.x + d.y * d.y + d.z * d.z), 0.0);
-        Vector weighted = {d.x * weight, d.y * weight, d.z * weight};
-        weights += weight;
-        first.x += weighted.x;
-        first.y += weighted.y;
-        first.z += weighted.z;
-        sums.xx += weighted.x * d.x;
-        sums.xy += weighted.x * d.y;
-        sums.xz += weighted.x * d.z;
-        sums.yy += weighted.y * d.y;
-        sums.yz += weighted.y * d.z;
-        sums.zz += weighted.z * d.z;
-    }
-    __syncwarp();
-    double weight = sum_of_lanes(weights), x = sum_of_lanes(first.x), y = sum_of_lanes(first.y), z = sum_of_lanes(first.z);
-    Symmetric total = {sum_of_lanes(sums.xx), sum_of_lanes(sums.xy), sum_of_lanes(sums.xz),
-                       sum_of_lanes(sums.yy), sum_of_lanes(sums.yz), sum_of_lanes(sums.zz)};
+// The sum of w (d - m)(d - m)^T with the weighted mean m.
+__device__ Symmetric about_mean(const Sums& sums) {
+    double weight = sums.weight, x = sums.first.x, y = sums.first.y, z = sums.first.z;
+    const Symmetric& total = sums.products;
     if (weight == 0.0) return {};
     Symmetric central = {total.xx - x * x / weight, total.xy - x * y / weight, total.xz - x * z / weight,
                          total.yy - y * y / weight, total.yz - y * z / weight, total.zz - z * z / weight};
@@ -106,20 +124,33 @@ __device__ void write_frame(Vector axis, float* frame) {
     for (unsigned k = 0; k < 9; ++k) frame[k] = static_cast<float>(down ? half_turn[k] : turn[k]);
 }
 
-// Frames of `patches` patches; `place` is the axis of all of them where the orientation is FIXED. The lanes of a patch
-// load neighbouring offsets; what bounds this is the latency of these loads.
-extern "C" __global__ void __launch_bounds__(THREADS)
+// Frames of `patches` patches; `place` is the axis of all of them where the orientation is FIXED.
+//
+// What bounds this is the latency of what comes one after another: a patch's sums in their order and its eigenvector. So
+// square roots and loads, which need no order, are spread over more threads than sum up; of these, the first of each
+// patch goes on to the eigenvector.
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
 estimate_frames(const Point* offsets, const unsigned* counts, const Point* keypoints, unsigned patches,
                 unsigned weighted, unsigned orientation, Point place, float* frames) {
-    unsigned patch = thread_number() / LANES;
-    bool first = threadIdx.x % LANES == 0;
-    Vector axis = widened(place);
+    __shared__ Weighed weighed;
+    __shared__ unsigned count_of[PATCHES];
+    unsigned first = blockIdx.x * PATCHES;
     if (orientation != FIXED) {
+        unsigned own = threadIdx.x / THREADS_PER_PATCH, patch = first + own;
         unsigned count = patch < patches ? min(counts[patch], PATCH_CAPACITY) : 0;
-        const Point* own = offsets + static_cast<size_t>(patch) * PATCH_CAPACITY;
-        Symmetric products = weighted ? weighted_products_of(own, count) : products_of(own, count);
-        if (patch < patches && first)
-            axis = oriented(least_axis(products, count), keypoints[patch], orientation, place);
+        if (threadIdx.x % THREADS_PER_PATCH == 0) count_of[own] = count;
+        load_and_weigh(offsets + static_cast<size_t>(patch) * PATCH_CAPACITY, count, weighted, weighed.offsets[own], weighed.weights[own]);
+        __syncthreads();
     }
-    if (patch < patches && first) write_frame(axis, frames + static_cast<size_t>(patch) * 9);
+    if (warp_number() > 0) return;
+    unsigned own = lane_number() / LANES, patch = first + own;
+    Vector axis = widened(place);
+    bool writes = patch < patches && lane_number() % LANES == 0;
+    if (orientation != FIXED) {
+        unsigned count = count_of[own];
+        Sums sums = sums_of(weighed.offsets[own], weighed.weights[own], count);
+        Symmetric products = weighted ? about_mean(sums) : sums.products;
+        if (writes) axis = oriented(least_axis(products, count), keypoints[patch], orientation, place);
+    }
+    if (writes) write_frame(axis, frames + static_cast<size_t>(patch) * 9);
 }

@@ -14,17 +14,25 @@ __device__ __forceinline__ void turn(Vector& i, Vector& j, double cosine, double
     j = a * sine + b * cosine;
 }
 
+// Whether the cosine `product / sqrt(product_of_squares)` is more than rounding: |product| > RIGHT_ANGLE * the root. The
+// squares mostly tell without the root, whose latency counts here.
+__device__ __forceinline__ bool is_aslant(double product, double product_of_squares) {
+    double square = product * product, limit = RIGHT_ANGLE * RIGHT_ANGLE * product_of_squares;
+    if (square > 4.0 * limit) return true;
+    if (square < 0.25 * limit) return false;
+    // False for what is no number, too.
+    return fabs(product) > RIGHT_ANGLE * sqrt(product_of_squares);
+}
+
 // Turns columns `i` and `j` of both matrices about each other until those of `image` are perpendicular; whether that took
 // a turn.
 __device__ inline bool make_perpendicular(Vector (&image)[3], Vector (&turned)[3], unsigned i, unsigned j) {
     double a = dot(image[i], image[i]), b = dot(image[j], image[j]);
     double product = dot(image[i], image[j]);
-    // False for what is no number, too.
-    bool aslant = fabs(product) > RIGHT_ANGLE * sqrt(a * b);
-    if (!aslant) return false;
+    if (!is_aslant(product, a * b)) return false;
     double ratio = (b - a) / (2.0 * product);
     double root = fabs(ratio) + sqrt(1.0 + ratio * ratio);
-    double tangent = ratio < 0.0 ? -1.0 / root : 1.0 / root;
+    double size = 1.0 / root, tangent = ratio < 0.0 ? -size : size;
     double cosine = 1.0 / sqrt(1.0 + tangent * tangent);
     double sine = cosine * tangent;
     turn(image[i], image[j], cosine, sine);

@@ -224,7 +224,7 @@ fn the_number_of_threads_does_not_show() {
 fn agrees_with_the_cpu<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
     let [_, cpu] = one_and_two_threads();
     let truths = [any_pose(&mut random(11)), any_pose(&mut random(12))];
-    // More than one block of hypotheses and than one tile of matches.
+    // More than one block of hypotheses.
     let matches = planted(&truths, 60, 480, 13);
     for (candidates, distinct) in [(1, 0.2), (7, 0.2), (64, 0.2), (usize::MAX, 1.0), (300, 0.0), (64, 1e9)] {
         let options = EstimateOptions { candidates, distinct, ..OPTIONS };
@@ -242,6 +242,11 @@ fn agrees_with_the_cpu<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
         let found = ranked(backend, matches, &scores, OPTIONS);
         assert_eq!(found, ranked(&cpu, matches, &scores, OPTIONS));
     }
+    // More than a block weighs at once, of which more carry weight than it adds up at once.
+    let many = planted(&truths, 900, 600, 18);
+    let scores: Vec<f32> = (0..many.poses.len()).map(|i| (i * 7919 % 2400) as f32).collect();
+    let three = EstimateOptions { candidates: 3, ..OPTIONS };
+    assert_eq!(ranked(backend, &many, &scores, three), ranked(&cpu, &many, &scores, three));
     // Beyond f32, and to within rounding on a line.
     let mut extreme = planted(&truths[..1], 30, 30, 17);
     extreme.source.iter_mut().step_by(2).for_each(|p| *p = p.map(|x| x * 1e38));

@@ -27,9 +27,6 @@ pub const AZIMUTHS: usize = 20;
 /// Rings of the grid: one per radial and elevation cell.
 pub const RINGS: usize = RADII * ELEVATIONS;
 
-/// Threads of a CUDA block that works on one patch, as in `kernels/cells.cuh`.
-const PATCH_THREADS: u32 = 576;
-
 /// The description of all patches of one cloud at one scale, on device `D`.
 pub struct Features<D: Device + ?Sized> {
     /// `count × width` values, unit rows; equal up to noise for equal surroundings in any orientation.

@@ -1,5 +1,6 @@
-//! CUDA side: eight lanes sum up a patch, as on the CPU. Kernel: `kernels/frame.cu`. The frames are the CPU's but for the
-//! last bit of some values: a device rounds cos, acos and hypot in its own way.
+//! CUDA side: many threads weigh the offsets of a patch, and eight lanes sum them up, as on the CPU. Kernel:
+//! `kernels/frame.cu`. The frames are the CPU's but for the last bit of some values: a device rounds cos, acos and hypot
+//! in its own way.
 
 use super::{Covariance, EstimateFrames, Frame, Orientation};
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
@@ -9,9 +10,9 @@ use crate::stages::patch::Patches;
 
 const ESTIMATE: Kernel = Kernel::new("frame", "estimate_frames");
 
-/// Threads of a block, and of a patch, as in the kernel.
-const THREADS: u32 = 128;
-const LANES: usize = 8;
+/// Threads and patches of a block, as in the kernel.
+const THREADS: u32 = 256;
+const PATCHES_PER_BLOCK: usize = 4;
 
 impl<D: Driver> EstimateFrames for Cuda<D> {
     fn estimate_frames(
@@ -31,7 +32,7 @@ impl<D: Driver> EstimateFrames for Cuda<D> {
         };
         let weighted = u32::from(covariance == Covariance::Weighted);
         let (offsets, counts) = (&patches.offsets, &patches.count);
-        let grid = Grid::over(count * LANES, THREADS);
+        let grid = Grid::new(count.div_ceil(PATCHES_PER_BLOCK), THREADS);
         let arguments = arguments![offsets, counts, keypoints, count, weighted, rule, place, &frames];
         // SAFETY: there are at least `count` patches and keypoints, and a frame for each.
         unsafe { self.launch(ESTIMATE, grid, arguments)? };

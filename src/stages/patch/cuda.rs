@@ -1,5 +1,5 @@
-//! CUDA side: a warp for each keypoint goes through the points in order until its patch is full; quantiles are found by
-//! a radix selection. Kernels: `kernels/patch.cu`.
+//! CUDA side: a block for a few keypoints goes through the points in order, a tile at a time, until their patches are
+//! full; quantiles are found by a radix selection. Kernels: `kernels/patch.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -13,9 +13,12 @@ const GATHER: Kernel = Kernel::new("patch", "gather_patches");
 const COUNT_DIGITS: Kernel = Kernel::new("patch", "count_distance_digits");
 const SELECT_DIGITS: Kernel = Kernel::new("patch", "select_distance_digits");
 
-/// Threads of a warp, and keypoints of a block that gathers, a warp each.
+/// Threads of a warp.
 const WARP: u32 = 32;
+
+/// Keypoints of a block that gathers, and its threads for each of them, as in the kernel.
 const KEYPOINTS_PER_BLOCK: usize = 4;
+const THREADS_PER_KEYPOINT: u32 = 128;
 
 /// The same, and threads, of a block that counts digits.
 const KEYPOINTS_PER_COUNT: usize = 4;
@@ -44,8 +47,8 @@ impl<D: Driver> GatherPatches for Cuda<D> {
     ) -> Result<Patches<Self>> {
         let offsets = self.allocate(keypoints.len() * PATCH_CAPACITY)?;
         let count = self.allocate(keypoints.len())?;
-        let grid =
-            Grid::new(keypoints.len().div_ceil(KEYPOINTS_PER_BLOCK), KEYPOINTS_PER_BLOCK as u32 * WARP);
+        let threads = KEYPOINTS_PER_BLOCK as u32 * THREADS_PER_KEYPOINT;
+        let grid = Grid::new(keypoints.len().div_ceil(KEYPOINTS_PER_BLOCK), threads);
         let arguments =
             arguments![points, points.len(), keypoints, keypoints.len(), radius, &offsets, &count];
         // SAFETY: both clouds have the lengths told; there is a row of `PATCH_CAPACITY` offsets and a count for each

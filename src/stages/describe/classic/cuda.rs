@@ -5,11 +5,14 @@ use super::{CLASSIC_WIDTH, DescribeClassic};
 use crate::backend::Device;
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
-use crate::stages::describe::{AZIMUTHS, Features, PATCH_THREADS, RINGS};
+use crate::stages::describe::{AZIMUTHS, Features, RINGS};
 use crate::stages::frame::Frame;
 use crate::stages::patch::Patches;
 
 const DESCRIBE: Kernel = Kernel::new("classic", "describe_classic");
+
+/// Threads of a block, as in the kernel.
+const THREADS: u32 = 256;
 
 impl<D: Driver> DescribeClassic for Cuda<D> {
     fn describe_classic(
@@ -25,7 +28,7 @@ impl<D: Driver> DescribeClassic for Cuda<D> {
             arguments![&patches.offsets, &patches.count, &frames, &table, &invariant, &equivariant];
         // SAFETY: there are `count` patches and frames, CLASSIC_WIDTH values of `invariant` and RINGS · AZIMUTHS of
         // `equivariant` for each, and a row of the table for every sector.
-        unsafe { self.launch(DESCRIBE, Grid::new(count, PATCH_THREADS), arguments)? };
+        unsafe { self.launch(DESCRIBE, Grid::new(count, THREADS), arguments)? };
         Ok(Features { invariant, width: CLASSIC_WIDTH, equivariant, rings: RINGS, frames })
     }
 }
