@@ -22,7 +22,7 @@ constexpr unsigned FIRST_SIZE = AZIMUTHS + 1 - KERNEL;
 // Outputs of the last convolution.
 constexpr unsigned SHIFTS = AZIMUTHS;
 
-// A warp keeps its part of a convolution's outcome in registers, 36 sums a lane at most, so that it can take the place of
+// A warp keeps its part of a convolution's outcome in registers, 40 sums a lane at most, so that it can take the place of
 // what it comes from; so one block with all registers is on a multiprocessor.
 constexpr unsigned THREADS = 512;
 constexpr unsigned WARPS = THREADS / WARP;
@@ -87,63 +87,77 @@ __device__ void sum_side(const float* rings, const float* weights, const float* 
 }
 
 // One elevation of what the first convolution gives, rectified: a column for each shift and azimuth.
-__device__ void fill_elevation(const float* source_side, const float* target_side, unsigned elevation, float* values) {
-    for (unsigned i = threadIdx.x; i < FIRST_SIZE * WIDTH * FIRST_SIZE; i += THREADS) {
-        unsigned azimuth = i % FIRST_SIZE, channel = i / FIRST_SIZE % WIDTH, shift = i / (FIRST_SIZE * WIDTH);
-        unsigned row = (elevation * WIDTH + channel) * AZIMUTHS;
-        float difference = source_side[row + (azimuth + AZIMUTHS - shift) % AZIMUTHS] - target_side[row + azimuth];
-        values[(shift * FIRST_SIZE + azimuth) * stride_of(WIDTH) + channel] = fmaxf(difference, 0.0f);
+__device__ void fill_elevation(const float* source_side, const float* target_side, unsigned elevation,
+                               ValueQuad* values) {
+    for (unsigned i = threadIdx.x; i < FIRST_SIZE * WIDTH / 2 * FIRST_SIZE; i += THREADS) {
+        unsigned azimuth = i % FIRST_SIZE, pair = i / FIRST_SIZE % (WIDTH / 2), shift = i / (FIRST_SIZE * WIDTH / 2);
+        auto rectified = [&](unsigned channel) {
+            unsigned row = (elevation * WIDTH + channel) * AZIMUTHS;
+            float of_source = source_side[row + (azimuth + AZIMUTHS - shift) % AZIMUTHS];
+            return fmaxf(of_source - target_side[row + azimuth], 0.0f);
+        };
+        ValueQuad* column = values + (shift * FIRST_SIZE + azimuth) * (stride_of(WIDTH) / 4);
+        write_pair(column, 2 * pair, rectified(2 * pair), rectified(2 * pair + 1));
     }
 }
 
-// A convolution of 3 x 3 to SIZE x SIZE shifts and azimuths. A warp has one tile of outputs and TILES tiles of columns, if
-// there are any for it.
+// A convolution of 3 x 3 to SIZE x SIZE shifts and azimuths. A warp has ROWS tiles of outputs, two where there are enough
+// so that values that are read serve twice, and TILES tiles of columns, if there are any for it.
 template <unsigned SIZE, unsigned INPUTS, unsigned OUTPUTS>
 struct Convolution {
     static constexpr unsigned COLUMNS = SIZE * SIZE;
-    static constexpr unsigned ROW_TILES = OUTPUTS / TILE_ROWS, SHARES = WARPS / ROW_TILES;
+    static constexpr unsigned ROWS = OUTPUTS > 2 * TILE_ROWS ? 2 : 1;
+    static constexpr unsigned GROUPS = OUTPUTS / (ROWS * TILE_ROWS), SHARES = WARPS / GROUPS;
     static constexpr unsigned TILES = ((COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS + SHARES - 1) / SHARES;
-    static_assert(ROW_TILES * TILE_ROWS == OUTPUTS && SHARES * ROW_TILES == WARPS, "every warp has one tile of rows");
+    static_assert(GROUPS * ROWS * TILE_ROWS == OUTPUTS && SHARES * GROUPS == WARPS, "every warp has its tiles of rows");
     static_assert(COLUMNS * stride_of(OUTPUTS) <= MOST_VALUES, "there is room for the outcome");
 
-    TileSums sums[TILES];
+    TileSums sums[ROWS][TILES];
 
-    static __device__ __forceinline__ unsigned tile() { return warp_number() % ROW_TILES; }
-    static __device__ __forceinline__ unsigned first() { return warp_number() / ROW_TILES * TILES * TILE_COLUMNS; }
+    static __device__ __forceinline__ unsigned tile() { return warp_number() % GROUPS * ROWS; }
+    static __device__ __forceinline__ unsigned first() { return warp_number() / GROUPS * TILES * TILE_COLUMNS; }
 
     __device__ __forceinline__ void clear() {
 #pragma unroll
-        for (unsigned i = 0; i < TILES; ++i) {
+        for (unsigned i = 0; i < ROWS * TILES; ++i) {
 #pragma unroll
-            for (float& sum : sums[i]) sum = 0.0f;
+            for (float& sum : sums[i / TILES][i % TILES]) sum = 0.0f;
         }
     }
 
     // Adds the kernel times the values, from its `first_tap` on.
-    __device__ __forceinline__ void add(const Layer& layer, const float4* weights, unsigned first_tap,
-                                        const float* values) {
+    __device__ __forceinline__ void add(const Layer& layer, const uint4* weights, unsigned first_tap,
+                                        const ValueQuad* values) {
         if (first() >= COLUMNS) return;
-        const float4* of_tap = weights_of_tile(layer, weights, tile()) + first_tap * layer.steps * layer.parts * WARP;
-        for (unsigned tap = 0; tap < KERNEL * KERNEL; ++tap) {
-            const float* columns[TILES];
-#pragma unroll
-            for (unsigned i = 0; i < TILES; ++i) {
-                unsigned column = min(first() + i * TILE_COLUMNS + column_of_lane(), COLUMNS - 1);
-                unsigned shift = column / SIZE + tap / KERNEL, azimuth = column % SIZE + tap % KERNEL;
-                columns[i] = values + (shift * (SIZE + KERNEL - 1) + azimuth) * stride_of(INPUTS) + first_of_lane();
-            }
-            multiply(of_tap, layer.parts, layer.steps, columns, sums);
-            of_tap += layer.steps * layer.parts * WARP;
-        }
+        auto place = [&](unsigned tap, unsigned i) {
+            unsigned column = min(here(first()) + i * TILE_COLUMNS + column_of_lane(), COLUMNS - 1);
+            unsigned shift = column / SIZE + tap / KERNEL, azimuth = column % SIZE + tap % KERNEL;
+            return values + (shift * (SIZE + KERNEL - 1) + azimuth) * (stride_of(INPUTS) / 4);
+        };
+        multiply(layer, weights, tile(), first_tap, KERNEL * KERNEL, place, sums);
     }
 
-    // Adds the biases, rectifies, and writes the outcome over what was there.
+    // Rectifies the sums with their biases, and writes the outcome over what was there.
+    __device__ __forceinline__ void finish(const Layer& layer, const float* biases, ValueQuad* values) {
+        hand_over(layer, biases, [&](unsigned column, unsigned row, float2 outputs) {
+            write_pair(values + column * (stride_of(OUTPUTS) / 4), row, outputs.x, outputs.y);
+        });
+    }
+
+    // The same without parts.
     __device__ __forceinline__ void finish(const Layer& layer, const float* biases, float* values) {
+        hand_over(layer, biases, [&](unsigned column, unsigned row, float2 outputs) {
+            *reinterpret_cast<float2*>(values + column * stride_of(OUTPUTS) + row) = outputs;
+        });
+    }
+
+private:
+    template <class Write>
+    __device__ __forceinline__ void hand_over(const Layer& layer, const float* biases, Write write) {
         __syncthreads();
-        biases += layer.biases + tile() * TILE_ROWS;
-        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
-            if (first() + column < COLUMNS)
-                values[(first() + column) * stride_of(OUTPUTS) + tile() * TILE_ROWS + row] = fmaxf(sum + biases[row], 0.0f);
+        for_each_output(layer, biases, tile(), sums, [&](unsigned row, unsigned column, float2 outputs) {
+            float2 rectified = {fmaxf(outputs.x, 0.0f), fmaxf(outputs.y, 0.0f)};
+            if (first() + column < COLUMNS) write(first() + column, row, rectified);
         });
         __syncthreads();
     }
@@ -151,7 +165,7 @@ struct Convolution {
 
 // The second convolution, which takes all three elevations to one: one after the other.
 __device__ void join_elevations(const float* source_side, const float* target_side, const Layer& layer,
-                                const float4* weights, const float* biases, float* values) {
+                                const uint4* weights, const float* biases, ValueQuad* values) {
     Convolution<FIRST_SIZE + 1 - KERNEL, WIDTH, 64> convolution;
     convolution.clear();
     for (unsigned elevation = 0; elevation < FIRST_ELEVATIONS; ++elevation) {
@@ -163,12 +177,14 @@ __device__ void join_elevations(const float* source_side, const float* target_si
     convolution.finish(layer, biases, values);
 }
 
-template <unsigned SIZE, unsigned INPUTS, unsigned OUTPUTS>
-__device__ void convolve(const Layer& layer, const float4* weights, const float* biases, float* values) {
+// From values in parts to an outcome in place of them, in parts or, of the last of these convolutions, not.
+template <unsigned SIZE, unsigned INPUTS, unsigned OUTPUTS, class Outcome>
+__device__ void convolve(const Layer& layer, const uint4* weights, const float* biases, const ValueQuad* values,
+                         Outcome* outcome) {
     Convolution<SIZE, INPUTS, OUTPUTS> convolution;
     convolution.clear();
     convolution.add(layer, weights, 0, values);
-    convolution.finish(layer, biases, values);
+    convolution.finish(layer, biases, outcome);
 }
 
 // The last convolution, of 2 x 2, for one shift; `weights` are shift, channel, azimuth, output, and then the biases.
@@ -200,7 +216,7 @@ __device__ double expected_shift(const float* logits) {
 // its biases, and the weights and biases of the last one; those between are `layers`, with `weights` and `biases`.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 align_by_cost_volume(const float* source, const float* target, const uint2* matches, const float* ends,
-                     const Layer* layers, const float4* weights, const float* biases, float* angles) {
+                     const Layer* layers, const uint4* weights, const float* biases, float* angles) {
     DYNAMIC_SHARED(float, values);
     __shared__ float logits[SHIFTS];
     float *source_side = values + SOURCE_SIDE_AT, *target_side = values + TARGET_SIDE_AT;
@@ -213,14 +229,15 @@ align_by_cost_volume(const float* source, const float* target, const uint2* matc
     sum_side<KERNEL>(values, ends, nullptr, source_side);
     sum_side<1>(values + RINGS, of_target, first_biases, target_side);
 
-    join_elevations(source_side, target_side, layers[0], weights, biases, values);
-    convolve<14, 64, 64>(layers[1], weights, biases, values);
-    convolve<12, 64, 128>(layers[2], weights, biases, values);
-    convolve<10, 128, 128>(layers[3], weights, biases, values);
-    convolve<8, 128, 64>(layers[4], weights, biases, values);
-    convolve<6, 64, 64>(layers[5], weights, biases, values);
-    convolve<4, 64, 32>(layers[6], weights, biases, values);
-    convolve<2, 32, 32>(layers[7], weights, biases, values);
+    ValueQuad* columns = reinterpret_cast<ValueQuad*>(values);
+    join_elevations(source_side, target_side, layers[0], weights, biases, columns);
+    convolve<14, 64, 64>(layers[1], weights, biases, columns, columns);
+    convolve<12, 64, 128>(layers[2], weights, biases, columns, columns);
+    convolve<10, 128, 128>(layers[3], weights, biases, columns, columns);
+    convolve<8, 128, 64>(layers[4], weights, biases, columns, columns);
+    convolve<6, 64, 64>(layers[5], weights, biases, columns, columns);
+    convolve<4, 64, 32>(layers[6], weights, biases, columns, columns);
+    convolve<2, 32, 32>(layers[7], weights, biases, columns, values);
 
     if (threadIdx.x < SHIFTS) logits[threadIdx.x] = logit_of(values, first_biases + WIDTH, threadIdx.x);
     __syncthreads();

@@ -2,8 +2,8 @@
 //
 // Two kernels, since the two halves of the network want other blocks. Along the azimuth, a block takes GROUP patches
 // from their points to the pooled values and the equivariant maps; in between nothing leaves shared memory. Its weights,
-// 234 KB of the built-in network, come from the second-level cache once for each group, those of the stem once for each
-// patch. The head has 1.9 MB of weights, against 6 KB of pooled values a patch: a block takes HEAD_PATCHES patches, so
+// 117 KB of the built-in network, come from the second-level cache once for each group, those of the stem once for each
+// patch. The head has 1 MB of weights, against 6 KB of pooled values a patch: a block takes HEAD_PATCHES patches, so
 // that each weight that it loads is used as often.
 //
 // Layers are matrix products on tensor cores (tensor.cuh): weights by columns, of which there is one for each sector of
@@ -32,6 +32,7 @@ struct Network {
     unsigned factors, summands;
     unsigned convolutions;
     unsigned dilations[64];
+    // The head's taps are the chunks of the pooled values.
     Layer stem, equivariant, head, output;
     Layer of_convolutions[64];
 };
@@ -105,8 +106,10 @@ __device__ float logarithm(float x) {
 }
 
 // Turns the sums to the cell's sector, moves them to its centre and scales them; `density` is for the last feature. The
-// features of a sector are a column, RINGS values for each feature.
-__device__ void write_features(const Sums& sums, const Cell& cell, const Grid& grid, float density, float* features) {
+// features of a sector are a column, RINGS values for each feature. The root of the first one, the occupancy, is kept
+// besides: of a small occupancy it would magnify what the parts leave out.
+__device__ void write_features(const Sums& sums, const Cell& cell, const Grid& grid, float density, ValueQuad* features,
+                               float* occupancy_roots) {
     constexpr float PER_LENGTH = RADII, PER_AREA = RADII * RADII;
     float cos = grid.cosine[cell.sector], sin = grid.sine[cell.sector];
     float cos_cos = cos * cos, sin_sin = sin * sin, cos_sin = cos * sin;
@@ -121,18 +124,21 @@ __device__ void write_features(const Sums& sums, const Cell& cell, const Grid& g
     float moved_x = x - sums.w * distance, moved_z = z - sums.w * height;
     float share = 1.0f / (sums.w + 1.0f);
     float length = share * PER_LENGTH, area = share * PER_AREA;
-    float* own = features + cell.sector * FEATURE_STRIDE + cell.ring();
-    own[0 * RINGS] = sums.w * share;
-    own[1 * RINGS] = moved_x * length;
-    own[2 * RINGS] = moved_z * length;
-    own[3 * RINGS] = (xx - distance * (x + moved_x)) * area;
-    own[4 * RINGS] = (sums.zz - height * (z + moved_z)) * area;
-    own[5 * RINGS] = logarithm(1.0f + sums.w * density) / 3.0f;
-    own[6 * RINGS] = y * length;
-    own[7 * RINGS] = yy * area;
-    own[8 * RINGS] = (xy - distance * y) * area;
-    own[9 * RINGS] = (xz - distance * z - height * moved_x) * area;
-    own[10 * RINGS] = (yz - height * y) * area;
+    float occupancy = sums.w * share;
+    occupancy_roots[cell.ring() * AZIMUTHS + cell.sector] = sqrtf(fmaxf(occupancy, 0.0f));
+    ValueQuad* own = features + cell.sector * (FEATURE_STRIDE / 4);
+    auto write = [&](unsigned feature, float value) { write_value(own, feature * RINGS + cell.ring(), value); };
+    write(0, occupancy);
+    write(1, moved_x * length);
+    write(2, moved_z * length);
+    write(3, (xx - distance * (x + moved_x)) * area);
+    write(4, (sums.zz - height * (z + moved_z)) * area);
+    write(5, logarithm(1.0f + sums.w * density) / 3.0f);
+    write(6, y * length);
+    write(7, yy * area);
+    write(8, (xy - distance * y) * area);
+    write(9, (xz - distance * z - height * moved_x) * area);
+    write(10, (yz - height * y) * area);
 }
 
 // ---- Along the azimuth.
@@ -140,10 +146,10 @@ __device__ void write_features(const Sums& sums, const Cell& cell, const Grid& g
 // Patches of a block, and their sectors: a whole number of tiles.
 constexpr unsigned GROUP = 4;
 constexpr unsigned COLUMNS = GROUP * AZIMUTHS;
-// Two cells for each thread. Eight warps share the layers of 64 channels: four tiles of rows by two halves of the columns.
-constexpr unsigned AZIMUTH_THREADS = PATCH_THREADS / 2;
+// Eight warps share the layers of 64 channels: four tiles of rows by two halves of the columns.
+constexpr unsigned AZIMUTH_THREADS = 256;
 constexpr unsigned AZIMUTH_WARPS = AZIMUTH_THREADS / WARP;
-constexpr unsigned CELLS_OF_THREAD = 2;
+constexpr unsigned CELLS_OF_THREAD = 3;
 static_assert(CELLS_OF_THREAD * AZIMUTH_THREADS >= CELLS, "every cell has a thread");
 // Tiles of columns that a warp multiplies together. A fragment of weights from the cache then serves ten products, and
 // twenty sums of a lane are in registers.
@@ -152,16 +158,20 @@ static_assert(TILES_OF_HALF * TILE_COLUMNS * 2 == COLUMNS);
 // The stem goes patch by patch, for the features of one are as large as the channels of five. The last tile is half empty.
 constexpr unsigned TILES_OF_PATCH = (AZIMUTHS + TILE_COLUMNS - 1) / TILE_COLUMNS;
 
-// What is needed while a patch's features are computed; these take the place of the masks, and channels that of all.
+// What is needed while a patch's features are computed; these take the place of the masks, the roots that of the points,
+// and channels that of all.
 // With the channels of the built-in network a block has 62 KB: two are on a multiprocessor of compute capability 8.0 or
 // 9.0, which the registers allow as well, and one of 8.6.
 struct Points {
     union {
         PointMasks masks;
-        float features[AZIMUTHS * FEATURE_STRIDE];
+        ValueQuad features[AZIMUTHS * FEATURE_STRIDE / 4];
     };
     PointShares shares;
-    Point points[PATCH_CAPACITY];
+    union {
+        Point points[PATCH_CAPACITY];
+        float occupancy_roots[CELLS];
+    };
 };
 
 // The features of a patch, equal to the CPU's to the bit.
@@ -185,60 +195,51 @@ __device__ void fill_features(const Point* offsets, unsigned count, const float*
 #pragma unroll
     for (unsigned i = 0; i < CELLS_OF_THREAD; ++i) {
         unsigned number = threadIdx.x + i * AZIMUTH_THREADS;
-        if (number < CELLS) write_features(sums[i], Cell(number), grid, density, memory.features);
+        if (number < CELLS)
+            write_features(sums[i], Cell(number), grid, density, memory.features, memory.occupancy_roots);
     }
     // The last step of the stem reads beyond the features.
-    constexpr unsigned BEYOND = (FEATURE_ROWS + STEP - 1) / STEP * STEP - FEATURE_ROWS;
+    constexpr unsigned BEYOND = ((FEATURE_ROWS + STEP - 1) / STEP * STEP - FEATURE_ROWS) / 4;
+    static_assert(FEATURE_ROWS % 4 == 0 && AZIMUTHS * BEYOND <= AZIMUTH_THREADS);
     if (threadIdx.x < AZIMUTHS * BEYOND)
-        memory.features[threadIdx.x / BEYOND * FEATURE_STRIDE + FEATURE_ROWS + threadIdx.x % BEYOND] = 0.0f;
+        memory.features[(threadIdx.x / BEYOND * FEATURE_STRIDE + FEATURE_ROWS) / 4 + threadIdx.x % BEYOND] = {};
     __syncthreads();
 }
 
 // The stem of one patch: its features to its columns of `out`.
-__device__ void apply_stem(const Network& network, const float4* weights, const float* values, const float* features,
-                           float* out) {
+__device__ void apply_stem(const Network& network, const uint4* weights, const float* values, const ValueQuad* features,
+                           ValueQuad* out) {
     const Layer& layer = network.stem;
-    const float* columns[TILES_OF_PATCH];
-#pragma unroll
-    for (unsigned i = 0; i < TILES_OF_PATCH; ++i) {
+    auto column_of_features = [&](unsigned, unsigned i) {
         unsigned sector = min(i * TILE_COLUMNS + column_of_lane(), AZIMUTHS - 1);
-        columns[i] = features + sector * FEATURE_STRIDE + first_of_lane();
-    }
+        return features + sector * (FEATURE_STRIDE / 4);
+    };
     for (unsigned tile = warp_number(); tile < layer.tiles; tile += AZIMUTH_WARPS) {
-        TileSums sums[TILES_OF_PATCH] = {};
-        multiply(weights_of_tile(layer, weights, tile), layer.parts, layer.steps, columns, sums);
-        const float* biases = values + layer.biases + tile * TILE_ROWS;
-        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
+        TileSums sums[1][TILES_OF_PATCH] = {};
+        multiply(layer, weights, tile, 0, 1, column_of_features, sums);
+        for_each_output(layer, values, tile, sums, [&](unsigned row, unsigned column, float2 outputs) {
             if (column < AZIMUTHS)
-                out[column * network.stride + tile * TILE_ROWS + row] = fmaxf(sum + biases[row], 0.0f);
+                write_pair(out + column * (network.stride / 4), row, fmaxf(outputs.x, 0.0f), fmaxf(outputs.y, 0.0f));
         });
     }
 }
 
-// Calls `use(row, column, value)` for all outputs of a layer over the columns of `in`, sums with biases. The taps are
-// `dilation` sectors apart, along the circle.
+// Calls `use(row, column, values)` for all outputs of a layer over the columns of `in`, those of a row and of the next at
+// a time. The taps are `dilation` sectors apart, along the circle.
 template <class Use>
-__device__ void apply_along_azimuth(const Network& network, const Layer& layer, unsigned dilation, const float4* weights,
-                                    const float* values, const float* in, Use use) {
+__device__ void apply_along_azimuth(const Network& network, const Layer& layer, unsigned dilation, const uint4* weights,
+                                    const float* values, const ValueQuad* in, Use use) {
     for (unsigned item = warp_number(); item < 2 * layer.tiles; item += AZIMUTH_WARPS) {
         unsigned tile = item / 2, first = item % 2 * (COLUMNS / 2);
-        const float4* of_tap = weights_of_tile(layer, weights, tile);
-        TileSums sums[TILES_OF_HALF] = {};
-        for (unsigned tap = 0; tap < layer.taps; ++tap) {
+        auto column_of_tap = [&](unsigned tap, unsigned i) {
             unsigned shift = AZIMUTHS + tap * dilation - layer.taps / 2 * dilation;
-            const float* columns[TILES_OF_HALF];
-#pragma unroll
-            for (unsigned i = 0; i < TILES_OF_HALF; ++i) {
-                unsigned column = first + i * TILE_COLUMNS + column_of_lane();
-                unsigned sector = column % AZIMUTHS;
-                columns[i] = in + (column - sector + (sector + shift) % AZIMUTHS) * network.stride + first_of_lane();
-            }
-            multiply(of_tap, layer.parts, layer.steps, columns, sums);
-            of_tap += layer.steps * layer.parts * WARP;
-        }
-        const float* biases = values + layer.biases + tile * TILE_ROWS;
-        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
-            use(tile * TILE_ROWS + row, first + column, sum + biases[row]);
+            unsigned column = here(first) + i * TILE_COLUMNS + column_of_lane(), sector = column % AZIMUTHS;
+            return in + (column - sector + (sector + shift) % AZIMUTHS) * (network.stride / 4);
+        };
+        TileSums sums[1][TILES_OF_HALF] = {};
+        multiply(layer, weights, tile, 0, layer.taps, column_of_tap, sums);
+        for_each_output(layer, values, tile, sums, [&](unsigned row, unsigned column, float2 outputs) {
+            use(row, first + column, outputs);
         });
     }
 }
@@ -255,10 +256,16 @@ static_assert(AZIMUTHS % 4 == 0, "rows are whole quads");
 struct Row {
     float values[AZIMUTHS];
 
-    // The same row of the columns of a patch.
-    __device__ Row(const float* first, unsigned stride) {
+    // A row of the columns of a patch.
+    __device__ Row(const ValueQuad* columns, unsigned stride, unsigned row) {
 #pragma unroll
-        for (unsigned sector = 0; sector < AZIMUTHS; ++sector) values[sector] = first[sector * stride];
+        for (unsigned sector = 0; sector < AZIMUTHS; ++sector)
+            values[sector] = value_at(columns + sector * (stride / 4), row);
+    }
+
+    __device__ explicit Row(const float* first) {
+#pragma unroll
+        for (unsigned sector = 0; sector < AZIMUTHS; ++sector) values[sector] = first[sector];
     }
 
     __device__ float largest() const {
@@ -303,12 +310,9 @@ struct Pooled {
 
 // The moduli of the harmonics 0 to RAW_HARMONICS - 1 of the first features of every cell, of the very first its root.
 // The last threads do it: the first ones have the stem at the same time.
-__device__ void pool_features(const float* features, const float4* table, unsigned first_row, const Pooled& out) {
+__device__ void pool_features(const Points& memory, const float4* table, unsigned first_row, const Pooled& out) {
     for (unsigned i = AZIMUTH_THREADS - 1 - threadIdx.x; i < RAW_ROWS; i += AZIMUTH_THREADS) {
-        Row row(features + i, FEATURE_STRIDE);
-        if (i < RINGS) {
-            for (float& value : row.values) value = sqrtf(fmaxf(value, 0.0f));
-        }
+        Row row = i < RINGS ? Row(memory.occupancy_roots + i * AZIMUTHS) : Row(memory.features, FEATURE_STRIDE, i);
         for (unsigned harmonic = 0; harmonic < RAW_HARMONICS; ++harmonic)
             out.write(first_row + harmonic * RAW_ROWS + i, row.modulus(table, harmonic));
     }
@@ -343,11 +347,11 @@ __device__ void write_normalised(Values values, unsigned length, float* out) {
 // A block for each group of patches: pooled values, and equivariant maps of unit length.
 extern "C" __global__ void __launch_bounds__(AZIMUTH_THREADS, 2)
 describe_along_azimuth(const Point* offsets, const unsigned* counts, const float* frames, unsigned patches,
-                       const Grid* grid, const float4* table, const Network* network_of_all, const float4* weights,
+                       const Grid* grid, const float4* table, const Network* network_of_all, const uint4* weights,
                        const float* values, float* pooled, float* equivariant) {
     DYNAMIC_SHARED(float, shared);
     const Network& network = *network_of_all;
-    float *channels = shared, *next = shared + COLUMNS * network.stride;
+    ValueQuad *channels = reinterpret_cast<ValueQuad*>(shared), *next = channels + COLUMNS * (network.stride / 4);
     Points& memory = *reinterpret_cast<Points*>(next);
     size_t first_patch = static_cast<size_t>(blockIdx.x) * GROUP;
     unsigned present = min(GROUP, patches - static_cast<unsigned>(first_patch));
@@ -356,34 +360,38 @@ describe_along_azimuth(const Point* offsets, const unsigned* counts, const float
         size_t patch = first_patch + i;
         unsigned count = min(counts[patch], PATCH_CAPACITY);
         fill_features(offsets + patch * PATCH_CAPACITY, count, frames + patch * 9, *grid, memory);
-        apply_stem(network, weights, values, memory.features, channels + i * AZIMUTHS * network.stride);
+        apply_stem(network, weights, values, memory.features, channels + i * AZIMUTHS * (network.stride / 4));
         Pooled out(network, values, pooled, patch);
-        pool_features(memory.features, table, (2 + HARMONICS) * network.channels, out);
+        pool_features(memory, table, (2 + HARMONICS) * network.channels, out);
         __syncthreads();
     }
     // Columns without a patch are computed with as they are.
     for (unsigned number = 0; number < network.convolutions; ++number) {
         const Layer& layer = network.of_convolutions[number];
-        auto add_rectified = [&](unsigned row, unsigned column, float sum) {
-            unsigned place = column * network.stride + row;
-            next[place] = channels[place] + fmaxf(sum, 0.0f);
+        auto add_rectified = [&](unsigned row, unsigned column, float2 outputs) {
+            unsigned first = column * (network.stride / 4);
+            float2 before = pair_at(channels + first, row);
+            write_pair(next + first, row, before.x + fmaxf(outputs.x, 0.0f), before.y + fmaxf(outputs.y, 0.0f));
         };
         apply_along_azimuth(network, layer, network.dilations[number], weights, values, channels, add_rectified);
         __syncthreads();
-        float* before = channels;
+        ValueQuad* before = channels;
         channels = next;
         next = before;
     }
     for (unsigned i = threadIdx.x; i < present * network.channels; i += AZIMUTH_THREADS) {
         unsigned patch = i / network.channels, channel = i % network.channels;
-        Row row(channels + patch * AZIMUTHS * network.stride + channel, network.stride);
+        Row row(channels + patch * AZIMUTHS * (network.stride / 4), network.stride, channel);
         pool_channel(row, table, channel, network.channels, Pooled(network, values, pooled, first_patch + patch));
     }
-    auto write = [&](unsigned row, unsigned column, float sum) { next[column * network.stride + row] = sum; };
+    float* maps = reinterpret_cast<float*>(next);
+    auto write = [&](unsigned row, unsigned column, float2 outputs) {
+        *reinterpret_cast<float2*>(maps + column * network.stride + row) = outputs;
+    };
     apply_along_azimuth(network, network.equivariant, 0, weights, values, channels, write);
     __syncthreads();
     if (warp_number() >= present) return;
-    const float* map = next + warp_number() * AZIMUTHS * network.stride;
+    const float* map = maps + warp_number() * AZIMUTHS * network.stride;
     unsigned length = network.rings * AZIMUTHS;
     auto value = [&](unsigned i) { return map[i % AZIMUTHS * network.stride + i / AZIMUTHS]; };
     write_normalised(value, length, equivariant + (first_patch + warp_number()) * length);
@@ -391,85 +399,84 @@ describe_along_azimuth(const Point* offsets, const unsigned* counts, const float
 
 // ---- The head.
 
-// A column for each patch. Ten warps take the twenty tiles of the built-in network in two turns.
-constexpr unsigned HEAD_PATCHES = 32;
+// A column for each patch. Twenty warps have a tile each of the twenty of the built-in network. Few patches a block make
+// many blocks, which share the second-level cache's work among all multiprocessors.
+constexpr unsigned HEAD_PATCHES = 16;
 constexpr unsigned HEAD_TILES = HEAD_PATCHES / TILE_COLUMNS;
 constexpr unsigned HEAD_THREADS = 640;
 constexpr unsigned HEAD_WARPS = HEAD_THREADS / WARP;
 // Pooled values that are in shared memory at a time.
-constexpr unsigned CHUNK = 128;
+constexpr unsigned CHUNK = 512;
 constexpr unsigned CHUNK_STRIDE = stride_of(CHUNK);
 
-// Copies `count` values, from the `first` on, of the block's patches; there are zeros where there is nothing.
-__device__ void copy_pooled(const float* pooled, unsigned length, unsigned first, unsigned count, unsigned patches,
-                            float* chunk) {
+// Copies a chunk of the block's patches, from the `first` of the pooled values on; there are zeros where there is nothing.
+__device__ void copy_pooled(const float* pooled, unsigned length, unsigned first, unsigned patches, ValueQuad* chunk) {
     size_t first_patch = static_cast<size_t>(blockIdx.x) * HEAD_PATCHES;
-    for (unsigned i = threadIdx.x; i < HEAD_PATCHES * count; i += HEAD_THREADS) {
-        unsigned row = first + i % count;
-        size_t patch = first_patch + i / count;
-        bool present = patch < patches && row < length;
-        chunk[i / count * CHUNK_STRIDE + i % count] = present ? pooled[patch * length + row] : 0.0f;
+    for (unsigned i = threadIdx.x; i < HEAD_PATCHES * CHUNK / 2; i += HEAD_THREADS) {
+        unsigned column = i / (CHUNK / 2), pair = i % (CHUNK / 2);
+        size_t patch = first_patch + column;
+        auto value = [&](unsigned row) { return patch < patches && row < length ? pooled[patch * length + row] : 0.0f; };
+        write_pair(chunk + column * (CHUNK_STRIDE / 4), 2 * pair, value(first + 2 * pair), value(first + 2 * pair + 1));
     }
 }
 
-__device__ void columns_of_patches(const float* first, unsigned stride, const float* (&columns)[HEAD_TILES]) {
-#pragma unroll
-    for (unsigned i = 0; i < HEAD_TILES; ++i)
-        columns[i] = first + (i * TILE_COLUMNS + column_of_lane()) * stride + first_of_lane();
-}
-
-// The hidden layer and the one past it: to a column of `out` for each patch.
-__device__ void apply_head(const Network& network, const float4* weights, const float* values, const float* pooled,
-                           unsigned patches, float* chunk, float* out) {
+// The hidden layer and the one past it: to a column of `out` for each patch. What is hidden is in parts, the rest is not.
+__device__ void apply_head(const Network& network, const uint4* weights, const float* values, const float* pooled,
+                           unsigned patches, ValueQuad* chunk, float* out) {
     const Layer& layer = network.head;
-    const float* columns[HEAD_TILES];
-    columns_of_patches(chunk, CHUNK_STRIDE, columns);
+    auto column_of_chunk = [&](unsigned, unsigned i) {
+        return chunk + (i * TILE_COLUMNS + column_of_lane()) * (CHUNK_STRIDE / 4);
+    };
     for (unsigned turn = 0; turn < layer.tiles; turn += HEAD_WARPS) {
         unsigned tile = turn + warp_number();
-        const float4* of_chunk = weights_of_tile(layer, weights, tile);
-        TileSums sums[HEAD_TILES] = {};
-        for (unsigned step = 0; step < layer.steps; step += CHUNK / STEP) {
-            unsigned steps = min(CHUNK / STEP, layer.steps - step);
+        TileSums sums[1][HEAD_TILES] = {};
+        for (unsigned tap = 0; tap < layer.taps; ++tap) {
             __syncthreads();
-            copy_pooled(pooled, network.pooled, step * STEP, steps * STEP, patches, chunk);
+            copy_pooled(pooled, network.pooled, tap * CHUNK, patches, chunk);
             __syncthreads();
-            if (tile < layer.tiles) multiply(of_chunk, layer.parts, steps, columns, sums);
-            of_chunk += steps * layer.parts * WARP;
+            if (tile < layer.tiles) multiply(layer, weights, tile, tap, 1, column_of_chunk, sums);
         }
         if (tile >= layer.tiles) continue;
-        const float* biases = values + layer.biases;
-        for_each_sum(sums, [&](unsigned row_in_tile, unsigned column, float sum) {
-            unsigned row = tile * TILE_ROWS + row_in_tile;
-            float value = sum + biases[row];
-            out[column * network.head_stride + row] = row < network.hidden ? fmaxf(value, 0.0f) : value;
+        for_each_output(layer, values, tile, sums, [&](unsigned row, unsigned column, float2 outputs) {
+            float* of_patch = out + column * network.head_stride;
+            if (row < network.hidden) {
+                ValueQuad* hidden = reinterpret_cast<ValueQuad*>(of_patch);
+                write_pair(hidden, row, fmaxf(outputs.x, 0.0f), fmaxf(outputs.y, 0.0f));
+            } else {
+                *reinterpret_cast<float2*>(of_patch + row) = outputs;
+            }
         });
     }
     __syncthreads();
 }
 
 // Adds the last layer's outputs to those of the layer past the hidden one.
-__device__ void apply_output(const Network& network, const float4* weights, const float* values, float* head) {
+__device__ void apply_output(const Network& network, const uint4* weights, const float* values, float* head) {
     const Layer& layer = network.output;
-    const float* columns[HEAD_TILES];
-    columns_of_patches(head, network.head_stride, columns);
+    const ValueQuad* hidden = reinterpret_cast<const ValueQuad*>(head);
+    auto column_of_hidden = [&](unsigned, unsigned i) {
+        return hidden + (i * TILE_COLUMNS + column_of_lane()) * (network.head_stride / 4);
+    };
     for (unsigned tile = warp_number(); tile < layer.tiles; tile += HEAD_WARPS) {
-        TileSums sums[HEAD_TILES] = {};
-        multiply(weights_of_tile(layer, weights, tile), layer.parts, layer.steps, columns, sums);
-        const float* biases = values + layer.biases + tile * TILE_ROWS;
-        for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
-            head[column * network.head_stride + network.hidden + tile * TILE_ROWS + row] += sum + biases[row];
+        TileSums sums[1][HEAD_TILES] = {};
+        multiply(layer, weights, tile, 0, 1, column_of_hidden, sums);
+        for_each_output(layer, values, tile, sums, [&](unsigned row, unsigned column, float2 outputs) {
+            float* past = head + column * network.head_stride + network.hidden + row;
+            past[0] += outputs.x;
+            past[1] += outputs.y;
         });
     }
     __syncthreads();
 }
 
 // A block for HEAD_PATCHES patches: their invariant vectors, of unit length.
-extern "C" __global__ void __launch_bounds__(HEAD_THREADS)
-describe_invariant(const float* pooled, unsigned patches, const Network* network_of_all, const float4* weights,
+extern "C" __global__ void __launch_bounds__(HEAD_THREADS, 1)
+describe_invariant(const float* pooled, unsigned patches, const Network* network_of_all, const uint4* weights,
                    const float* values, float* invariant) {
     DYNAMIC_SHARED(float, shared);
     const Network& network = *network_of_all;
-    float *chunk = shared, *head = shared + HEAD_PATCHES * CHUNK_STRIDE;
+    ValueQuad* chunk = reinterpret_cast<ValueQuad*>(shared);
+    float* head = shared + HEAD_PATCHES * CHUNK_STRIDE;
     apply_head(network, weights, values, pooled, patches, chunk, head);
     apply_output(network, weights, values, head);
     for (unsigned i = warp_number(); i < HEAD_PATCHES; i += HEAD_WARPS) {

@@ -25,7 +25,7 @@ constexpr unsigned MOST_POINTS = PATCH_CAPACITY - 1;
 // Cells of a kernel along elevation and azimuth.
 constexpr unsigned KERNEL = 3;
 
-// A warp keeps its part of a convolution's outcome in registers, 36 sums a lane at most, so that it can take the place of
+// A warp keeps its part of a convolution's outcome in registers, 40 sums a lane at most, so that it can take the place of
 // what it comes from; so one block with all registers is on a multiprocessor.
 constexpr unsigned THREADS = 512;
 // Tiles of columns of a map; the last one is half empty.
@@ -40,6 +40,8 @@ constexpr unsigned POINTS_AT = (MAP_CELLS + 1) * STRIDE;
 constexpr unsigned PLACES_AT = POINTS_AT + 3 * PATCH_CAPACITY;
 constexpr unsigned ATTENTION_AT = POINTS_AT;
 constexpr unsigned POOLED_AT = ATTENTION_AT + MAP_CELLS;
+
+__device__ __forceinline__ ValueQuad* column_of(ValueQuad* values, unsigned cell) { return values + cell * (STRIDE / 4); }
 
 // Where the cells are, computed on the host so that all backends sort points into the same ones.
 struct Grid {
@@ -87,26 +89,29 @@ __device__ __forceinline__ void turn_samples(const Point* points, const unsigned
     }
 }
 
+// The largest rectified value of a channel over the samples.
+__device__ __forceinline__ float channel_of(const Point* samples, const float* weights) {
+    float of_x = weights[0], of_y = weights[POINT_CHANNELS], of_z = weights[2 * POINT_CHANNELS];
+    float bias = weights[3 * POINT_CHANNELS], largest = 0.0f;
+#pragma unroll
+    for (unsigned i = 0; i < SAMPLES; ++i) {
+        float sum = samples[i].x * of_x + samples[i].y * of_y + samples[i].z * of_z + bias;
+        largest = sum > largest ? sum : largest;
+    }
+    return largest;
+}
+
 // The cells before the first convolution: for every cell and channel the largest rectified value over the samples.
 // `layer` holds the weights of x, of y and of z and the biases.
 __device__ void fill_cells(const Point* points, unsigned count, const Grid& grid, const float* layer,
-                           unsigned short* places, float* values) {
+                           unsigned short* places, ValueQuad* values) {
     for (unsigned cell = threadIdx.x; cell < CELLS; cell += THREADS) {
         unsigned found = find_samples(points, count, grid.centres[cell], places + cell);
         Point samples[SAMPLES];
         turn_samples(points, places + cell, found, grid.turns[cell % AZIMUTHS], samples);
-        float* channels = values + cell % MAP_CELLS * STRIDE + cell / MAP_CELLS * POINT_CHANNELS;
-        for (unsigned channel = 0; channel < POINT_CHANNELS; ++channel) {
-            const float* weights = layer + channel;
-            float of_x = weights[0], of_y = weights[POINT_CHANNELS], of_z = weights[2 * POINT_CHANNELS];
-            float bias = weights[3 * POINT_CHANNELS], largest = 0.0f;
-#pragma unroll
-            for (unsigned i = 0; i < SAMPLES; ++i) {
-                float sum = samples[i].x * of_x + samples[i].y * of_y + samples[i].z * of_z + bias;
-                largest = sum > largest ? sum : largest;
-            }
-            channels[channel] = largest;
-        }
+        ValueQuad* channels = column_of(values, cell % MAP_CELLS) + cell / MAP_CELLS * (POINT_CHANNELS / 4);
+        for (unsigned i = 0; i < POINT_CHANNELS; i += 2)
+            write_pair(channels, i, channel_of(samples, layer + i), channel_of(samples, layer + i + 1));
     }
 }
 
@@ -117,44 +122,41 @@ __device__ __forceinline__ unsigned column_of_tap(unsigned cell, unsigned tap) {
     return (elevation - 1) * AZIMUTHS + (azimuth + AZIMUTHS - 1) % AZIMUTHS;
 }
 
-// Convolves the map in place. A warp has one tile of outputs and TILES tiles of cells, if there are any for it.
-template <unsigned TILES>
-__device__ __forceinline__ void convolve(const Layer& layer, const float4* weights, const float* biases,
-                                         bool rectified, float* values) {
-    unsigned tile = warp_number() % layer.tiles, first = warp_number() / layer.tiles * TILES * TILE_COLUMNS;
-    TileSums sums[TILES] = {};
-    if (first < MAP_CELLS) {
-        const float4* of_tap = weights_of_tile(layer, weights, tile);
-        for (unsigned tap = 0; tap < KERNEL * KERNEL; ++tap) {
-            const float* columns[TILES];
-#pragma unroll
-            for (unsigned i = 0; i < TILES; ++i) {
-                unsigned cell = min(first + i * TILE_COLUMNS + column_of_lane(), MAP_CELLS - 1);
-                columns[i] = values + column_of_tap(cell, tap) * STRIDE + first_of_lane();
-            }
-            multiply(of_tap, layer.parts, layer.steps, columns, sums);
-            of_tap += layer.steps * layer.parts * WARP;
-        }
-    }
+// Convolves the map in place. A warp has ROWS tiles of outputs and TILES tiles of cells, if there are any for it. The last
+// outcome is not rectified, and no longer in parts, since nothing is multiplied with it on tensor cores.
+template <unsigned ROWS, unsigned TILES>
+__device__ __forceinline__ void convolve(const Layer& layer, const uint4* weights, const float* biases, bool last,
+                                         ValueQuad* values) {
+    unsigned groups = layer.tiles / ROWS;
+    unsigned tile = warp_number() % groups * ROWS, first = warp_number() / groups * TILES * TILE_COLUMNS;
+    TileSums sums[ROWS][TILES] = {};
+    auto column = [&](unsigned tap, unsigned i) {
+        unsigned cell = min(here(first) + i * TILE_COLUMNS + column_of_lane(), MAP_CELLS - 1);
+        return column_of(values, column_of_tap(cell, tap));
+    };
+    if (first < MAP_CELLS) multiply(layer, weights, tile, 0, KERNEL * KERNEL, column, sums);
     __syncthreads();
-    biases += layer.biases + tile * TILE_ROWS;
-    for_each_sum(sums, [&](unsigned row, unsigned column, float sum) {
+    for_each_output(layer, biases, tile, sums, [&](unsigned row, unsigned column, float2 outputs) {
         if (first + column >= MAP_CELLS) return;
-        float value = sum + biases[row];
-        values[(first + column) * STRIDE + tile * TILE_ROWS + row] = rectified ? fmaxf(value, 0.0f) : value;
+        ValueQuad* channels = column_of(values, first + column);
+        if (last) {
+            *reinterpret_cast<float2*>(reinterpret_cast<float*>(channels) + row) = outputs;
+        } else {
+            write_pair(channels, row, fmaxf(outputs.x, 0.0f), fmaxf(outputs.y, 0.0f));
+        }
     });
     __syncthreads();
 }
 
-// All convolutions; the last one is not rectified.
-__device__ void convolve_all(const Layer* layers, const float4* weights, const float* biases, float* values) {
+// All convolutions. Warps have two tiles of outputs where they can, so that values that are read serve twice; and so many
+// tiles of cells that all four parts of the multiprocessor, which take warps in turns, have the same to do.
+__device__ void convolve_all(const Layer* layers, const uint4* weights, const float* biases, ValueQuad* values) {
     for (unsigned number = 0; number < CONVOLUTIONS; ++number) {
-        const Layer& layer = layers[number];
-        bool rectified = number + 1 < CONVOLUTIONS;
-        // The warps that share the cells are as many as there are tiles of outputs less.
-        if (layer.tiles == 8) convolve<(MAP_TILES + 1) / 2>(layer, weights, biases, rectified, values);
-        if (layer.tiles == 4) convolve<(MAP_TILES + 3) / 4>(layer, weights, biases, rectified, values);
-        if (layer.tiles == 2) convolve<(MAP_TILES + 7) / 8>(layer, weights, biases, rectified, values);
+        const Layer layer = layers[number];
+        bool last = number + 1 == CONVOLUTIONS;
+        if (layer.tiles == 8) convolve<2, (MAP_TILES + 3) / 4>(layer, weights, biases, last, values);
+        if (layer.tiles == 4) convolve<2, (MAP_TILES + 7) / 8>(layer, weights, biases, last, values);
+        if (layer.tiles == 2) convolve<1, (MAP_TILES + 7) / 8>(layer, weights, biases, last, values);
     }
 }
 
@@ -196,18 +198,19 @@ __device__ float divisor(const float* values) {
 // two of the attention; the convolutions are `layers`, with `weights` and `biases`.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 describe_minispinnet(const Point* offsets, const unsigned* counts, const float* frames, const Grid* grid,
-                     const float* ends, const Layer* layers, const float4* weights, const float* biases,
+                     const float* ends, const Layer* layers, const uint4* weights, const float* biases,
                      float* invariant, float* equivariant) {
     DYNAMIC_SHARED(float, values);
+    ValueQuad* cells = reinterpret_cast<ValueQuad*>(values);
     Point* points = reinterpret_cast<Point*>(values + POINTS_AT);
     size_t patch = blockIdx.x;
     unsigned count = min(counts[patch], MOST_POINTS);
     load_points(offsets + patch * PATCH_CAPACITY, count, frames + patch * 9, points);
-    if (threadIdx.x < STRIDE) values[ZEROS * STRIDE + threadIdx.x] = 0.0f;
+    if (threadIdx.x < STRIDE / 4) column_of(cells, ZEROS)[threadIdx.x] = {};
     __syncthreads();
-    fill_cells(points, count, *grid, ends, reinterpret_cast<unsigned short*>(values + PLACES_AT), values);
+    fill_cells(points, count, *grid, ends, reinterpret_cast<unsigned short*>(values + PLACES_AT), cells);
     __syncthreads();
-    convolve_all(layers, weights, biases, values);
+    convolve_all(layers, weights, biases, cells);
 
     float* attention = values + ATTENTION_AT;
     float* mean = values + POOLED_AT;

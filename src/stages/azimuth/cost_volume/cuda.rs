@@ -28,7 +28,7 @@ pub struct CudaCostVolume<D: Driver> {
     ends: CudaBuffer<f32, D>,
     /// The convolutions between, their weights and their biases.
     layers: CudaBuffer<u32, D>,
-    weights: CudaBuffer<f32, D>,
+    weights: CudaBuffer<u32, D>,
     biases: CudaBuffer<f32, D>,
 }
 
@@ -96,7 +96,7 @@ impl<D: Driver> AlignByCostVolume for Cuda<D> {
         Ok(CudaCostVolume {
             ends: self.upload(&ends(layers))?,
             layers: self.upload(&between.records)?,
-            weights: self.upload(&between.weights)?,
+            weights: self.upload(&between.weights())?,
             biases: self.upload(&between.biases)?,
         })
     }

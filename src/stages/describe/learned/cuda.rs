@@ -20,14 +20,14 @@ const DESCRIBE_ALONG_AZIMUTH: Kernel = Kernel::new("learned", "describe_along_az
 const DESCRIBE_INVARIANT: Kernel = Kernel::new("learned", "describe_invariant");
 
 /// Threads and patches of a block, as in the kernels.
-const AZIMUTH_THREADS: u32 = 288;
+const AZIMUTH_THREADS: u32 = 256;
 const GROUP: usize = 4;
 const HEAD_THREADS: u32 = 640;
-const HEAD_PATCHES: usize = 32;
+const HEAD_PATCHES: usize = 16;
 /// Values of a patch that are in shared memory while its features are computed.
 const VALUES_OF_POINTS: usize = AZIMUTHS * stride_of(SECTOR) + 6 * PATCH_CAPACITY;
 /// Pooled values that are in shared memory at a time.
-const CHUNK: usize = 128;
+const CHUNK: usize = 512;
 
 /// Most channels, or rings, and most hidden values with those of the invariant vector, in whole tiles, such that a block
 /// has at most 99 KB of shared memory, which all devices give.
@@ -55,7 +55,7 @@ pub struct CudaNetwork<D: Driver> {
     /// Sizes and layers, as the kernels' `Network`.
     network: CudaBuffer<u32, D>,
     /// The fragments of all layers.
-    weights: CudaBuffer<f32, D>,
+    weights: CudaBuffer<u32, D>,
     /// Biases of all layers, factors and summands of the pooled values.
     values: CudaBuffer<f32, D>,
 }
@@ -71,7 +71,7 @@ fn add_taps(layers: &mut Layers, layer: &Linear, taps: usize) {
     layers.add([taps, inputs, outputs], weight, |output| layer.bias[output]);
 }
 
-/// The hidden layer, filled up to whole tiles, and the one past it.
+/// The hidden layer, filled up to whole tiles, and the one past it. Its taps are chunks of the inputs.
 fn add_head(layers: &mut Layers, layer: &Linear, architecture: &Architecture) {
     let Architecture { hidden, width, .. } = *architecture;
     let past = hidden.next_multiple_of(TILE);
@@ -80,11 +80,12 @@ fn add_head(layers: &mut Layers, layer: &Linear, architecture: &Architecture) {
         _ if output < past => None,
         _ => Some(output - past + hidden),
     };
-    let weight = |_, input, output| {
-        source(output).map_or(0.0, |output| layer.weights[input * layer.bias.len() + output])
+    let weight = |chunk: usize, input, output| match (chunk * CHUNK + input, source(output)) {
+        (input, Some(output)) if input < layer.inputs => layer.weights[input * layer.bias.len() + output],
+        _ => 0.0,
     };
     let bias = |output| source(output).map_or(0.0, |output| layer.bias[output]);
-    layers.add([1, layer.inputs, past + width], weight, bias);
+    layers.add([layer.inputs.div_ceil(CHUNK), CHUNK, past + width], weight, bias);
 }
 
 impl<D: Driver> CudaNetwork<D> {
@@ -99,12 +100,13 @@ impl<D: Driver> CudaNetwork<D> {
         network.convolutions.iter().for_each(|layer| add_taps(&mut layers, layer, TAPS));
         let factors = layers.biases.len();
         let values = [&layers.biases[..], &network.pooled_factor, &network.pooled_summand].concat();
+        let weights = layers.weights();
         let records: Vec<u32> = sizes(&architecture, factors).into_iter().chain(layers.records).collect();
         Ok(Self {
             grid: device.upload(&grid_values())?,
             harmonics: device.upload(&RAW_HARMONIC_TABLE)?,
             network: device.upload(&records)?,
-            weights: device.upload(&layers.weights)?,
+            weights: device.upload(&weights)?,
             values: device.upload(&values)?,
             architecture,
         })

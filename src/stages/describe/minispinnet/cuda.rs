@@ -36,7 +36,7 @@ pub struct CudaMiniSpinNet<D: Driver> {
     ends: CudaBuffer<f32, D>,
     /// The convolutions, their weights and their biases.
     layers: CudaBuffer<u32, D>,
-    weights: CudaBuffer<f32, D>,
+    weights: CudaBuffer<u32, D>,
     biases: CudaBuffer<f32, D>,
 }
 
@@ -73,7 +73,7 @@ impl<D: Driver> DescribeMiniSpinNet for Cuda<D> {
             grid: self.upload(&grid())?,
             ends: self.upload(&ends)?,
             layers: self.upload(&convolutions.records)?,
-            weights: self.upload(&convolutions.weights)?,
+            weights: self.upload(&convolutions.weights())?,
             biases: self.upload(&convolutions.biases)?,
         })
     }
