@@ -1,5 +1,5 @@
 // The points of a cloud in rows of neighbours, so that furthest point sampling can pass over the rows that a new sample
-// does not change. By a block of WARPS warps, as many as a warp has lanes at most.
+// does not change. By a block of 1024 threads.
 //
 // Passing over a row is exact to the bit: rounding is monotonic, and the distance to a box is computed with the very
 // operations of the distance to a point, so in f32 too it is never larger than the distance to any point in the box. Which
@@ -9,11 +9,17 @@
 #include "bounds.cuh"
 #include "common.cuh"
 
+constexpr unsigned THREADS = 1024;
+static_assert(THREADS == WARP * WARP, "a lane for each warp");
+constexpr unsigned WARPS = THREADS / WARP;
+
 constexpr unsigned NONE = 0xffffffffu;
 
 // The grid that puts points in order: cells along an axis, and all of them.
 constexpr unsigned AXIS_CELLS = 16;
 constexpr unsigned CELLS = AXIS_CELLS * AXIS_CELLS * AXIS_CELLS;
+constexpr unsigned CELLS_OF_THREAD = CELLS / THREADS;
+static_assert(CELLS % THREADS == 0, "each thread has as many cells");
 
 // A point, and its index in the cloud. Read and written at once.
 struct alignas(16) Placed {
@@ -35,10 +41,10 @@ __device__ __forceinline__ Candidate further(const Candidate& a, const Candidate
     return is_a ? a : b;
 }
 
-// The furthest point of each warp; where there are fewer warps than lanes, the others have none.
+// The furthest point of each warp.
 struct Furthests {
-    Placed placed[WARP];
-    float distances[WARP];
+    Placed placed[WARPS];
+    float distances[WARPS];
 };
 
 // The lane, among those that are `eligible`, of the lowest index. There is one at least. Mostly there is no other, and then
@@ -95,14 +101,13 @@ __device__ inline float median_of_warp(float value) {
 
 // A box around most of the points, by the whole block: each warp looks at 32 of them, and the median of the warps' bounds
 // is taken. So points that lie far outside do not throw all others into one cell.
-template <unsigned WARPS>
-__device__ Bounds bounds_of_most(const Point* points, unsigned length, Bounds* of_warps) {
-    unsigned long long probe = static_cast<unsigned long long>(threadIdx.x) * length / (WARPS * WARP);
+__device__ inline Bounds bounds_of_most(const Point* points, unsigned length, Bounds* of_warps) {
+    unsigned long long probe = static_cast<unsigned long long>(threadIdx.x) * length / THREADS;
     Point point = points[probe];
     Bounds bounds = bounds_of_warp({point, point});
     if (lane_number() == 0) of_warps[warp_number()] = bounds;
     __syncthreads();
-    bounds = of_warps[lane_number() % WARPS];
+    bounds = of_warps[lane_number()];
     const Point &low = bounds.lowest, &high = bounds.highest;
     return {{median_of_warp(low.x), median_of_warp(low.y), median_of_warp(low.z)},
             {median_of_warp(high.x), median_of_warp(high.y), median_of_warp(high.z)}};
@@ -140,17 +145,14 @@ private:
 };
 
 // Replaces the number of points of each cell by that of the points in the cells before, by the whole block.
-template <unsigned WARPS>
-__device__ void start_cells(unsigned* cells, unsigned* of_warps) {
-    constexpr unsigned CELLS_OF_THREAD = CELLS / (WARPS * WARP);
-    static_assert(CELLS % (WARPS * WARP) == 0, "each thread has as many cells");
+__device__ inline void start_cells(unsigned* cells, unsigned* of_warps) {
     unsigned* own = cells + CELLS_OF_THREAD * threadIdx.x;
     unsigned sum = 0;
     for (unsigned k = 0; k < CELLS_OF_THREAD; ++k) sum += own[k];
     unsigned up_to_this = sum_up_to_lane(sum);
     if (lane_number() == WARP - 1) of_warps[warp_number()] = up_to_this;
     __syncthreads();
-    unsigned of_warp = lane_number() < WARPS ? of_warps[lane_number()] : 0;
+    unsigned of_warp = of_warps[lane_number()];
     unsigned start = __shfl_sync(ALL_LANES, sum_up_to_lane(of_warp) - of_warp, warp_number()) + up_to_this - sum;
     for (unsigned k = 0; k < CELLS_OF_THREAD; ++k) {
         unsigned count = own[k];
@@ -162,16 +164,14 @@ __device__ void start_cells(unsigned* cells, unsigned* of_warps) {
 
 // Puts the points in the order of their cells, by the whole block; within a cell as the threads come. `cells` is shared
 // memory for CELLS numbers.
-template <unsigned WARPS>
-__device__ void put_in_order(const Point* points, unsigned length, unsigned* cells, Placed* placed) {
+__device__ inline void put_in_order(const Point* points, unsigned length, unsigned* cells, Placed* placed) {
     __shared__ Bounds bounds_of_warps[WARPS];
     __shared__ unsigned sums_of_warps[WARPS];
-    constexpr unsigned THREADS = WARPS * WARP;
     for (unsigned i = threadIdx.x; i < CELLS; i += THREADS) cells[i] = 0;
-    CurvedGrid grid(bounds_of_most<WARPS>(points, length, bounds_of_warps));
+    CurvedGrid grid(bounds_of_most(points, length, bounds_of_warps));
     for (unsigned i = threadIdx.x; i < length; i += THREADS) atomicAdd(&cells[grid.cell(points[i])], 1u);
     __syncthreads();
-    start_cells<WARPS>(cells, sums_of_warps);
+    start_cells(cells, sums_of_warps);
     for (unsigned i = threadIdx.x; i < length; i += THREADS) {
         Point point = points[i];
         placed[atomicAdd(&cells[grid.cell(point)], 1u)] = {point, i};
@@ -189,9 +189,9 @@ __device__ __forceinline__ float squared_distance_to(const Bounds& box, Point p)
 // The cloud in rows. Row `r` is that of warp `r % WARPS`, which has its box and furthest distance in lane
 // `r / WARPS % WARP`; a lane has SLOTS of them. Short rows are as wide as a warp, others as wide as it takes, an even
 // number of times as wide as a warp.
-template <unsigned WARPS, unsigned SLOTS, bool ARE_SHORT>
+template <unsigned SLOTS, bool ARE_SHORT>
 struct Rows {
-    static constexpr unsigned MOST = SLOTS * WARPS * WARP;
+    static constexpr unsigned MOST = SLOTS * THREADS;
 
     // In memory: the points in order, and their squared distances to the nearest sample. A distance is read and written
     // by one thread alone.
@@ -218,7 +218,7 @@ struct Rows {
         DYNAMIC_SHARED(Placed, shared);
         furthest_of_rows = shared;
         // The cells are used before there are rows.
-        put_in_order<WARPS>(points, length, reinterpret_cast<unsigned*>(shared), placed);
+        put_in_order(points, length, reinterpret_cast<unsigned*>(shared), placed);
 #pragma unroll
         for (unsigned slot = 0; slot < SLOTS; ++slot) {
             furthest[slot] = 0.0f;
@@ -245,7 +245,6 @@ struct Rows {
 
     // The furthest point of all, for all threads of the block. `of_warps` may be used again after the next barrier.
     __device__ Candidate furthest_of_all(Furthests& of_warps) const {
-        static_assert(WARPS <= WARP, "a lane for each warp");
         if (lane_number() == holder) {
             of_warps.distances[warp_number()] = furthest_of_warp;
             of_warps.placed[warp_number()] = furthest_of_rows[furthest_row()];

@@ -32,11 +32,6 @@ struct Outcome {
 template <class CloudInRows>
 __device__ void sample_by_rows(Cloud cloud, Outcome& outcome) {
     __shared__ Furthests furthests[2];
-    // What there is no warp for.
-    for (unsigned i = blockDim.x / WARP + threadIdx.x; i < WARP; i += blockDim.x) {
-        furthests[0].distances[i] = furthests[1].distances[i] = 0.0f;
-        furthests[0].placed[i] = furthests[1].placed[i] = no_candidate().placed;
-    }
     if (cloud.count == 0) {
         if (threadIdx.x == 0) outcome.number = 0;
         return;
@@ -61,23 +56,14 @@ __device__ void sample_by_rows(Cloud cloud, Outcome& outcome) {
     if (threadIdx.x == 0) outcome.number = number;
 }
 
-// Threads of a block, as on the host: of few rows, of which each lane has one, and of many, of which each has two.
-constexpr unsigned FEW = 512;
-constexpr unsigned MANY = 1024;
-
-// A block for each cloud of at most 32 points a thread.
-extern "C" __global__ void __launch_bounds__(FEW) sample_farthest_small(const Cloud* clouds, Outcome* outcomes) {
-    sample_by_rows<Rows<FEW / WARP, 1, true>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
+// A block for each cloud of at most 32 points a thread: a row for each lane.
+extern "C" __global__ void __launch_bounds__(THREADS) sample_farthest_small(const Cloud* clouds, Outcome* outcomes) {
+    sample_by_rows<Rows<1, true>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
 }
 
-// The same of clouds that are larger, but not so large that rows would be long.
-extern "C" __global__ void __launch_bounds__(FEW) sample_farthest_medium(const Cloud* clouds, Outcome* outcomes) {
-    sample_by_rows<Rows<FEW / WARP, 1, false>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
-}
-
-// The same of any number of points.
-extern "C" __global__ void __launch_bounds__(MANY) sample_farthest_large(const Cloud* clouds, Outcome* outcomes) {
-    sample_by_rows<Rows<MANY / WARP, 2, false>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
+// The same with two rows for each lane, and any number of points.
+extern "C" __global__ void __launch_bounds__(THREADS) sample_farthest_large(const Cloud* clouds, Outcome* outcomes) {
+    sample_by_rows<Rows<2, false>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
 }
 
 // A block for each cloud: the extent of the points that were chosen of it.

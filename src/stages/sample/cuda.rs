@@ -11,23 +11,19 @@ use crate::error::Result;
 use crate::geometry::Extent;
 
 const SMALL: Kernel = Kernel::new("sample", "sample_farthest_small");
-const MEDIUM: Kernel = Kernel::new("sample", "sample_farthest_medium");
 const LARGE: Kernel = Kernel::new("sample", "sample_farthest_large");
 const MEASURE: Kernel = Kernel::new("sample", "measure_samples");
 const GATHER: Kernel = Kernel::new("sample", "gather_points");
 
-/// Threads of the block that samples, as in the kernels: with one row a thread, and with two.
-const FEW: usize = 512;
-const MANY: usize = 1024;
-/// Points of the longest rows of which a thread has but one.
-const MEDIUM_ROW: usize = 128;
+/// Threads of the block that samples, as in the kernels.
+const THREADS: usize = 1024;
 /// Values in memory for each point: coordinates, index and distance.
 const VALUES: usize = 5;
 /// Points of a short row.
 const ROW: usize = 32;
-/// Shared memory for each row: a point and its index. Before there are rows, the counts of 4096 cells are there.
+/// Shared memory for each row: a point and its index. Before there are rows, the counts of 4096 cells are there, which are
+/// no more.
 const BYTES_OF_A_ROW: usize = 16;
-const BYTES_OF_CELLS: usize = 4096 * size_of::<u32>();
 /// Threads of the block that measures what was sampled, as in the kernels.
 const MEASURING_THREADS: u32 = 256;
 const GATHERING_THREADS: u32 = 256;
@@ -108,12 +104,8 @@ impl<D: Driver> Cuda<D> {
 
 /// What samples so many clouds of at most `longest` points.
 fn sampling(clouds: usize, longest: usize) -> (Kernel, Grid) {
-    let (kernel, threads, rows) = match longest {
-        _ if longest <= FEW * ROW => (SMALL, FEW, FEW),
-        _ if longest <= FEW * MEDIUM_ROW => (MEDIUM, FEW, FEW),
-        _ => (LARGE, MANY, 2 * MANY),
-    };
-    (kernel, Grid::new(clouds, threads as u32).with_shared((rows * BYTES_OF_A_ROW).max(BYTES_OF_CELLS)))
+    let (kernel, rows_of_a_lane) = if longest <= THREADS * ROW { (SMALL, 1) } else { (LARGE, 2) };
+    (kernel, Grid::new(clouds, THREADS as u32).with_shared(rows_of_a_lane * THREADS * BYTES_OF_A_ROW))
 }
 
 impl<D: Driver> Job<D> {
