@@ -31,14 +31,33 @@ __device__ __forceinline__ unsigned first_at_least(const unsigned long long* key
     return first;
 }
 
+// The same among all keys, by a warp: every step looks at a key of each of its lanes, since each takes as long as memory.
+__device__ __forceinline__ unsigned first_at_least_by_warp(const unsigned long long* keys, unsigned length, unsigned least) {
+    unsigned first = 0, last = length;
+    while (first < last) {
+        // Each lane has a part, which lies below where its last key does.
+        unsigned part = (last - first + WARP - 1) / WARP;
+        unsigned end = first + (lane_number() + 1) * part;
+        bool below = end <= last && keys[end - 1] < least;
+        first = min(first + __popc(__ballot_sync(ALL_LANES, below)) * part, last);
+        last = min(first + part - 1, last);
+    }
+    return first;
+}
+
 // cell_start[c] = where the points of cell c begin in order of `keys`, for c < starts. Most cells of a large grid are empty:
 // what lies in all cells of a block is searched first, and mostly there is nothing left to search.
 extern "C" __global__ void __launch_bounds__(THREADS)
 find_cell_starts(const unsigned long long* keys, unsigned length, unsigned starts, unsigned* cell_start) {
     unsigned first = blockIdx.x * CELLS_PER_BLOCK, last = min(first + CELLS_PER_BLOCK, starts);
-    unsigned first_key = first_at_least(keys, 0, length, first), last_key = first_at_least(keys, first_key, length, last);
+    __shared__ unsigned ends[2];
+    if (warp_number() < 2) {
+        unsigned end = first_at_least_by_warp(keys, length, warp_number() == 0 ? first : last);
+        if (lane_number() == 0) ends[warp_number()] = end;
+    }
+    __syncthreads();
     for (unsigned cell = first + threadIdx.x; cell < last; cell += THREADS)
-        cell_start[cell] = first_at_least(keys, first_key, last_key, cell);
+        cell_start[cell] = first_at_least(keys, ends[0], ends[1], cell);
 }
 
 // Puts points[order[j]] to place j, in rows and in columns, and says so in `place`. The columns' spare blocks are filled by

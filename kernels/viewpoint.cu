@@ -91,7 +91,7 @@ __device__ __forceinline__ void add_tile(LaneSums& sums, unsigned round, Point v
     __syncthreads();
     if (threadIdx.x >= CHAINS) return;
     const float* values = tile[threadIdx.x / LANES] + threadIdx.x % LANES;
-#pragma unroll 8
+#pragma unroll 16
     for (unsigned i = 0; i < count; i += LANES) sum += values[i];
 }
 
@@ -299,21 +299,47 @@ struct Observer {
 
 // Points that the starts are found from, at most, and rows of terms that are summed up over them.
 constexpr unsigned START_POINTS = COARSE * THREADS;
-constexpr unsigned TERMS = 5;
+constexpr unsigned TERMS = 6;
+// Values of a row that a thread fetches at once, by four.
+constexpr unsigned FETCHED = 16;
+static_assert(START_POINTS % FETCHED == 0, "rows end with what is fetched at once");
 
-struct Terms {
-    // Rows in different memory banks.
-    float rows[TERMS][START_POINTS + 1];
+// Aligned for vectors of four.
+struct alignas(16) Terms {
+    // Zero beyond the points. Rows in different memory banks.
+    float rows[TERMS][START_POINTS + 4];
     float sums[TERMS];
 };
 
-// Sums every row in the order of the points, for the whole block.
+// FETCHED values in registers.
+struct Fetched {
+    float4 values[FETCHED / 4];
+
+    __device__ explicit Fetched(const float* from) {
+#pragma unroll
+        for (unsigned i = 0; i < FETCHED / 4; ++i) values[i] = reinterpret_cast<const float4*>(from)[i];
+    }
+
+    __device__ float added_to(float sum) const {
+#pragma unroll
+        for (unsigned i = 0; i < FETCHED / 4; ++i) sum = (((sum + values[i].x) + values[i].y) + values[i].z) + values[i].w;
+        return sum;
+    }
+};
+
+// Sums every row in the order of the points, for the whole block. An addition waits for the last one, and for nothing else:
+// values are fetched while those before are added. Zeros at the end change no sum.
 __device__ void sum_rows(Terms& terms, unsigned count) {
     __syncthreads();
     if (threadIdx.x < TERMS) {
+        const float* row = terms.rows[threadIdx.x];
         float sum = 0.0f;
-#pragma unroll 8
-        for (unsigned i = 0; i < count; ++i) sum += terms.rows[threadIdx.x][i];
+        Fetched next(row);
+        for (unsigned i = 0; i < count; i += FETCHED) {
+            Fetched current = next;
+            next = Fetched(row + min(i + FETCHED, START_POINTS - FETCHED));
+            sum = current.added_to(sum);
+        }
         terms.sums[threadIdx.x] = sum;
     }
     __syncthreads();
@@ -329,53 +355,66 @@ struct Shape {
     float mean_distance;
 };
 
-__device__ void find_bounds(Terms& terms, const Point* points, unsigned count, Shape& shape) {
-    for (unsigned i = threadIdx.x; i < count; i += THREADS) {
-        terms.rows[0][i] = points[i].x;
-        terms.rows[1][i] = points[i].y;
-        terms.rows[2][i] = points[i].z;
+// Some of the points, as many as a thread has.
+struct Own {
+    Point points[COARSE];
+    unsigned count;
+
+    __device__ Own(const Point* from, unsigned length) : count(0) {
+        for (unsigned i = threadIdx.x; i < length; i += THREADS) points[count++] = from[i];
+    }
+};
+
+// Their bounds, for the whole block: the least and the largest coordinates need no order.
+__device__ void find_bounds(const Own& own, Shape& shape) {
+    // Of each warp, the lowest coordinates and the highest ones with the other sign.
+    __shared__ float of_warps[6][WARPS];
+    float least[6] = {INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY};
+    for (unsigned k = 0; k < own.count; ++k) {
+        Point p = own.points[k];
+        const float both[6] = {p.x, p.y, p.z, -p.x, -p.y, -p.z};
+        for (unsigned i = 0; i < 6; ++i) least[i] = fminf(least[i], both[i]);
+    }
+    for (unsigned i = 0; i < 6; ++i) {
+        for (unsigned distance = WARP / 2; distance > 0; distance /= 2)
+            least[i] = fminf(least[i], __shfl_xor_sync(ALL_LANES, least[i], distance));
+        if (lane_number() == 0) of_warps[i][warp_number()] = least[i];
     }
     __syncthreads();
-    if (threadIdx.x < 3) {
-        float low = INFINITY, high = -INFINITY;
-        for (unsigned i = 0; i < count; ++i) {
-            low = fminf(low, terms.rows[threadIdx.x][i]);
-            high = fmaxf(high, terms.rows[threadIdx.x][i]);
-        }
-        terms.sums[threadIdx.x] = low;
-        terms.rows[3][threadIdx.x] = high;
-    }
-    __syncthreads();
-    shape.low = {terms.sums[0], terms.sums[1], terms.sums[2]};
-    shape.high = {terms.rows[3][0], terms.rows[3][1], terms.rows[3][2]};
-    __syncthreads();
+    for (unsigned i = 0; i < 6; ++i)
+        for (unsigned warp = 0; warp < WARPS; ++warp) least[i] = fminf(least[i], of_warps[i][warp]);
+    shape.low = {least[0], least[1], least[2]};
+    shape.high = {-least[3], -least[4], -least[5]};
 }
 
-__device__ void find_radius(Terms& terms, const Point* points, unsigned count, Shape& shape) {
-    for (unsigned i = threadIdx.x; i < count; i += THREADS) terms.rows[0][i] = dot(points[i], points[i]);
-    sum_rows(terms, count);
-    shape.radius = sqrtf(terms.sums[0] / static_cast<float>(count));
-}
-
-// Weiszfeld's iteration.
-__device__ void find_median(Terms& terms, const Point* points, unsigned count, Shape& shape) {
+// Radius, median and mean distance from it, for the whole block. The median by Weiszfeld's iteration; the radius is summed up
+// beside it.
+__device__ void find_median(Terms& terms, const Own& own, unsigned count, Shape& shape) {
+    for (unsigned i = count + threadIdx.x; i < START_POINTS; i += THREADS)
+        for (unsigned term = 0; term < TERMS; ++term) terms.rows[term][i] = 0.0f;
     Point centre = {0.0f, 0.0f, 0.0f};
     for (unsigned round = 0; round < 10; ++round) {
-        for (unsigned i = threadIdx.x; i < count; i += THREADS) {
-            Point p = points[i], d = p - centre;
+#pragma unroll
+        for (unsigned k = 0; k < COARSE; ++k) {
+            if (k >= own.count) break;
+            unsigned i = threadIdx.x + k * THREADS;
+            Point p = own.points[k], d = p - centre;
             float distance = sqrtf(dot(d, d)), weight = 1.0f / fmaxf(distance, 1e-6f);
             terms.rows[0][i] = weight * p.x;
             terms.rows[1][i] = weight * p.y;
             terms.rows[2][i] = weight * p.z;
             terms.rows[3][i] = weight;
             terms.rows[4][i] = distance;
+            terms.rows[5][i] = dot(p, p);
         }
         sum_rows(terms, count);
         const float* sums = terms.sums;
         centre = {sums[0] / sums[3], sums[1] / sums[3], sums[2] / sums[3]};
-        shape.mean_distance = sums[4] / static_cast<float>(count);
     }
+    float number = static_cast<float>(count);
     shape.median = centre;
+    shape.mean_distance = terms.sums[4] / number;
+    shape.radius = sqrtf(terms.sums[5] / number);
 }
 
 // The `i`-th start: on a lattice in and around the cloud, on shells around it, or near the densest place.
@@ -407,9 +446,9 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 find_starts(const Point* points, unsigned count, const Point* directions, Start* starts) {
     __shared__ Terms terms;
     Shape shape = {};
-    find_bounds(terms, points, count, shape);
-    find_radius(terms, points, count, shape);
-    find_median(terms, points, count, shape);
+    Own own(points, count);
+    find_bounds(own, shape);
+    find_median(terms, own, count, shape);
     if (threadIdx.x < STARTS) starts[threadIdx.x] = start_of(threadIdx.x, shape, directions);
 }
 static_assert(STARTS <= THREADS, "every start has a thread");
@@ -581,19 +620,52 @@ search_on_in_cluster(const Point* points, unsigned count, const Found* found, Fo
 
 // The range image.
 
+// Of the block that chooses the edge, the first warps add up, and the others find directions, some for each thread and
+// tile.
+constexpr unsigned ADDING_THREADS = (CHAINS + WARP - 1) / WARP * WARP;
+constexpr unsigned FINDING_THREADS = THREADS - ADDING_THREADS;
+constexpr unsigned DIRECTIONS_PER_THREAD = 2;
+constexpr unsigned DIRECTIONS_AT_ONCE = DIRECTIONS_PER_THREAD * FINDING_THREADS;
+static_assert(DIRECTIONS_AT_ONCE % (2 * LANES) == 0, "tiles are whole blocks of lanes, and off by half of the memory banks");
+
 // One block: the number of cells along the edges of a range image from a place so that about `cells` of them see `points`,
-// of which `count`, a multiple of LANES, are looked at.
+// of which `count`, a multiple of LANES, are looked at. While one tile of directions is added up, in the host's order as
+// above, the next one is found.
 extern "C" __global__ void __launch_bounds__(THREADS)
 choose_edge(const Point* points, unsigned count, float cells, float fewest, float most, Found* from) {
+    __shared__ float tiles[2][3][DIRECTIONS_AT_ONCE + LANES];
     __shared__ LaneSums sums;
     const Point eye = from->position;
+    bool adds = threadIdx.x < ADDING_THREADS;
     float sum = 0.0f;
-    Point next = count > 0 ? points[min(threadIdx.x, count - 1)] : eye;
-    for (unsigned first = 0; first < count; first += THREADS) {
-        Point direction = unit_direction(next, eye);
-        // Fetched while the sums are made.
-        next = points[min(first + THREADS + threadIdx.x, count - 1)];
-        add_tile(sums, first / THREADS, direction, in_tile(first, count), sum);
+    Point next[DIRECTIONS_PER_THREAD];
+    auto fetch = [&](unsigned first) {
+#pragma unroll
+        for (unsigned k = 0; k < DIRECTIONS_PER_THREAD; ++k)
+            next[k] = points[min(first + threadIdx.x - ADDING_THREADS + k * FINDING_THREADS, count - 1)];
+    };
+    if (!adds && count > 0) fetch(0);
+    for (unsigned first = 0, round = 0; first < count; first += DIRECTIONS_AT_ONCE, ++round) {
+        float (*tile)[DIRECTIONS_AT_ONCE + LANES] = tiles[round % 2];
+        if (!adds) {
+#pragma unroll
+            for (unsigned k = 0; k < DIRECTIONS_PER_THREAD; ++k) {
+                Point direction = unit_direction(next[k], eye);
+                unsigned i = threadIdx.x - ADDING_THREADS + k * FINDING_THREADS;
+                tile[0][i] = direction.x;
+                tile[1][i] = direction.y;
+                tile[2][i] = direction.z;
+            }
+            fetch(first + DIRECTIONS_AT_ONCE);
+        }
+        // A tile is written again only after the barrier of the other one.
+        __syncthreads();
+        if (threadIdx.x < CHAINS) {
+            const float* values = tile[threadIdx.x / LANES] + threadIdx.x % LANES;
+            unsigned in_tile = min(count - first, DIRECTIONS_AT_ONCE);
+#pragma unroll 16
+            for (unsigned i = 0; i < in_tile; i += LANES) sum += values[i];
+        }
     }
     Point mean = mean_of(total(sums, sum), count);
     if (threadIdx.x == 0) from->edge = static_cast<unsigned>(face_edge(solid_angle(mean), cells, fewest, most));
