@@ -72,23 +72,39 @@ __device__ __forceinline__ void clear_masks(unsigned count, PointMasks masks) {
     for (unsigned i = threadIdx.x; i < used; i += blockDim.x) masks[i / FILES][i % FILES] = 0;
 }
 
-// Files the `i`-th point, unless it is so close to the keypoint that it has no direction.
-__device__ void file_point(unsigned i, Point p, PointMasks masks, PointShares& shares) {
+// The lowest of the eight cells that a point is spread over, and the shares of the next shell, band and sector.
+struct Place {
+    unsigned sector, shell, band;
+    float radial, elevation, azimuth;
+};
+
+// False for a point so close to the keypoint that it has no direction.
+__device__ __forceinline__ bool find_place(Point p, Place& place) {
     constexpr float NO_DIRECTION = 1e-4f;
     constexpr float SECTORS_PER_RADIAN = AZIMUTHS / 6.28318548f;
     float r = sqrtf(p.x * p.x + p.y * p.y + p.z * p.z);
-    if (!(r > NO_DIRECTION)) return;
+    if (!(r > NO_DIRECTION)) return false;
     float sine = p.z / r;
     float u = clamped(r * RADII - 0.5f, RADII - 1);
     float v = clamped((sine + 1.0f) * 0.5f * ELEVATIONS - 0.5f, ELEVATIONS - 1);
     float a = clamped(azimuth_of(p.y, p.x) * SECTORS_PER_RADIAN, AZIMUTHS);
-    unsigned shell = min(static_cast<unsigned>(u), LOWER_SHELLS - 1);
-    unsigned band = min(static_cast<unsigned>(v), LOWER_BANDS - 1);
-    unsigned sector = min(static_cast<unsigned>(a), AZIMUTHS - 1);
-    shares.radial[i] = u - shell;
-    shares.elevation[i] = v - band;
-    shares.azimuth[i] = a - sector;
-    atomicOr(&masks[i / WARP][file_of(sector, shell, band)], 1u << i % WARP);
+    place.shell = min(static_cast<unsigned>(u), LOWER_SHELLS - 1);
+    place.band = min(static_cast<unsigned>(v), LOWER_BANDS - 1);
+    place.sector = min(static_cast<unsigned>(a), AZIMUTHS - 1);
+    place.radial = u - place.shell;
+    place.elevation = v - place.band;
+    place.azimuth = a - place.sector;
+    return true;
+}
+
+// Files the `i`-th point, unless it has no direction.
+__device__ void file_point(unsigned i, Point p, PointMasks masks, PointShares& shares) {
+    Place place;
+    if (!find_place(p, place)) return;
+    shares.radial[i] = place.radial;
+    shares.elevation[i] = place.elevation;
+    shares.azimuth[i] = place.azimuth;
+    atomicOr(&masks[i / WARP][file_of(place.sector, place.shell, place.band)], 1u << i % WARP);
 }
 
 // A cell of the grid. Sectors come last, so the points that the first sector gets from the last one, which the CPU sums
