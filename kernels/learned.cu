@@ -9,7 +9,7 @@
 // Layers are matrix products on tensor cores (tensor.cuh): weights by columns, of which there is one for each sector of
 // each patch, and in the head one for each patch. Columns never mix but for the taps of a convolution, so where a patch
 // stands among others does not change its description.
-#include "cells.cuh"
+#include "lists.cuh"
 #include "tensor.cuh"
 
 // As in src/stages/describe/learned/mod.rs.
@@ -79,16 +79,16 @@ struct Sums {
     }
 };
 
-__device__ Sums sums_of(const Cell& cell, unsigned count, const PointMasks masks, const PointShares& shares,
-                        const Point* points) {
-    Sums sums = {}, apart = {};
-    bool first = cell.sector == 0;
-    auto add = [&](unsigned i, float share) { sums.add(points[i], share); };
-    auto add_apart = [&](unsigned i, float share) { apart.add(points[i], share); };
-    for_each_point(cell, true, !first, count, masks, shares, add);
-    if (!first) return sums;
-    for_each_point(cell, false, true, count, masks, shares, add_apart);
-    sums.add(apart);
+__device__ __forceinline__ Sums sums_of_slot(const CellLists& lists, unsigned slot, const float4* points) {
+    Sums sums = {};
+    for_each_entry(lists, slot, points, [&](float share, Point p) { sums.add(p, share); });
+    return sums;
+}
+
+// The first sector's sums of what comes from the last one are added as they are.
+__device__ __forceinline__ Sums sums_of_cell(const CellLists& lists, unsigned cell, const float4* points) {
+    Sums sums = sums_of_slot(lists, cell, points);
+    if (cell < RINGS) sums.add(sums_of_slot(lists, cell + CELLS, points));
     return sums;
 }
 
@@ -149,8 +149,7 @@ constexpr unsigned COLUMNS = GROUP * AZIMUTHS;
 // Eight warps share the layers of 64 channels: four tiles of rows by two halves of the columns.
 constexpr unsigned AZIMUTH_THREADS = 256;
 constexpr unsigned AZIMUTH_WARPS = AZIMUTH_THREADS / WARP;
-constexpr unsigned CELLS_OF_THREAD = 3;
-static_assert(CELLS_OF_THREAD * AZIMUTH_THREADS >= CELLS, "every cell has a thread");
+constexpr unsigned CELLS_OF_THREAD = (CELLS + AZIMUTH_THREADS - 1) / AZIMUTH_THREADS;
 // Tiles of columns that a warp multiplies together. A fragment of weights from the cache then serves ten products, and
 // twenty sums of a lane are in registers.
 constexpr unsigned TILES_OF_HALF = COLUMNS / 2 / TILE_COLUMNS;
@@ -158,51 +157,50 @@ static_assert(TILES_OF_HALF * TILE_COLUMNS * 2 == COLUMNS);
 // The stem goes patch by patch, for the features of one are as large as the channels of five. The last tile is half empty.
 constexpr unsigned TILES_OF_PATCH = (AZIMUTHS + TILE_COLUMNS - 1) / TILE_COLUMNS;
 
-// What is needed while a patch's features are computed; these take the place of the masks, the roots that of the points,
+// What is needed while a patch's features are computed; these take the place of the lists, the roots that of the points,
 // and channels that of all.
-// With the channels of the built-in network a block has 62 KB: two are on a multiprocessor of compute capability 8.0 or
+// With the channels of the built-in network a block has 75 KB: two are on a multiprocessor of compute capability 8.0 or
 // 9.0, which the registers allow as well, and one of 8.6.
 struct Points {
     union {
-        PointMasks masks;
+        CellLists lists;
         ValueQuad features[AZIMUTHS * FEATURE_STRIDE / 4];
     };
-    PointShares shares;
     union {
-        Point points[PATCH_CAPACITY];
+        float4 points[PATCH_CAPACITY];
         float occupancy_roots[CELLS];
     };
 };
+static_assert(sizeof(Points::features) <= sizeof(CellLists::entries), "the order of the cells outlasts the lists");
 
-// The features of a patch, equal to the CPU's to the bit.
+// Zeros for cells without points, and for what the last step of the stem reads beyond the features.
+__device__ __forceinline__ void clear_features(Points& memory) {
+    for (unsigned i = threadIdx.x; i < AZIMUTHS * FEATURE_STRIDE / 4; i += AZIMUTH_THREADS) memory.features[i] = {};
+    for (unsigned i = threadIdx.x; i < CELLS; i += AZIMUTH_THREADS) memory.occupancy_roots[i] = 0.0f;
+}
+
+// The features of a patch: their sums are the CPU's to the bit.
 __device__ void fill_features(const Point* offsets, unsigned count, const float* frame, const Grid& grid,
                               Points& memory) {
-    clear_masks(count, memory.masks);
-    __syncthreads();
-    for (unsigned i = threadIdx.x; i < count; i += AZIMUTH_THREADS) {
-        memory.points[i] = in_frame(frame, offsets[i]);
-        file_point(i, memory.points[i], memory.masks, memory.shares);
-    }
-    __syncthreads();
-    Sums sums[CELLS_OF_THREAD] = {};
+    ListBuilder<AZIMUTH_THREADS>(memory.lists).build(offsets, count, frame, memory.points);
+    unsigned used = memory.lists.cells_used;
+    Sums sums[CELLS_OF_THREAD];
 #pragma unroll
     for (unsigned i = 0; i < CELLS_OF_THREAD; ++i) {
         unsigned number = threadIdx.x + i * AZIMUTH_THREADS;
-        if (number < CELLS) sums[i] = sums_of(Cell(number), count, memory.masks, memory.shares, memory.points);
+        if (number < used) sums[i] = sums_of_cell(memory.lists, memory.lists.order[number], memory.points);
     }
+    __syncthreads();
+    clear_features(memory);
     __syncthreads();
     float density = FULL_PATCH / max(count, 1u);
 #pragma unroll
     for (unsigned i = 0; i < CELLS_OF_THREAD; ++i) {
         unsigned number = threadIdx.x + i * AZIMUTH_THREADS;
-        if (number < CELLS)
-            write_features(sums[i], Cell(number), grid, density, memory.features, memory.occupancy_roots);
+        if (number >= used) continue;
+        Cell cell(memory.lists.order[number]);
+        write_features(sums[i], cell, grid, density, memory.features, memory.occupancy_roots);
     }
-    // The last step of the stem reads beyond the features.
-    constexpr unsigned BEYOND = ((FEATURE_ROWS + STEP - 1) / STEP * STEP - FEATURE_ROWS) / 4;
-    static_assert(FEATURE_ROWS % 4 == 0 && AZIMUTHS * BEYOND <= AZIMUTH_THREADS);
-    if (threadIdx.x < AZIMUTHS * BEYOND)
-        memory.features[(threadIdx.x / BEYOND * FEATURE_STRIDE + FEATURE_ROWS) / 4 + threadIdx.x % BEYOND] = {};
     __syncthreads();
 }
 

@@ -40,6 +40,7 @@ constexpr unsigned POINTS_AT = (MAP_CELLS + 1) * STRIDE;
 constexpr unsigned PLACES_AT = POINTS_AT + 3 * PATCH_CAPACITY;
 constexpr unsigned ATTENTION_AT = POINTS_AT;
 constexpr unsigned POOLED_AT = ATTENTION_AT + MAP_CELLS;
+static_assert(THREADS / WARP * PATCH_CAPACITY / 2 <= ZEROS * STRIDE, "lists of points lie where the columns will be");
 
 __device__ __forceinline__ ValueQuad* column_of(ValueQuad* values, unsigned cell) { return values + cell * (STRIDE / 4); }
 
@@ -61,26 +62,63 @@ __device__ void load_points(const Point* offsets, unsigned count, const float* f
     }
 }
 
-// Finds the first SAMPLES points within reach of a cell's centre; their places in the patch go to places[0],
-// places[CELLS] and so on. Returns how many they are.
-__device__ unsigned find_samples(const Point* points, unsigned count, Point centre, unsigned short* places) {
+// Lists the points that cells of a ring, of which one is given, may have within reach, in their order; by a warp. Returns
+// how many they are.
+__device__ unsigned list_near_ring(const Point* points, unsigned count, Point centre, unsigned short* near) {
+    // For what rounding adds to the distance from the axis.
+    constexpr float NEAR = REACH * REACH * 1.001f;
+    float from_axis = sqrtf(centre.x * centre.x + centre.y * centre.y);
     unsigned found = 0;
-    for (unsigned i = 0; i < count && found < SAMPLES; ++i) {
-        if (!(squared_length(centre - points[i]) < REACH * REACH)) continue;
-        places[found * CELLS] = static_cast<unsigned short>(i);
-        ++found;
+    for (unsigned first = 0; first < count; first += WARP) {
+        unsigned i = first + lane_number();
+        bool listed = false;
+        if (i < count) {
+            Point p = points[i];
+            float height = centre.z - p.z, across = from_axis - sqrtf(p.x * p.x + p.y * p.y);
+            listed = height * height + across * across < NEAR;
+        }
+        unsigned all = __ballot_sync(ALL_LANES, listed);
+        if (listed) near[found + __popc(all & ((1u << lane_number()) - 1))] = static_cast<unsigned short>(i);
+        found += __popc(all);
     }
+    __syncwarp();
     return found;
 }
 
-// The samples of a cell, filled up, in the cell's own frame.
-__device__ __forceinline__ void turn_samples(const Point* points, const unsigned short* places, unsigned found,
-                                             float2 turn, Point* samples) {
+// Finds the first SAMPLES of the listed points within reach of a cell's centre; their places in the patch go to places[0],
+// places[CELLS] and so on. The first point of the patch, which counts as one at the keypoint, stands for those that there
+// are too few of.
+__device__ void find_samples(const Point* points, const unsigned short* near, unsigned count, Point centre,
+                             unsigned short* places) {
+    unsigned found = 0;
+    for (unsigned i = 0; i < count && found < SAMPLES; ++i) {
+        if (!(squared_length(centre - points[near[i]]) < REACH * REACH)) continue;
+        places[found * CELLS] = near[i];
+        ++found;
+    }
+    for (; found < SAMPLES; ++found) places[found * CELLS] = 0;
+}
+
+// The samples of all cells. A warp takes ring by ring, the outer ones first, which have most points, and a lane each cell
+// of it. `near` has room for the points of a patch for each warp.
+__device__ void sample_cells(const Point* points, unsigned count, const Grid& grid, unsigned short* near,
+                             unsigned short* places) {
+    near += warp_number() * PATCH_CAPACITY;
+    for (unsigned number = warp_number(); number < CELLS / AZIMUTHS; number += THREADS / WARP) {
+        unsigned first = CELLS - (number + 1) * AZIMUTHS, cell = first + lane_number();
+        unsigned listed = list_near_ring(points, count, grid.centres[first], near);
+        if (lane_number() < AZIMUTHS) find_samples(points, near, listed, grid.centres[cell], places + cell);
+        __syncwarp();
+    }
+}
+
+// The samples of a cell in the cell's own frame.
+__device__ __forceinline__ void turn_samples(const Point* points, const unsigned short* places, float2 turn,
+                                             Point* samples) {
 #pragma unroll
     for (unsigned i = 0; i < SAMPLES; ++i) {
-        unsigned place = i < found ? places[i * CELLS] : 0;
+        unsigned place = places[i * CELLS];
         Point p = {0.0f, 0.0f, 0.0f};
-        // The patch's first point counts as one at the keypoint.
         if (place > 0) {
             p = points[place];
             p = {turn.x * p.x - turn.y * p.y, turn.y * p.x + turn.x * p.y, p.z};
@@ -103,12 +141,11 @@ __device__ __forceinline__ float channel_of(const Point* samples, const float* w
 
 // The cells before the first convolution: for every cell and channel the largest rectified value over the samples.
 // `layer` holds the weights of x, of y and of z and the biases.
-__device__ void fill_cells(const Point* points, unsigned count, const Grid& grid, const float* layer,
-                           unsigned short* places, ValueQuad* values) {
+__device__ void fill_cells(const Point* points, const unsigned short* places, const Grid& grid, const float* layer,
+                           ValueQuad* values) {
     for (unsigned cell = threadIdx.x; cell < CELLS; cell += THREADS) {
-        unsigned found = find_samples(points, count, grid.centres[cell], places + cell);
         Point samples[SAMPLES];
-        turn_samples(points, places + cell, found, grid.turns[cell % AZIMUTHS], samples);
+        turn_samples(points, places + cell, grid.turns[cell % AZIMUTHS], samples);
         ValueQuad* channels = column_of(values, cell % MAP_CELLS) + cell / MAP_CELLS * (POINT_CHANNELS / 4);
         for (unsigned i = 0; i < POINT_CHANNELS; i += 2)
             write_pair(channels, i, channel_of(samples, layer + i), channel_of(samples, layer + i + 1));
@@ -203,12 +240,16 @@ describe_minispinnet(const Point* offsets, const unsigned* counts, const float* 
     DYNAMIC_SHARED(float, values);
     ValueQuad* cells = reinterpret_cast<ValueQuad*>(values);
     Point* points = reinterpret_cast<Point*>(values + POINTS_AT);
+    unsigned short* places = reinterpret_cast<unsigned short*>(values + PLACES_AT);
     size_t patch = blockIdx.x;
     unsigned count = min(counts[patch], MOST_POINTS);
     load_points(offsets + patch * PATCH_CAPACITY, count, frames + patch * 9, points);
     if (threadIdx.x < STRIDE / 4) column_of(cells, ZEROS)[threadIdx.x] = {};
     __syncthreads();
-    fill_cells(points, count, *grid, ends, reinterpret_cast<unsigned short*>(values + PLACES_AT), cells);
+    // Where the columns will be, lists have room.
+    sample_cells(points, count, *grid, reinterpret_cast<unsigned short*>(values), places);
+    __syncthreads();
+    fill_cells(points, places, *grid, ends, cells);
     __syncthreads();
     convolve_all(layers, weights, biases, cells);
 

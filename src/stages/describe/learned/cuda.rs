@@ -4,15 +4,15 @@
 //! The cell features are the CPU's to the bit. The layers are products on tensor cores of values in two parts, and add up
 //! in another order, so descriptions agree to 10⁻⁵.
 
+use super::DescribeLearned;
 use super::cells::grid_values;
 use super::network::{Linear, Network, RAW_HARMONIC_TABLE};
 use super::weights::{Architecture, MOST_LAYERS, TAPS, Weights};
-use super::{DescribeLearned, SECTOR};
 use crate::backend::Device;
 use crate::backend::cuda::{Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::{Error, Result};
 use crate::stages::describe::fragments::{Layers, TILE, stride_of};
-use crate::stages::describe::{AZIMUTHS, Features};
+use crate::stages::describe::{AZIMUTHS, Features, RINGS};
 use crate::stages::frame::Frame;
 use crate::stages::patch::{PATCH_CAPACITY, Patches};
 
@@ -24,8 +24,11 @@ const AZIMUTH_THREADS: u32 = 256;
 const GROUP: usize = 4;
 const HEAD_THREADS: u32 = 640;
 const HEAD_PATCHES: usize = 16;
-/// Values of a patch that are in shared memory while its features are computed.
-const VALUES_OF_POINTS: usize = AZIMUTHS * stride_of(SECTOR) + 6 * PATCH_CAPACITY;
+/// Cells, and once more those of the first sector, which what comes from the last one is summed up in.
+const SLOTS: usize = (AZIMUTHS + 1) * RINGS;
+/// What is in shared memory while the features of a patch are computed, in words: for each slot a mask of the points and
+/// five places in lists of 16 bits, then 34 counts, and the points.
+const WORDS_OF_POINTS: usize = SLOTS * (PATCH_CAPACITY / 32) + SLOTS * 5 / 2 + 34 + 4 * PATCH_CAPACITY;
 /// Pooled values that are in shared memory at a time.
 const CHUNK: usize = 512;
 
@@ -39,7 +42,7 @@ const _: () =
 /// Channels of all sectors of a group before and after a layer; the latter in the place of the points.
 const fn shared_bytes(channels: usize) -> usize {
     let columns = GROUP * AZIMUTHS * stride_of(channels);
-    let second = if columns > VALUES_OF_POINTS { columns } else { VALUES_OF_POINTS };
+    let second = if columns > WORDS_OF_POINTS { columns } else { WORDS_OF_POINTS };
     (columns + second) * size_of::<f32>()
 }
 
