@@ -72,16 +72,9 @@ __device__ __forceinline__ void clear_masks(unsigned count, PointMasks masks) {
     for (unsigned i = threadIdx.x; i < used; i += blockDim.x) masks[i / FILES][i % FILES] = 0;
 }
 
-<<<<<<< HEAD
-// Where a point lies: the lowest of the eight cells that it is spread over, and the shares of the next shell, band and
-// sector.
-struct Place {
-    unsigned shell, band, sector;
-=======
 // The lowest of the eight cells that a point is spread over, and the shares of the next shell, band and sector.
 struct Place {
     unsigned sector, shell, band;
->>>>>>> net
     float radial, elevation, azimuth;
 };
 
@@ -95,16 +88,6 @@ __device__ __forceinline__ bool find_place(Point p, Place& place) {
     float u = clamped(r * RADII - 0.5f, RADII - 1);
     float v = clamped((sine + 1.0f) * 0.5f * ELEVATIONS - 0.5f, ELEVATIONS - 1);
     float a = clamped(azimuth_of(p.y, p.x) * SECTORS_PER_RADIAN, AZIMUTHS);
-<<<<<<< HEAD
-    unsigned shell = min(static_cast<unsigned>(u), LOWER_SHELLS - 1);
-    unsigned band = min(static_cast<unsigned>(v), LOWER_BANDS - 1);
-    unsigned sector = min(static_cast<unsigned>(a), AZIMUTHS - 1);
-    place = {shell, band, sector, u - shell, v - band, a - sector};
-    return true;
-}
-
-// Files the `i`-th point, if it has a direction.
-=======
     place.shell = min(static_cast<unsigned>(u), LOWER_SHELLS - 1);
     place.band = min(static_cast<unsigned>(v), LOWER_BANDS - 1);
     place.sector = min(static_cast<unsigned>(a), AZIMUTHS - 1);
@@ -115,7 +98,6 @@ __device__ __forceinline__ bool find_place(Point p, Place& place) {
 }
 
 // Files the `i`-th point, unless it has no direction.
->>>>>>> net
 __device__ void file_point(unsigned i, Point p, PointMasks masks, PointShares& shares) {
     Place place;
     if (!find_place(p, place)) return;
