@@ -63,7 +63,7 @@ __device__ void load_points(const Point* offsets, unsigned count, const float* f
 }
 
 // Lists the points that cells of a ring, of which one is given, may have within reach, in their order; by a warp. Returns
-// how many they are.
+// how many they are; the rest of their last 32 is of no account.
 __device__ unsigned list_near_ring(const Point* points, unsigned count, Point centre, unsigned short* near) {
     // For what rounding adds to the distance from the axis.
     constexpr float NEAR = REACH * REACH * 1.001f;
@@ -81,8 +81,18 @@ __device__ unsigned list_near_ring(const Point* points, unsigned count, Point ce
         if (listed) near[found + __popc(all & ((1u << lane_number()) - 1))] = static_cast<unsigned short>(i);
         found += __popc(all);
     }
+    if (found % WARP != 0 && lane_number() >= found % WARP) near[found / WARP * WARP + lane_number()] = 0;
     __syncwarp();
     return found;
+}
+
+// Which of 32 listed points are within reach: all are looked at, whatever comes of it, so that none waits for another.
+__device__ __forceinline__ unsigned points_within_reach(const Point* points, const unsigned short* near, Point centre) {
+    unsigned within = 0;
+#pragma unroll 8
+    for (unsigned i = 0; i < WARP; ++i)
+        within |= (squared_length(centre - points[near[i]]) < REACH * REACH ? 1u : 0u) << i;
+    return within;
 }
 
 // Finds the first SAMPLES of the listed points within reach of a cell's centre; their places in the patch go to places[0],
@@ -91,10 +101,13 @@ __device__ unsigned list_near_ring(const Point* points, unsigned count, Point ce
 __device__ void find_samples(const Point* points, const unsigned short* near, unsigned count, Point centre,
                              unsigned short* places) {
     unsigned found = 0;
-    for (unsigned i = 0; i < count && found < SAMPLES; ++i) {
-        if (!(squared_length(centre - points[near[i]]) < REACH * REACH)) continue;
-        places[found * CELLS] = near[i];
-        ++found;
+    for (unsigned first = 0; first < count && found < SAMPLES; first += WARP) {
+        unsigned within = points_within_reach(points, near + first, centre);
+        if (count - first < WARP) within &= (1u << (count - first)) - 1;
+        for (; within != 0 && found < SAMPLES; within &= within - 1) {
+            places[found * CELLS] = near[first + __ffs(within) - 1];
+            ++found;
+        }
     }
     for (; found < SAMPLES; ++found) places[found * CELLS] = 0;
 }
@@ -213,13 +226,14 @@ __device__ float attention_of(const float* channels, const float* weights) {
     return fmaxf(sum + last[ATTENTION_CHANNELS], 0.0f);
 }
 
-// The mean of a channel over the attended cells. In double: the terms are many and differ in sign.
+// The mean of a channel over the attended cells, by a warp. In double: the terms are many and differ in sign.
 __device__ float pooled(const float* values, const float* attention, unsigned channel) {
     double sum = 0.0;
-    for (unsigned cell = 0; cell < MAP_CELLS; ++cell) {
+    for (unsigned cell = lane_number(); cell < MAP_CELLS; cell += WARP) {
         double value = values[cell * STRIDE + channel];
         sum += attention[cell] * value;
     }
+    for (unsigned distance = WARP / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, distance);
     return static_cast<float>(sum / MAP_CELLS);
 }
 
@@ -255,11 +269,14 @@ describe_minispinnet(const Point* offsets, const unsigned* counts, const float* 
 
     float* attention = values + ATTENTION_AT;
     float* mean = values + POOLED_AT;
-    unsigned cell = threadIdx.x, channel = threadIdx.x;
+    unsigned cell = here(threadIdx.x), channel = cell;
     const float* channels = values + cell * STRIDE;
     if (cell < MAP_CELLS) attention[cell] = attention_of(channels, ends + 4 * POINT_CHANNELS);
     __syncthreads();
-    if (channel < WIDTH) mean[channel] = pooled(values, attention, channel);
+    for (unsigned i = warp_number(); i < WIDTH; i += THREADS / WARP) {
+        float value = pooled(values, attention, i);
+        if (lane_number() == 0) mean[i] = value;
+    }
     __syncthreads();
     if (channel < WIDTH) invariant[patch * WIDTH + channel] = mean[channel] / divisor(mean);
     if (cell < MAP_CELLS) {
