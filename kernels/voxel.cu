@@ -110,8 +110,8 @@ struct VoxelSearch {
     // What is to be counted: cells of edge `next` that the first `length` points occupy.
     double next;
     unsigned length;
-    // Bits that are set for them.
-    unsigned marks;
+    // Bits that are set for them, and blocks that have counted theirs.
+    unsigned marks, finished;
     Purpose purpose;
     // Steps of the secant search or of coarsening so far.
     unsigned steps;
@@ -191,9 +191,30 @@ struct VoxelSearch {
         if (++steps == MOST_COARSENINGS) return end_with(edge);
         next = edge * ROOT_OF_TWO;
     }
+
+    // Moves on after a count of the marks.
+    __device__ void advance() {
+        constexpr double BITS = 1u << SKETCH_BITS;
+        double count = -BITS * log1p(-static_cast<double>(marks) / BITS);
+        double possible = LARGEST_SHARE * count;
+        marks = finished = 0;
+        switch (purpose) {
+            case HOW_MANY_OF_SOME:
+                if (possible >= wanted) return begin_secant(wanted);
+                purpose = HOW_MANY_OF_ALL;
+                length = points;
+                return;
+            case HOW_MANY_OF_ALL:
+                return begin_secant(fmin(possible, static_cast<double>(wanted)));
+            case SECANT:
+                return step_secant(count);
+            case COARSENING:
+                return step_coarsening(count);
+        }
+    }
 };
 
-static_assert(sizeof(VoxelSearch) == 112, "as on the host");
+static_assert(sizeof(VoxelSearch) == 120, "as on the host");
 
 // One thread: a search in a cloud of `points` points.
 extern "C" __global__ void begin_search(const Bounds* bounds, unsigned points, unsigned wanted, VoxelSearch* result) {
@@ -227,8 +248,8 @@ mark_sketch(const Point* points, const Bounds* bounds, const VoxelSearch* search
     if (lane_number() == 0 || bit != bit_before) atomicOr(&sketch[bit / 32], 1u << bit % 32);
 }
 
-// Adds the number of bits that are set to the search's, and clears them. Every thread counts MARK_WORDS of the words, by
-// four.
+// Counts the bits that are set, and clears them; every thread MARK_WORDS of the words, by four. The last block to finish
+// moves the search on.
 extern "C" __global__ void __launch_bounds__(THREADS) count_marks(unsigned* sketch, VoxelSearch* search) {
     static_assert(SKETCH_WORDS % (THREADS * MARK_WORDS) == 0, "all threads have as many words");
     if (search->is_over) return;
@@ -241,34 +262,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) count_marks(unsigned* sket
     }
     set = __reduce_add_sync(ALL_LANES, set);
     if (lane_number() == 0) atomicAdd(&search->marks, set);
-}
-
-// One thread: a step of the search, after a count.
-extern "C" __global__ void advance_search(VoxelSearch* result) {
-    if (result->is_over) return;
-    VoxelSearch search = *result;
-    constexpr double BITS = 1u << SKETCH_BITS;
-    double cells = -BITS * log1p(-static_cast<double>(search.marks) / BITS);
-    double possible = LARGEST_SHARE * cells, wanted = search.wanted;
-    search.marks = 0;
-    switch (search.purpose) {
-        case HOW_MANY_OF_SOME:
-            if (possible >= wanted) {
-                search.begin_secant(wanted);
-            } else {
-                search.purpose = HOW_MANY_OF_ALL;
-                search.length = search.points;
-            }
-            break;
-        case HOW_MANY_OF_ALL:
-            search.begin_secant(fmin(possible, wanted));
-            break;
-        case SECANT:
-            search.step_secant(cells);
-            break;
-        case COARSENING:
-            search.step_coarsening(cells);
-            break;
-    }
-    *result = search;
+    __syncthreads();
+    if (threadIdx.x > 0) return;
+    __threadfence();
+    if (atomicAdd(&search->finished, 1u) < gridDim.x - 1) return;
+    __threadfence();
+    VoxelSearch next = *search;
+    next.advance();
+    *search = next;
 }

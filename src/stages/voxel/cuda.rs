@@ -17,7 +17,6 @@ const FIND_STARTS: Kernel = Kernel::new("voxel", "find_voxel_starts");
 const AVERAGE: Kernel = Kernel::new("voxel", "average_voxels");
 const MARK_SKETCH: Kernel = Kernel::new("voxel", "mark_sketch");
 const BEGIN: Kernel = Kernel::new("voxel", "begin_search");
-const ADVANCE: Kernel = Kernel::new("voxel", "advance_search");
 const COUNT_MARKS: Kernel = Kernel::new("voxel", "count_marks");
 
 const THREADS: u32 = 256;
@@ -28,7 +27,7 @@ const MARK_WORDS: usize = 16;
 /// Steps of a search for which the host does not ask whether it is over: scans need four or five.
 const STEPS_PER_READ: usize = 6;
 /// Bytes of a search that only the kernels look at.
-const STATE: usize = 104;
+const STATE: usize = 112;
 
 /// A search for an edge; as in the kernels.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -99,8 +98,6 @@ impl<D: Driver> Cuda<D> {
         unsafe { self.launch(MARK_SKETCH, grid, arguments![points, bounds, search, sketch])? };
         let grid = Grid::over(SKETCH_WORDS / MARK_WORDS, THREADS);
         // SAFETY: as above.
-        unsafe { self.launch(COUNT_MARKS, grid, arguments![sketch, search])? };
-        // SAFETY: as above.
-        unsafe { self.launch(ADVANCE, Grid::new(1, 1), arguments![search]) }
+        unsafe { self.launch(COUNT_MARKS, grid, arguments![sketch, search]) }
     }
 }
