@@ -9,8 +9,8 @@
 // blocks, so that one searches while the other waits for its sums.
 constexpr unsigned THREADS = 512;
 constexpr unsigned MOST_BLOCKS = 8;
-// Threads that look for one nearest point: as many as the CPU has lanes. They read the points of a cell side by side.
-constexpr unsigned LANES = 16;
+// Threads that look for one nearest point. They read the points of a row of cells side by side, which mostly are few.
+constexpr unsigned LANES = 8;
 constexpr unsigned GROUPS = THREADS / LANES;
 // Points that each of them has under way.
 constexpr unsigned AT_ONCE = 2;
@@ -177,7 +177,7 @@ __device__ __forceinline__ unsigned sum_up_to(unsigned value) {
 }
 
 // The points of the runs of all lanes of a search in steps of LANES points, one for each lane. Reading past the end of a
-// run, as the CPU does, costs nothing and makes the answers equal to the bit.
+// run costs nothing, and does no harm: these are points of other cells, which are further away than the limit.
 struct Steps {
     unsigned total;
     // Steps of the runs up to that of this lane, and where the first step of all would begin, were it one of that run.
@@ -201,7 +201,7 @@ struct Steps {
 // Goes through the runs of all lanes; several points of each are under way at once, as the caches answer late.
 __device__ void search_runs(const Target& target, Point p, Run run, Nearest& nearest) {
     Steps steps(run);
-    unsigned most = max(steps.total, __shfl_xor_sync(ALL_LANES, steps.total, LANES));
+    unsigned most = __reduce_max_sync(ALL_LANES, steps.total);
     for (unsigned first = 0; first < most; first += AT_ONCE) {
         unsigned indices[AT_ONCE];
         Point points[AT_ONCE];
@@ -224,7 +224,7 @@ __device__ void search_runs(const Target& target, Point p, Run run, Nearest& nea
     }
 }
 
-// `Surface::nearest` of the host by a whole warp, each half of which ends a search. All lanes of a half get its answer.
+// `Surface::nearest` of the host by a whole warp, every LANES lanes of which end a search and get its answer.
 __device__ Nearest end_search(const Target& target, const Search& search) {
     Nearest nearest = {NO_POINT, search.limit * search.limit};
     search_runs(target, search.p, search.run, nearest);
@@ -687,7 +687,7 @@ struct Reaches {
 //
 // Each block searches for a part of the samples, and sums up the pairs of a part of the running sums. What bounds it is how
 // long one thing takes that follows from another: a search waits for cells and then for their points in the caches, so a
-// block has 32 of them under way and looks ahead for each, and none looks further than to the point that was nearest
+// block has 64 of them under way and looks ahead for each, and none looks further than to the point that was nearest
 // before; a running sum adds an eighth of all pairs one by one; the equations are solved by one warp of each block, which
 // all find the same.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)

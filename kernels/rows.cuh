@@ -41,10 +41,38 @@ __device__ __forceinline__ Candidate further(const Candidate& a, const Candidate
     return is_a ? a : b;
 }
 
-// The furthest point of each warp.
+// The furthest point of each warp, and the distance of the furthest of its others.
 struct Furthests {
     Placed placed[WARPS];
     float distances[WARPS];
+    float rests[WARPS];
+};
+
+// Up to MOST samples in their order; how many they are is the same for all threads.
+template <unsigned MOST>
+struct Samples {
+    Placed placed[MOST];
+    unsigned number;
+
+    // The squared distance from a point to the nearest of them. There is one at least.
+    __device__ float distance_to(Point point) const {
+        float nearest = squared_length(point - placed[0].point);
+#pragma unroll
+        for (unsigned k = 1; k < MOST; ++k)
+            if (k < number) nearest = fminf(nearest, squared_length(point - placed[k].point));
+        return nearest;
+    }
+};
+
+// The furthest of some points, and the distance of the second.
+struct Leading {
+    Candidate first;
+    float second;
+
+    __device__ __forceinline__ void add(const Candidate& other) {
+        second = fmaxf(second, fminf(first.distance, other.distance));
+        first = further(other, first);
+    }
 };
 
 // The lane, among those that are `eligible`, of the lowest index. There is one at least. Mostly there is no other, and then
@@ -188,10 +216,12 @@ __device__ __forceinline__ float squared_distance_to(const Bounds& box, Point p)
 
 // The cloud in rows. Row `r` is that of warp `r % WARPS`, which has its box and furthest distance in lane
 // `r / WARPS % WARP`; a lane has SLOTS of them. Short rows are as wide as a warp, others as wide as it takes, an even
-// number of times as wide as a warp.
-template <unsigned SLOTS, bool ARE_SHORT>
+// number of times as wide as a warp. Up to AT_ONCE samples are taken at once.
+template <unsigned SLOTS, bool ARE_SHORT, unsigned AT_ONCE>
 struct Rows {
     static constexpr unsigned MOST = SLOTS * THREADS;
+    static constexpr unsigned MOST_AT_ONCE = AT_ONCE;
+    using NextSamples = Samples<AT_ONCE>;
 
     // In memory: the points in order, and their squared distances to the nearest sample. A distance is read and written
     // by one thread alone.
@@ -200,14 +230,16 @@ struct Rows {
     unsigned length;
     // Points of a row.
     unsigned width;
-    // In shared memory, and written and read by the row's warp alone: the furthest point of each row.
+    // In shared memory, and written and read by the row's warp alone: the furthest point of each row, and the distance of
+    // the second.
     Placed* furthest_of_rows;
+    float* second_of_rows;
     // Of the lane's rows. A row that there is not has the distance zero, so that it is never reached and never wins.
     Bounds boxes[SLOTS];
     float furthest[SLOTS];
-    // The lane one of whose rows has the furthest point of the warp, and the distance of that point.
+    // The lane one of whose rows has the furthest point of the warp, the distance of that point and of the second.
     unsigned holder;
-    float furthest_of_warp;
+    float furthest_of_warp, rest_of_warp;
 
     // `memory` has room for five values for each of the `length` points; there is one point at least.
     __device__ Rows(const Point* points, float* memory, unsigned length)
@@ -217,6 +249,7 @@ struct Rows {
           width(ARE_SHORT ? WARP : 2 * WARP * ((length - 1) / (2 * WARP * MOST) + 1)) {
         DYNAMIC_SHARED(Placed, shared);
         furthest_of_rows = shared;
+        second_of_rows = reinterpret_cast<float*>(shared + MOST);
         // The cells are used before there are rows.
         put_in_order(points, length, reinterpret_cast<unsigned*>(shared), placed);
 #pragma unroll
@@ -230,29 +263,54 @@ struct Rows {
         __syncwarp();
     }
 
-    // Takes note of a new sample.
-    __device__ void update(Point sample) {
+    // Takes note of new samples, of which there is one at least.
+    __device__ void update(const NextSamples& samples) {
         bool any = false;
 #pragma unroll
         for (unsigned slot = 0; slot < SLOTS; ++slot) {
-            bool is_reached = squared_distance_to(boxes[slot], sample) < furthest[slot];
+            bool is_reached = squared_distance_to(boxes[slot], samples.placed[0].point) < furthest[slot];
+#pragma unroll
+            for (unsigned k = 1; k < AT_ONCE; ++k)
+                if (k < samples.number)
+                    is_reached = is_reached || squared_distance_to(boxes[slot], samples.placed[k].point) < furthest[slot];
             unsigned reached = __ballot_sync(ALL_LANES, is_reached);
             any = any || reached != 0;
-            update_rows(slot, reached, sample);
+            update_rows(slot, reached, samples);
         }
         if (any) find_furthest();
     }
 
-    // The furthest point of all, for all threads of the block. `of_warps` may be used again after the next barrier.
-    __device__ Candidate furthest_of_all(Furthests& of_warps) const {
+    // The next samples, `wanted` at most, for all threads of the block; none where all that is left lies on samples.
+    // `of_warps` may be used again after the next barrier.
+    //
+    // The furthest point is the next sample. The furthest of the other warps' points is the one after that, if it is not so
+    // near to the first that its distance shrinks, and no other point of the first one's warp was as far: all distances but
+    // its own may only have shrunk. And so on.
+    __device__ NextSamples next(Furthests& of_warps, unsigned wanted) const {
         if (lane_number() == holder) {
             of_warps.distances[warp_number()] = furthest_of_warp;
+            if (AT_ONCE > 1) of_warps.rests[warp_number()] = rest_of_warp;
             of_warps.placed[warp_number()] = furthest_of_rows[furthest_row()];
         }
         __syncthreads();
-        float own = of_warps.distances[lane_number()], most = largest_of_warp(own);
-        unsigned warp = lane_of_lowest(own == most, of_warps.placed[lane_number()].index);
-        return {most, of_warps.placed[warp]};
+        float own = of_warps.distances[lane_number()], hidden = 0.0f;
+        NextSamples samples;
+        samples.number = 0;
+        bool is_known = true;
+#pragma unroll
+        for (unsigned k = 0; k < AT_ONCE; ++k) {
+            if (!is_known) break;
+            float most = largest_of_warp(own);
+            unsigned warp = lane_of_lowest(own == most, of_warps.placed[lane_number()].index);
+            Placed furthest = of_warps.placed[warp];
+            is_known = k < wanted && most > hidden && (k == 0 || samples.distance_to(furthest.point) >= most);
+            if (!is_known) break;
+            samples.placed[k] = furthest;
+            samples.number = k + 1;
+            if (k + 1 < AT_ONCE) hidden = fmaxf(hidden, of_warps.rests[warp]);
+            if (lane_number() == warp) own = 0.0f;
+        }
+        return samples;
     }
 
 private:
@@ -278,50 +336,50 @@ private:
     // Finds the box of a row, and its point of the lowest index, all points being infinitely far from the samples.
     __device__ void begin_row(unsigned slot, unsigned lane) {
         Bounds box = {{INFINITY, INFINITY, INFINITY}, {-INFINITY, -INFINITY, -INFINITY}};
-        Candidate first = no_candidate();
+        Leading leading = {no_candidate(), 0.0f};
         unsigned begin = start(slot, lane), end = min(begin + width, length);
         for (unsigned position = begin + lane_number(); position < end; position += WARP) {
             Candidate own = {INFINITY, placed[position]};
             nearest[position] = INFINITY;
-            first = further(own, first);
+            leading.add(own);
             Point p = own.placed.point, low = box.lowest, high = box.highest;
             box = {{fminf(low.x, p.x), fminf(low.y, p.y), fminf(low.z, p.z)},
                    {fmaxf(high.x, p.x), fmaxf(high.y, p.y), fmaxf(high.z, p.z)}};
         }
         box = bounds_of_warp(box);
         if (lane_number() == lane) boxes[slot] = box;
-        settle(slot, lane, first);
+        settle(slot, lane, leading);
     }
 
     // Goes through the rows that are set in the mask. Where it can, a warp reads twice before it waits for what it read.
-    __device__ void update_rows(unsigned slot, unsigned reached, Point sample) {
+    __device__ void update_rows(unsigned slot, unsigned reached, const NextSamples& samples) {
         while (reached != 0) {
             unsigned lane = take_lowest(reached);
             if (!ARE_SHORT) {
-                update_long_row(slot, lane, sample);
+                update_long_row(slot, lane, samples);
             } else if (reached == 0) {
-                settle(slot, lane, updated(read(start(slot, lane)), sample));
+                settle(slot, lane, {updated(read(start(slot, lane)), samples), 0.0f});
             } else {
-                update_two_rows(slot, lane, take_lowest(reached), sample);
+                update_two_rows(slot, lane, take_lowest(reached), samples);
             }
         }
     }
 
-    __device__ void update_two_rows(unsigned slot, unsigned one, unsigned other, Point sample) {
+    __device__ void update_two_rows(unsigned slot, unsigned one, unsigned other, const NextSamples& samples) {
         Read of_one = read(start(slot, one)), of_other = read(start(slot, other));
-        settle(slot, one, updated(of_one, sample));
-        settle(slot, other, updated(of_other, sample));
+        settle(slot, one, {updated(of_one, samples), 0.0f});
+        settle(slot, other, {updated(of_other, samples), 0.0f});
     }
 
-    __device__ void update_long_row(unsigned slot, unsigned lane, Point sample) {
-        Candidate furthest_of_lane = no_candidate();
+    __device__ void update_long_row(unsigned slot, unsigned lane, const NextSamples& samples) {
+        Leading leading = {no_candidate(), 0.0f};
         unsigned begin = start(slot, lane), end = min(begin + width, length);
         for (unsigned part = begin; part < end; part += 2 * WARP) {
             Read first = read(part), second = read(part + WARP);
-            furthest_of_lane = further(updated(first, sample), furthest_of_lane);
-            furthest_of_lane = further(updated(second, sample), furthest_of_lane);
+            leading.add(updated(first, samples));
+            leading.add(updated(second, samples));
         }
-        settle(slot, lane, furthest_of_lane);
+        settle(slot, lane, leading);
     }
 
     static __device__ unsigned take_lowest(unsigned& mask) {
@@ -330,9 +388,9 @@ private:
         return lowest;
     }
 
-    // Takes note of a new sample for a point that was read.
-    __device__ Candidate updated(Read read, Point sample) {
-        float distance = squared_length(read.candidate.placed.point - sample);
+    // Takes note of new samples for a point that was read.
+    __device__ Candidate updated(Read read, const NextSamples& samples) {
+        float distance = samples.distance_to(read.candidate.placed.point);
         if (distance < read.candidate.distance) {
             read.candidate.distance = distance;
             nearest[read.position] = distance;
@@ -341,27 +399,46 @@ private:
     }
 
     // Notes the furthest of the lanes' points as that of a row.
-    __device__ void settle(unsigned slot, unsigned lane, const Candidate& own) {
-        float most = largest_of_warp(own.distance);
-        unsigned at = lane_of_lowest(own.distance == most, own.placed.index);
-        if (lane_number() == at) furthest_of_rows[row(slot, lane)] = own.placed;
+    __device__ void settle(unsigned slot, unsigned lane, const Leading& own) {
+        const Candidate& first = own.first;
+        float most = largest_of_warp(first.distance);
+        unsigned at = lane_of_lowest(first.distance == most, first.placed.index);
+        if (lane_number() == at) furthest_of_rows[row(slot, lane)] = first.placed;
+        if (AT_ONCE > 1) {
+            float next = largest_of_warp(lane_number() == at ? own.second : first.distance);
+            if (lane_number() == at) second_of_rows[row(slot, lane)] = next;
+        }
         if (lane_number() == lane) furthest[slot] = most;
     }
 
-    // The lane's row that has the furthest of its points.
-    __device__ unsigned furthest_row() const {
+    // Which of the lane's rows has the furthest of its points.
+    __device__ unsigned furthest_slot() const {
         float most = furthest[0];
-        unsigned found = row(0, lane_number());
+        unsigned found = 0;
 #pragma unroll
         for (unsigned slot = 1; slot < SLOTS; ++slot) {
-            unsigned other = row(slot, lane_number());
-            bool is_further = furthest[slot] > most ||
-                              (furthest[slot] == most && furthest_of_rows[other].index < furthest_of_rows[found].index);
+            bool is_further = furthest[slot] > most || (furthest[slot] == most && index_of(slot) < index_of(found));
             if (!is_further) continue;
             most = furthest[slot];
-            found = other;
+            found = slot;
         }
         return found;
+    }
+
+    __device__ unsigned furthest_row() const { return row(furthest_slot(), lane_number()); }
+
+    // The index of the furthest point of one of the lane's rows.
+    __device__ unsigned index_of(unsigned slot) const { return furthest_of_rows[row(slot, lane_number())].index; }
+
+    // The furthest distance of the lane's points, but for the one that is furthest of the warp.
+    __device__ float rest_of_lane() const {
+        unsigned slot_of_furthest = lane_number() == holder ? furthest_slot() : SLOTS;
+        float rest = 0.0f;
+#pragma unroll
+        for (unsigned slot = 0; slot < SLOTS; ++slot)
+            if (slot != slot_of_furthest) rest = fmaxf(rest, furthest[slot]);
+        if (lane_number() == holder) rest = fmaxf(rest, second_of_rows[row(slot_of_furthest, lane_number())]);
+        return rest;
     }
 
     // Finds who has the furthest point of the warp.
@@ -373,5 +450,6 @@ private:
         for (unsigned slot = 1; slot < SLOTS; ++slot) own = fmaxf(own, furthest[slot]);
         furthest_of_warp = largest_of_warp(own);
         holder = lane_of_lowest(own == furthest_of_warp, furthest_of_rows[furthest_row()].index);
+        if (AT_ONCE > 1) rest_of_warp = largest_of_warp(rest_of_lane());
     }
 };

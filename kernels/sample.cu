@@ -1,4 +1,5 @@
 // Furthest point sampling and gathering. See src/stages/sample/.
+// spills: allowed, at most 8 bytes of what a thread of `sample_farthest_large` needs once a sample, on some devices.
 #include "extent.cuh"
 #include "rows.cuh"
 
@@ -22,8 +23,9 @@ struct Outcome {
 // For a whole block: neighbouring points are put next to each other, and a sample looks only at the rows of points that it
 // may be nearest to. See kernels/rows.cuh.
 //
-// What bounds it: samples follow from each other, and for each one a warp tests the boxes of all its rows at once, goes
-// through those that the sample reaches, and meets the other warps at one barrier. So it is the time that each of these
+// What bounds it: samples follow from each other, but for some that are far apart, which are taken together, three at most.
+// Each time a warp tests the boxes of all its rows at once, goes through those that a sample reaches, and meets the other
+// warps at one barrier. So it is the time that each of these
 // steps takes to answer: a read of the row from a cache, three reductions over a warp, the barrier. Rows are dealt to the
 // warps in turn, so the few neighbouring rows that a sample reaches, 18 of 938 in a cloud of 30 000 points, are spread over
 // the warps. Half as many warps with two rows a lane took an eighth longer on an H200.
@@ -37,33 +39,35 @@ __device__ void sample_by_rows(Cloud cloud, Outcome& outcome) {
         return;
     }
     CloudInRows rows(cloud.points, cloud.memory, cloud.length);
-    Placed latest = {cloud.points[0], 0};
+    typename CloudInRows::NextSamples latest;
+    latest.placed[0] = {cloud.points[0], 0};
+    latest.number = 1;
     unsigned number = 0;
-    for (;;) {
-        if (threadIdx.x == 0) {
-            cloud.indices[number] = latest.index;
-            cloud.chosen[number] = latest.point;
+    for (unsigned round = 0;; ++round) {
+#pragma unroll
+        for (unsigned k = 0; k < CloudInRows::MOST_AT_ONCE; ++k) {
+            if (threadIdx.x != k || (k > 0 && k >= latest.number)) continue;
+            cloud.indices[number + k] = latest.placed[k].index;
+            cloud.chosen[number + k] = latest.placed[k].point;
         }
-        ++number;
+        number += latest.number;
         if (number == cloud.count) break;
-        rows.update(latest.point);
+        rows.update(latest);
         // Two are used in turn, so one barrier suffices: one is written again only after the barrier of the other.
-        Candidate furthest = rows.furthest_of_all(furthests[number % 2]);
-        // What is left lies on chosen points.
-        if (furthest.distance == 0.0f) break;
-        latest = furthest.placed;
+        latest = rows.next(furthests[round % 2], cloud.count - number);
+        if (latest.number == 0) break;
     }
     if (threadIdx.x == 0) outcome.number = number;
 }
 
 // A block for each cloud of at most 32 points a thread: a row for each lane.
 extern "C" __global__ void __launch_bounds__(THREADS) sample_farthest_small(const Cloud* clouds, Outcome* outcomes) {
-    sample_by_rows<Rows<1, true>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
+    sample_by_rows<Rows<1, true, 3>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
 }
 
-// The same with two rows for each lane, and any number of points.
+// The same with two rows for each lane, and any number of points; a sample at a time, for which there are registers.
 extern "C" __global__ void __launch_bounds__(THREADS) sample_farthest_large(const Cloud* clouds, Outcome* outcomes) {
-    sample_by_rows<Rows<2, false>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
+    sample_by_rows<Rows<2, false, 1>>(clouds[blockIdx.x], outcomes[blockIdx.x]);
 }
 
 // A block for each cloud: the extent of the points that were chosen of it.

@@ -21,9 +21,9 @@ const THREADS: usize = 1024;
 const VALUES: usize = 5;
 /// Points of a short row.
 const ROW: usize = 32;
-/// Shared memory for each row: a point and its index. Before there are rows, the counts of 4096 cells are there, which are
-/// no more.
-const BYTES_OF_A_ROW: usize = 16;
+/// Shared memory for each row: a point, its index and a distance. Before there are rows, the counts of 4096 cells are there,
+/// which are no more.
+const BYTES_OF_A_ROW: usize = 20;
 /// Threads of the block that measures what was sampled, as in the kernels.
 const MEASURING_THREADS: u32 = 256;
 const GATHERING_THREADS: u32 = 256;
