@@ -248,6 +248,10 @@ impl Driver for Emulated {
         self.largest_cluster.load(Ordering::Relaxed)
     }
 
+    fn streams(&self) -> usize {
+        1
+    }
+
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {
         self.enter()?;
         let [x, y, z] = grid.blocks;

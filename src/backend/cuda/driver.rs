@@ -50,6 +50,9 @@ pub trait Driver: Send + Sync + 'static {
     /// Most blocks of a cluster: 1 where the device, or the code that it runs, knows no clusters.
     fn largest_cluster(&self) -> u32;
 
+    /// The process's streams on the device, this one among them: with how many others its work shares the multiprocessors.
+    fn streams(&self) -> usize;
+
     /// Runs a kernel.
     ///
     /// # Safety

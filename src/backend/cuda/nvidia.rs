@@ -1,6 +1,6 @@
 //! NVIDIA's driver, found at run time. Nothing of it is touched before a device is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_int};
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -111,8 +111,42 @@ pub struct Nvidia {
     functions: Mutex<HashMap<Kernel, Function>>,
     pool: Arc<Pool>,
     largest_cluster: u32,
+    open: OpenStream,
     /// The process that opened the device: children of it cannot use it.
     process: u32,
+}
+
+/// Streams of this process on each device, by its number.
+static OPEN_STREAMS: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+
+/// Counts a stream while it lives.
+struct OpenStream {
+    device: usize,
+}
+
+impl OpenStream {
+    fn new(device: usize) -> Self {
+        *Self::counts().entry(device).or_default() += 1;
+        Self { device }
+    }
+
+    /// The streams on the same device.
+    fn count(&self) -> usize {
+        Self::counts().get(&self.device).copied().unwrap_or(1)
+    }
+
+    /// A thread that panicked has left the counts whole.
+    fn counts() -> std::sync::MutexGuard<'static, BTreeMap<usize, usize>> {
+        OPEN_STREAMS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        if let Some(count) = Self::counts().get_mut(&self.device) {
+            *count -= 1;
+        }
+    }
 }
 
 /// A kernel that the driver has loaded. Modules are never unloaded, so the handle stays good as long as the context.
@@ -224,6 +258,7 @@ impl Nvidia {
             stream,
             functions: Mutex::default(),
             largest_cluster: device.largest_cluster(),
+            open: OpenStream::new(number),
             process: std::process::id(),
         })
     }
@@ -420,6 +455,10 @@ impl Driver for Nvidia {
 
     fn largest_cluster(&self) -> u32 {
         self.largest_cluster
+    }
+
+    fn streams(&self) -> usize {
+        self.open.count()
     }
 
     unsafe fn launch(&self, kernel: Kernel, grid: Grid, arguments: &[Argument<'_>]) -> Result<()> {

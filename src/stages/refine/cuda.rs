@@ -13,8 +13,8 @@ const REFINE: Kernel = Kernel::new("refine", "refine_poses");
 /// Threads of a block, and most blocks that refine a pose together, as in the kernel.
 const THREADS: u32 = 512;
 const MOST_BLOCKS: u32 = 8;
-/// The blocks of all poses are no more than this where a pose has several, which leaves room for other pairs: two are all
-/// that a multiprocessor can hold.
+/// The blocks of all poses, and those of other streams, are no more than this where a pose has several. Two are all that a
+/// multiprocessor can hold; and blocks of a cluster wait for each other, so that more of them end sooner, but do less.
 const MOST_IN_ALL: usize = 128;
 /// A block with fewer samples would wait for the others longer than it takes to look for their pairs.
 const LEAST_SHARE: usize = 250;
@@ -33,7 +33,8 @@ impl<D: Driver> RefinePoses for Cuda<D> {
         options: RefineOptions,
     ) -> Result<CudaBuffer<Pose, D>> {
         let samples = source.place.len().min(options.samples);
-        let blocks = blocks_for_each(poses.len(), samples, self.driver().largest_cluster());
+        let most_in_all = MOST_IN_ALL / self.driver().streams();
+        let blocks = blocks_for_each(poses.len(), samples, self.driver().largest_cluster(), most_in_all);
         self.refine_by_clusters(source, target, poses, options, blocks)
     }
 }
@@ -87,12 +88,12 @@ impl<D: Driver> Cuda<D> {
     }
 }
 
-/// How many blocks refine each of so many poses on so many samples, where a cluster may have so many of them. They divide
-/// the running sums among themselves, so they are a power of two.
-fn blocks_for_each(poses: usize, samples: usize, largest_cluster: u32) -> u32 {
+/// How many blocks refine each of so many poses on so many samples, where a cluster, and all clusters together, may have so
+/// many of them. They divide the running sums among themselves, so they are a power of two.
+fn blocks_for_each(poses: usize, samples: usize, largest_cluster: u32, most_in_all: usize) -> u32 {
     let is_fitting = |&blocks: &u32| {
         let all = blocks as usize;
-        blocks <= largest_cluster && all * poses <= MOST_IN_ALL && all * LEAST_SHARE <= samples
+        blocks <= largest_cluster && all * poses <= most_in_all && all * LEAST_SHARE <= samples
     };
     [MOST_BLOCKS, 4, 2].into_iter().find(is_fitting).unwrap_or(1)
 }
@@ -103,12 +104,14 @@ mod tests {
 
     #[test]
     fn few_poses_with_many_samples_get_several_blocks() {
-        assert_eq!(blocks_for_each(1, 8 * LEAST_SHARE, 8), 8);
-        assert_eq!(blocks_for_each(1, 8 * LEAST_SHARE - 1, 8), 4);
-        assert_eq!(blocks_for_each(MOST_IN_ALL / 8 + 1, 8 * LEAST_SHARE, 8), 4);
-        assert_eq!(blocks_for_each(MOST_IN_ALL / 2, 8 * LEAST_SHARE, 8), 2);
-        assert_eq!(blocks_for_each(MOST_IN_ALL / 2 + 1, 8 * LEAST_SHARE, 8), 1);
-        assert_eq!(blocks_for_each(1, 8 * LEAST_SHARE, 1), 1);
-        assert_eq!(blocks_for_each(0, 0, 8), 1);
+        const SAMPLES: usize = 8 * LEAST_SHARE;
+        assert_eq!(blocks_for_each(1, SAMPLES, 8, 48), 8);
+        assert_eq!(blocks_for_each(1, SAMPLES - 1, 8, 48), 4);
+        assert_eq!(blocks_for_each(7, SAMPLES, 8, 48), 4);
+        assert_eq!(blocks_for_each(24, SAMPLES, 8, 48), 2);
+        assert_eq!(blocks_for_each(25, SAMPLES, 8, 48), 1);
+        assert_eq!(blocks_for_each(12, SAMPLES, 8, 16), 1);
+        assert_eq!(blocks_for_each(1, SAMPLES, 1, 48), 1);
+        assert_eq!(blocks_for_each(0, 0, 8, 48), 1);
     }
 }
