@@ -13,9 +13,11 @@ const REFINE: Kernel = Kernel::new("refine", "refine_poses");
 /// Threads of a block, and most blocks that refine a pose together, as in the kernel.
 const THREADS: u32 = 512;
 const MOST_BLOCKS: u32 = 8;
-/// The blocks of all poses, and those of other streams, are no more than this where a pose has several. Two are all that a
-/// multiprocessor can hold; and blocks of a cluster wait for each other, so that more of them end sooner, but do less.
+/// The blocks of all poses are no more than this where a pose has several: two are all that a multiprocessor can hold.
 const MOST_IN_ALL: usize = 128;
+/// The same where other streams use the device, too: blocks of a cluster wait for each other, so more of them end sooner,
+/// but do less in all.
+const MOST_AMONG_STREAMS: usize = 48;
 /// A block with fewer samples would wait for the others longer than it takes to look for their pairs.
 const LEAST_SHARE: usize = 250;
 /// Shared memory for the factors of two tiles of 128 pairs: 19 of each, in rows that are longer by at most 8.
@@ -33,7 +35,7 @@ impl<D: Driver> RefinePoses for Cuda<D> {
         options: RefineOptions,
     ) -> Result<CudaBuffer<Pose, D>> {
         let samples = source.place.len().min(options.samples);
-        let most_in_all = MOST_IN_ALL / self.driver().streams();
+        let most_in_all = if self.driver().streams() > 1 { MOST_AMONG_STREAMS } else { MOST_IN_ALL };
         let blocks = blocks_for_each(poses.len(), samples, self.driver().largest_cluster(), most_in_all);
         self.refine_by_clusters(source, target, poses, options, blocks)
     }
