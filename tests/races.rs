@@ -268,6 +268,8 @@ fn hypothesise(device: &Emulator) {
     let tolerance = Tolerance { base: 0.06, slope: 0.06 };
     let support =
         device.score_hypotheses(&hypotheses.poses, Some(&hypotheses.source), &hypotheses, tolerance).unwrap();
+    let joined = device.join_hypotheses(&[&hypotheses, &hypotheses]).unwrap();
+    assert_eq!(device.len(&joined.poses), 2 * count);
     let options = EstimateOptions { candidates: 4, tolerance, precision: 0.04, distinct: 0.2 };
     assert_eq!(device.len(&device.estimate_poses(&hypotheses, &support, options).unwrap()), 1);
 }
