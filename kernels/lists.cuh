@@ -1,7 +1,7 @@
 // The points of every cell of a patch in a list, in their order and with their shares.
 //
-// Where there is much to do for each point of a cell, a search for it through the masks of cells.cuh keeps the other lanes
-// of a warp waiting, and so do cells of many points beside those of few; most cells have none. With a list, every step is
+// Where there is much to do for each point of a cell, a search for it through masks of all points keeps the other lanes of a
+// warp waiting, and so do cells of many points beside those of few; most cells have none. With a list, every step is
 // for a point; and the cells are put in order, those of many points first, so that the lanes of a warp have about as many.
 //
 // All sums over a list are the CPU's to the bit. The order of cells of about as many points, and of lists in memory, may
