@@ -110,8 +110,8 @@ struct VoxelSearch {
     // What is to be counted: cells of edge `next` that the first `length` points occupy.
     double next;
     unsigned length;
-    // Bits that are set for them, and blocks that have counted theirs.
-    unsigned marks, finished;
+    // Bits that are set for them.
+    unsigned marks;
     Purpose purpose;
     // Steps of the secant search or of coarsening so far.
     unsigned steps;
@@ -197,7 +197,7 @@ struct VoxelSearch {
         constexpr double BITS = 1u << SKETCH_BITS;
         double count = -BITS * log1p(-static_cast<double>(marks) / BITS);
         double possible = LARGEST_SHARE * count;
-        marks = finished = 0;
+        marks = 0;
         switch (purpose) {
             case HOW_MANY_OF_SOME:
                 if (possible >= wanted) return begin_secant(wanted);
@@ -214,7 +214,7 @@ struct VoxelSearch {
     }
 };
 
-static_assert(sizeof(VoxelSearch) == 120, "as on the host");
+static_assert(sizeof(VoxelSearch) == 112, "as on the host");
 
 // One thread: a search in a cloud of `points` points.
 extern "C" __global__ void begin_search(const Bounds* bounds, unsigned points, unsigned wanted, VoxelSearch* result) {
@@ -249,7 +249,7 @@ mark_sketch(const Point* points, const Bounds* bounds, const VoxelSearch* search
 }
 
 // Counts the bits that are set, and clears them; every thread MARK_WORDS of the words, by four. The last block to finish
-// moves the search on.
+// moves the search on. The word behind the sketch is the number of blocks that have finished in all launches.
 extern "C" __global__ void __launch_bounds__(THREADS) count_marks(unsigned* sketch, VoxelSearch* search) {
     static_assert(SKETCH_WORDS % (THREADS * MARK_WORDS) == 0, "all threads have as many words");
     if (search->is_over) return;
@@ -265,7 +265,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) count_marks(unsigned* sket
     __syncthreads();
     if (threadIdx.x > 0) return;
     __threadfence();
-    if (atomicAdd(&search->finished, 1u) < gridDim.x - 1) return;
+    if (atomicAdd(&sketch[SKETCH_WORDS], 1u) % gridDim.x != gridDim.x - 1) return;
     __threadfence();
     VoxelSearch next = *search;
     next.advance();

@@ -27,7 +27,7 @@ const MARK_WORDS: usize = 16;
 /// Steps of a search for which the host does not ask whether it is over: scans need four or five.
 const STEPS_PER_READ: usize = 6;
 /// Bytes of a search that only the kernels look at.
-const STATE: usize = 112;
+const STATE: usize = 104;
 
 /// A search for an edge; as in the kernels.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -69,7 +69,8 @@ impl<D: Driver> VoxelDownsample for Cuda<D> {
         let (bounds, search) = (self.bounds(points)?, self.zeroed::<Search>(1)?);
         // SAFETY: one element in `bounds`, and one search.
         unsafe { self.launch(BEGIN, Grid::new(1, 1), arguments![&bounds, points.len(), wanted, &search])? };
-        let sketch = self.zeroed::<u32>(SKETCH_WORDS)?;
+        // And a word in which the blocks that count are counted.
+        let sketch = self.zeroed::<u32>(SKETCH_WORDS + 1)?;
         loop {
             for _ in 0..STEPS_PER_READ {
                 self.step(points, &bounds, &search, &sketch)?;
