@@ -48,6 +48,14 @@ struct Place {
     float radial, elevation, azimuth;
 };
 
+// What a point adds to one of its eight cells: the lowest, or the next along each of shell, band and sector.
+__device__ __forceinline__ float share_of(const Place& place, bool next_shell, bool next_band, bool next_sector) {
+    float radial = next_shell ? place.radial : 1.0f - place.radial;
+    float elevation = next_band ? place.elevation : 1.0f - place.elevation;
+    float azimuth = next_sector ? place.azimuth : 1.0f - place.azimuth;
+    return radial * elevation * azimuth;
+}
+
 // False for a point so close to the keypoint that it has no direction.
 __device__ __forceinline__ bool find_place(Point p, Place& place) {
     constexpr float NO_DIRECTION = 1e-4f;

@@ -58,11 +58,8 @@ __device__ void spread_point(unsigned i, Point p, Spread& spread) {
     for (unsigned next = 0; next < PARITIES; ++next) {
         unsigned next_shell = next / 4, next_band = next / 2 % 2, next_sector = next % 2;
         unsigned shell = place.shell + next_shell, band = place.band + next_band, sector = place.sector + next_sector;
-        float radial = next_shell ? place.radial : 1.0f - place.radial;
-        float elevation = next_band ? place.elevation : 1.0f - place.elevation;
-        float azimuth = next_sector ? place.azimuth : 1.0f - place.azimuth;
         atomicOr(&spread.masks[i / WARP][(shell * ELEVATIONS + band) * PADDED_AZIMUTHS + sector], 0x80000000u >> i % WARP);
-        spread.shares[parity_of(shell, band, sector)][i] = radial * elevation * azimuth;
+        spread.shares[parity_of(shell, band, sector)][i] = share_of(place, next_shell, next_band, next_sector);
     }
 }
 

@@ -48,10 +48,7 @@ __device__ __forceinline__ unsigned slot_of(const Place& place, unsigned corner)
 }
 
 __device__ __forceinline__ float share_of(const Place& place, unsigned corner) {
-    float radial = corner / 2 % 2 == 1 ? place.radial : 1.0f - place.radial;
-    float elevation = corner % 2 == 1 ? place.elevation : 1.0f - place.elevation;
-    float azimuth = corner / 4 == 1 ? place.azimuth : 1.0f - place.azimuth;
-    return radial * elevation * azimuth;
+    return share_of(place, corner / 2 % 2 == 1, corner % 2 == 1, corner / 4 == 1);
 }
 
 __device__ __forceinline__ uint4 mask_of_quarter(const CellLists& lists, unsigned quarter, unsigned slot) {
