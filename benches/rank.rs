@@ -7,6 +7,7 @@ use coregister::geometry::{IDENTITY, Pose};
 use coregister::stages::consensus::Support;
 use coregister::stages::rank::{Judged, RankCandidates};
 use coregister::stages::verify::Agreement;
+use coregister::stages::verify::judge::Circumstances;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -21,6 +22,8 @@ fn rank<B: RankCandidates>(device: &Timed<B>, group: &mut Group<'_>) {
         .map(|_| Agreement {
             source_overlap: share(),
             target_overlap: share(),
+            source_hold: 0.1 * share(),
+            target_hold: 0.1 * share(),
             rmse: share(),
             source_in_front: 0.1 * share(),
             target_in_front: 0.1 * share(),
@@ -34,8 +37,13 @@ fn rank<B: RankCandidates>(device: &Timed<B>, group: &mut Group<'_>) {
     let (estimated, refined) = (b.upload(&poses).expect("poses"), b.upload(&poses).expect("poses"));
     let (agreement, support) = (b.upload(&agreement).expect("words"), b.upload(&support).expect("words"));
     device.time(group, "the best 12 of 64", |b| {
-        let judged =
-            Judged { estimated: &estimated, poses: &refined, agreement: &agreement, support: &support };
+        let judged = Judged {
+            estimated: &estimated,
+            poses: &refined,
+            agreement: &agreement,
+            support: &support,
+            circumstances: Circumstances { source_reliance: 1.0, target_reliance: 1.0, chance: 0.1 },
+        };
         b.rank_candidates(judged, KEPT)
     });
 }

@@ -13,13 +13,13 @@ use coregister::evaluate::{Pair, Thresholds, Truth, extent, read_pairs};
 use coregister::geometry::Extent;
 use coregister::io::read_cloud;
 use coregister::pipeline::scan::Scan;
-use coregister::pipeline::{Candidate, DISTINCT, Pipeline, to_rigid};
+use coregister::pipeline::{Candidate, Pipeline, circumstances, distinct, to_rigid};
 use coregister::registration::Timings;
 use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::{Config, RigidTransform};
 
-const HEADER: &str = "set,name,overlap,rank,distinct,right,source_overlap,target_overlap,source_in_front,\
-                      target_in_front,source_in_view,target_in_view,rmse,spacing,source_unevenness,target_unevenness,agreeing,support,log_odds";
+const HEADER: &str = "set,name,overlap,rank,distinct,right,source_overlap,target_overlap,source_hold,\
+                      target_hold,source_in_front,target_in_front,source_reliance,target_reliance,chance,agreeing,support,log_odds";
 
 fn main() -> coregister::Result<()> {
     let list = std::env::args().nth(1).unwrap_or_else(|| "data/demo_pair.csv".into());
@@ -44,19 +44,23 @@ fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result
     let (source, target) = (scan(&source, "source")?, scan(&target, "target")?);
     let canonical = CanonicalPair { source: &source.cloud, target: &target.cloud };
     let mut timings = Timings::default();
-    let candidates = pipeline.register(&source, &target, &mut timings)?.candidates;
+    let (answer, matches) = pipeline.register_with_matches(&source, &target, &mut timings)?;
+    let candidates = answer.candidates;
     let (prepared, other) = pipeline.prepare_both(&source, &target, &mut timings)?;
-    let distinct = which_are_distinct(&candidates, &prepared.extent, DISTINCT * prepared.surface.spacing);
+    let distinct = which_are_distinct(&candidates, &prepared.extent, distinct(&prepared));
+    let known = circumstances(&prepared, &other, matches.source.len());
     for (rank, (candidate, distinct)) in candidates.iter().zip(distinct).enumerate() {
         let pose = canonical.to_file_frames(&to_rigid(&candidate.pose));
         let right = is_right(&pose, &pair.truth, &thresholds);
         let overlap = pair.overlap.unwrap_or(f64::NAN);
         print!("{},{},{overlap},{rank},{},{}", pair.set, pair.name, u8::from(distinct), u8::from(right));
         let (a, s) = (candidate.agreement, candidate.support);
-        print!(",{},{},{},{}", a.source_overlap, a.target_overlap, a.source_in_front, a.target_in_front);
-        print!(",{},{},{},{}", a.source_in_view, a.target_in_view, a.rmse, prepared.surface.spacing);
-        let [source, target] = [&prepared, &other].map(|p| p.recorded.viewpoint.unevenness);
-        println!(",{source},{target},{},{},{}", s.count, s.score, candidate.log_odds);
+        print!(",{},{},{},{}", a.source_overlap, a.target_overlap, a.source_hold, a.target_hold);
+        print!(
+            ",{},{},{},{}",
+            a.source_in_front, a.target_in_front, known.source_reliance, known.target_reliance
+        );
+        println!(",{},{},{},{}", known.chance, s.count, s.score, candidate.log_odds);
     }
     Ok(())
 }

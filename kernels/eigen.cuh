@@ -96,3 +96,9 @@ __device__ inline LeastEigenvector least_eigenvector(const Symmetric& m) {
     }
     return {true, {mean + spread * least, mean + spread * middle, mean + spread * largest}, vector};
 }
+
+// `geometry::least_eigenvalue`.
+__device__ inline double least_eigenvalue(const Symmetric& m) {
+    LeastEigenvector least = least_eigenvector(m);
+    return least.found ? least.values[0] : (m.xx + m.yy + m.zz) / 3.0;
+}

@@ -12,18 +12,22 @@ struct Candidate {
 
 // What the witnesses weigh: `Weights` of src/stages/verify/judge.rs.
 struct Weights {
-    float bias, overlap, in_front, support, most_in_front;
+    float bias, hold, in_front, support, least_hold, least_in_front;
 };
 
 // Threads of a block, as on the host.
 constexpr unsigned THREADS = 64;
 
-// What the witnesses say about a candidate, as `log_odds` on the host.
-__device__ float log_odds_of(const Agreement& agreement, const Support& support, const Weights& weights) {
-    float overlap = 0.5f * (agreement.source_overlap + agreement.target_overlap);
-    float in_front = 0.5f * (agreement.source_in_front + agreement.target_in_front);
-    return weights.bias + weights.overlap * overlap + weights.in_front * fminf(in_front, weights.most_in_front) +
-           weights.support * log1pf(support.score);
+// What the witnesses say about a candidate, as `log_odds` on the host: free space counts as far as either cloud's view can be
+// relied on, support as far as it is not chance.
+__device__ float log_odds_of(const Agreement& agreement, const Support& support, const Weights& weights, float source_reliance,
+                             float target_reliance, float chance) {
+    float hold = 0.5f * (agreement.source_hold + agreement.target_hold);
+    float in_front = 0.5f * (target_reliance * agreement.source_in_front + source_reliance * agreement.target_in_front);
+    float beyond_chance = support.score - chance;
+    if (beyond_chance < 0.0f) beyond_chance = 0.0f;
+    return weights.bias + weights.hold * log1pf(hold / weights.least_hold) +
+           weights.in_front * log1pf(in_front / weights.least_in_front) + weights.support * log1pf(beyond_chance);
 }
 
 // The best `most` of `count` candidates, best first, and their poses before refinement and after it. A thread for each counts
@@ -31,14 +35,18 @@ __device__ float log_odds_of(const Agreement& agreement, const Support& support,
 // so each block weighs all of them.
 extern "C" __global__ void __launch_bounds__(THREADS)
 rank_candidates(const Pose* estimated, const Pose* poses, const Agreement* agreements, const Support* supports, unsigned count,
-                unsigned most, Weights weights, Candidate* ranked, Pose* ranked_estimated, Pose* ranked_poses) {
+                unsigned most, Weights weights, float source_reliance, float target_reliance, float chance, Candidate* ranked,
+                Pose* ranked_estimated, Pose* ranked_poses) {
     __shared__ unsigned of_others[THREADS];
     unsigned i = thread_number();
-    float log_odds = i < count ? log_odds_of(agreements[i], supports[i], weights) : 0.0f;
+    auto odds = [&](unsigned k) {
+        return log_odds_of(agreements[k], supports[k], weights, source_reliance, target_reliance, chance);
+    };
+    float log_odds = i < count ? odds(i) : 0.0f;
     unsigned own = ascending_bits(log_odds), before = 0;
     for (unsigned first = 0; first < count; first += THREADS) {
         unsigned other = first + threadIdx.x;
-        if (other < count) of_others[threadIdx.x] = ascending_bits(log_odds_of(agreements[other], supports[other], weights));
+        if (other < count) of_others[threadIdx.x] = ascending_bits(odds(other));
         __syncthreads();
         for (unsigned k = 0; k < min(THREADS, count - first); ++k)
             before += of_others[k] > own || (of_others[k] == own && first + k < i);

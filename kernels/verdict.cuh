@@ -5,6 +5,7 @@
 // `Agreement` of src/stages/verify/.
 struct Agreement {
     float source_overlap, target_overlap;
+    float source_hold, target_hold;
     float rmse;
     float source_in_front, target_in_front;
     float source_in_view, target_in_view;

@@ -1,5 +1,6 @@
 // What two clouds say about a pose. See src/stages/verify/.
 #include "cube.cuh"
+#include "eigen.cuh"
 #include "geometry.cuh"
 #include "surface.cuh"
 #include "verdict.cuh"
@@ -23,13 +24,19 @@ struct Contact {
     unsigned exists;
 };
 
+// What a block's contacts are summed up to: products of two of these for each, the last of which are squared.
+constexpr unsigned NORMAL_AND_DISTANCE = 4;
+constexpr unsigned CONTACT_SUMS = 7;
+constexpr unsigned SQUARED_DISTANCES = 6;
+
 // How a block's samples agree under one pose.
 struct Tally {
+    // Over the contacts: `n nᵀ` of the normals, and squared distances along them.
+    double sums[CONTACT_SUMS];
     unsigned overlapping;
     unsigned in_front;
     unsigned viewed;
-    // Sum of squared distances along the normals.
-    float squares;
+    unsigned padding;
 };
 
 // As the host has it.
@@ -74,16 +81,34 @@ struct Scene {
     unsigned edge, samples, chunks;
 };
 
+// The sums over a warp's contacts that are `present`, by its first lanes.
+__device__ __forceinline__ void sum_contacts(const float (*contacts)[NORMAL_AND_DISTANCE], unsigned present, double* sums) {
+    __syncwarp();
+    unsigned lane = lane_number();
+    if (lane >= CONTACT_SUMS) return;
+    // xx, xy, xz, yy, yz, zz of the normals, and the squared distance.
+    unsigned one = lane < 3 ? 0 : lane < 5 ? 1 : lane - 3, other = lane < 3 ? lane : lane < 5 ? lane - 2 : lane - 3;
+    double sum = 0.0;
+    for (; present; present &= present - 1) {
+        const float* contact = contacts[__ffs(present) - 1];
+        sum += static_cast<double>(contact[one]) * contact[other];
+    }
+    sums[lane] = sum;
+}
+
 // For each cloud tallies[pose * chunks + chunk] = how the chunk's samples of the cloud lie on the other's surface, and in
 // front of what was seen of it; THREADS samples are a chunk, and a block looks at one chunk under one pose. The blocks of
 // the first row take the source, those of the second the target, under the inverse of the pose.
+//
+// Every warp sums up the products of its own contacts, and each of its lanes one of the products.
 //
 // One sample a thread: a query walks a few dozen points of neighbouring cells, which lie in the caches, so the time is
 // that of their latency, and many threads hide it best.
 extern "C" __global__ void __launch_bounds__(THREADS)
 tally_agreement(Scene source, Scene target, const Pose* poses, unsigned count, float reach, float margin, Tally* of_source,
                 Tally* of_target) {
-    __shared__ float of_warps[WARPS];
+    __shared__ float contacts[THREADS][NORMAL_AND_DISTANCE];
+    __shared__ double of_warps[WARPS][CONTACT_SUMS];
     bool back = blockIdx.y == 1;
     Scene moving = source, fixed = target;
     if (back) moving = target, fixed = source;
@@ -102,10 +127,18 @@ tally_agreement(Scene source, Scene target, const Pose* poses, unsigned count, f
         viewed = seen < INFINITY;
         in_front = viewed && sqrtf(dot(ray, ray)) + margin + RANGE_SLACK * seen < seen;
     }
-    float squares = sum_of_block(found.distance * found.distance, of_warps);
+    float* own = contacts[threadIdx.x];
+    own[0] = found.normal.x, own[1] = found.normal.y, own[2] = found.normal.z, own[3] = found.distance;
+    sum_contacts(contacts + warp_number() * WARP, __ballot_sync(ALL_LANES, found.exists), of_warps[warp_number()]);
     unsigned overlapping = __syncthreads_count(found.exists), front = __syncthreads_count(in_front);
     unsigned views = __syncthreads_count(viewed);
-    if (threadIdx.x == 0) (back ? of_target : of_source)[blockIdx.x] = {overlapping, front, views, squares};
+    Tally& tally = (back ? of_target : of_source)[blockIdx.x];
+    if (threadIdx.x == 0) tally.overlapping = overlapping, tally.in_front = front, tally.viewed = views;
+    if (threadIdx.x < CONTACT_SUMS) {
+        double sum = 0.0;
+        for (unsigned warp = 0; warp < WARPS; ++warp) sum += of_warps[warp][threadIdx.x];
+        tally.sums[threadIdx.x] = sum;
+    }
 }
 
 __device__ Tally total(const Tally* tallies, unsigned chunks) {
@@ -115,13 +148,20 @@ __device__ Tally total(const Tally* tallies, unsigned chunks) {
         sum.overlapping += tally.overlapping;
         sum.in_front += tally.in_front;
         sum.viewed += tally.viewed;
-        sum.squares += tally.squares;
+        for (unsigned k = 0; k < CONTACT_SUMS; ++k) sum.sums[k] += tally.sums[k];
     }
     return sum;
 }
 
 __device__ __forceinline__ float share(unsigned count, unsigned samples) {
     return static_cast<float>(count) / static_cast<float>(max(samples, 1u));
+}
+
+// The least eigenvalue of the mean product of normals over all samples.
+__device__ float hold(const Tally& tally, unsigned samples) {
+    double m[CONTACT_SUMS];
+    for (unsigned k = 0; k < CONTACT_SUMS; ++k) m[k] = tally.sums[k] / static_cast<double>(max(samples, 1u));
+    return static_cast<float>(fmax(least_eigenvalue({m[0], m[1], m[2], m[3], m[4], m[5]}), 0.0));
 }
 
 // agreements[pose] = the tallies of both clouds, summed up.
@@ -134,7 +174,9 @@ extern "C" __global__ void conclude_agreement(const Tally* of_source, unsigned s
     Tally target = total(of_target + pose * target_chunks, target_chunks);
     agreements[pose] = {share(source.overlapping, source_samples),
                         share(target.overlapping, target_samples),
-                        sqrtf(source.squares / static_cast<float>(max(source.overlapping, 1u))),
+                        hold(source, source_samples),
+                        hold(target, target_samples),
+                        static_cast<float>(sqrt(source.sums[SQUARED_DISTANCES] / static_cast<double>(max(source.overlapping, 1u)))),
                         share(source.in_front, source_samples),
                         share(target.in_front, target_samples),
                         share(source.viewed, source_samples),

@@ -110,6 +110,14 @@ pub fn least_eigenvector(m: &Symmetric) -> Option<([f64; 3], Vector3<f64>)> {
     Some((values.map(|value| mean + spread * value), vector))
 }
 
+/// The least eigenvalue; see [`least_eigenvector`].
+pub fn least_eigenvalue(m: &Symmetric) -> f64 {
+    match least_eigenvector(m) {
+        Some(([least, ..], _)) => least,
+        None => (m[0] + m[3] + m[5]) / 3.0,
+    }
+}
+
 fn determinant([xx, xy, xz, yy, yz, zz]: &Symmetric) -> f64 {
     xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
 }

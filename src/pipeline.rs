@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candidates::confidence_of;
+pub use candidates::{circumstances, distinct};
 use looks::heard;
 pub use looks::{Seen, View};
 use nalgebra::{Matrix3, Vector3};
@@ -28,8 +29,10 @@ use crate::stages::pose::{Hypotheses, Placed};
 pub use crate::stages::rank::Candidate;
 use crate::stages::verify::Observation;
 
-/// Candidates are different when they move the cloud further apart than this, in voxels.
-pub const DISTINCT: f32 = 10.0;
+/// Candidates are different when they move the cloud further apart than so many voxels, or than this share of its radius
+/// where that is less: of a cloud of a few dozen voxels all would be the same otherwise.
+const DISTINCT: f32 = 10.0;
+const DISTINCT_SHARE: f32 = 0.25;
 /// Matches agree with a pose that leaves their keypoints this close to each other, in voxels.
 pub const TOLERANCE: f32 = 3.0;
 /// No further scale is looked at once the best candidate is as sure as this.
@@ -122,7 +125,7 @@ impl<B: Backend> Pipeline<B> {
             proposals.push(Arc::new(self.propose(&s, &t, &seen, timings)?));
             let hypotheses = self.join(&proposals)?;
             let witnesses = self.join(&heard(&seen, &proposals))?;
-            let estimated = self.agree(&hypotheses, s.surface.spacing, timings)?;
+            let estimated = self.agree(&s, &hypotheses, timings)?;
             candidates = self.compare(&s, &t, &estimated, &witnesses, timings)?;
             let confidence = confidence_of(&self.distinct(&s, &candidates));
             self.log_view(&view, s.recorded.unit, &hypotheses, &candidates, confidence);

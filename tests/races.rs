@@ -32,6 +32,7 @@ use coregister::stages::rank::{Judged, RankCandidates};
 use coregister::stages::refine::RefineOptions;
 use coregister::stages::sample::SampleFarthest;
 use coregister::stages::surface::BuildSurface;
+use coregister::stages::verify::judge::Circumstances;
 use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Scene};
 use coregister::stages::viewpoint::EstimateViewpoint;
 use coregister::stages::voxel::VoxelDownsample;
@@ -310,7 +311,13 @@ fn rank(device: &Emulator) {
         (0..count).map(|i| Support { count: i, score: (i * 31 % 17) as f32 }).collect();
     let agreement = device.upload(&[Agreement::zeroed(); 70]).unwrap();
     let support = device.upload(&support).unwrap();
-    let judged = Judged { estimated: &estimated, poses: &poses, agreement: &agreement, support: &support };
+    let judged = Judged {
+        estimated: &estimated,
+        poses: &poses,
+        agreement: &agreement,
+        support: &support,
+        circumstances: Circumstances { source_reliance: 1.0, target_reliance: 1.0, chance: 0.1 },
+    };
     let ranked = device.rank_candidates(judged, 66).unwrap();
     assert_eq!(device.len(&ranked.poses), 66);
 }

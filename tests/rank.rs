@@ -8,7 +8,7 @@ use coregister::geometry::Pose;
 use coregister::stages::consensus::Support;
 use coregister::stages::rank::{Candidate, Judged, RankCandidates};
 use coregister::stages::verify::Agreement;
-use coregister::stages::verify::judge::log_odds;
+use coregister::stages::verify::judge::{Circumstances, log_odds};
 use nalgebra::Rotation3;
 use rand::RngExt;
 
@@ -20,6 +20,9 @@ struct Known {
     support: Vec<Support>,
 }
 
+const CIRCUMSTANCES: Circumstances =
+    Circumstances { source_reliance: 1.0, target_reliance: 0.25, chance: 0.3 };
+
 fn known(count: usize) -> Known {
     let mut random = random(count as u64);
     let pose = |shift: f64| pose_of(&Rotation3::from_euler_angles(0.1, shift, 0.3), [shift, 0.0, 1.0]);
@@ -27,6 +30,8 @@ fn known(count: usize) -> Known {
     let agreement = (0..count).map(|_| Agreement {
         source_overlap: share(),
         target_overlap: 0.5,
+        source_hold: 0.1 * share(),
+        target_hold: 0.1 * share(),
         rmse: share(),
         source_in_front: 0.1 * share(),
         target_in_front: 0.1 * share(),
@@ -46,7 +51,13 @@ fn ranked<B: RankCandidates>(backend: &B, known: &Known, most: usize) -> Vec<Can
         (backend.upload(&known.estimated).unwrap(), backend.upload(&known.poses).unwrap());
     let (agreement, support) =
         (backend.upload(&known.agreement).unwrap(), backend.upload(&known.support).unwrap());
-    let judged = Judged { estimated: &estimated, poses: &poses, agreement: &agreement, support: &support };
+    let judged = Judged {
+        estimated: &estimated,
+        poses: &poses,
+        agreement: &agreement,
+        support: &support,
+        circumstances: CIRCUMSTANCES,
+    };
     let ranked = backend.rank_candidates(judged, most).unwrap();
     let found = backend.download(&ranked.candidates).unwrap();
     let (before, after) = (&ranked.estimated, &ranked.poses);
@@ -73,13 +84,13 @@ fn check<B: RankCandidates>(backend: &B) {
                 let i = place(candidate);
                 assert_eq!((candidate.estimated, candidate.pose), (known.estimated[i], known.poses[i]));
                 assert_eq!((candidate.agreement, candidate.support), (known.agreement[i], known.support[i]));
-                let expected = log_odds(&known.agreement[i], &known.support[i]);
+                let expected = log_odds(&known.agreement[i], &known.support[i], &CIRCUMSTANCES);
                 assert!((candidate.log_odds - expected).abs() <= 1e-6 * expected.abs().max(1.0));
             }
             let left_out = known.support.iter().filter(|s| found.iter().all(|c| c.support.count != s.count));
             if let Some(last) = found.last() {
                 for support in left_out {
-                    let odds = log_odds(&known.agreement[support.count as usize], support);
+                    let odds = log_odds(&known.agreement[support.count as usize], support, &CIRCUMSTANCES);
                     assert!(odds <= last.log_odds + 1e-6, "{most} of {count}");
                 }
             }
@@ -99,7 +110,7 @@ fn check_extremes<B: RankCandidates>(backend: &B) {
     let scores = [1.0, f32::INFINITY, -0.5, f32::NAN, 0.0, 1.0];
     known.support.iter_mut().zip(scores).for_each(|(support, score)| support.score = score);
     let order: Vec<u32> = ranked(backend, &known, 6)[1..].iter().map(|c| c.support.count).collect();
-    assert_eq!(order, [1, 0, 5, 4, 2]);
+    assert_eq!(order, [1, 0, 5, 2, 4], "less than chance is as good as nothing");
 }
 
 fn known_zero() -> Agreement {

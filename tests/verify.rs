@@ -14,10 +14,12 @@ use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, Pose, apply, dot, inverse, rotate, subtract, to_vector};
 use coregister::stages::consensus::Support;
 use coregister::stages::surface::Surface;
-use coregister::stages::verify::judge::{FreeMotion, confidence, free_motions, log_odds};
+use coregister::stages::verify::judge::{
+    Circumstances, FreeMotion, chance, confidence, free_motions, log_odds, reliance,
+};
 use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
-use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage};
-use nalgebra::{Matrix6, Rotation3, Vector3, Vector6};
+use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage, Viewpoint};
+use nalgebra::{Matrix6, Rotation3, SymmetricEigen, Vector3, Vector6};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -282,6 +284,53 @@ fn an_observation_is_the_sum_over_the_contacts() {
     on_every_backend!(check_observation);
 }
 
+/// The holds of a cloud on itself after a turn.
+fn check_hold<B: Stages>(backend: &B) {
+    for turn in &turns()[..3] {
+        let hold = |points: &[Point]| {
+            let pose = pose_of(turn, [0.7, -0.4, 2.0]);
+            let points: Vec<Point> = points.iter().map(|p| apply(&pose, p)).collect();
+            let scanned = Scanned::new(backend, &points, [0.0; 3]);
+            let found = agreement(backend, &scanned, &scanned, &[IDENTITY], OPTIONS)[0];
+            assert_eq!(found.source_hold, found.target_hold, "{found:?}");
+            found.source_hold
+        };
+        assert!((0.0..0.003).contains(&hold(&plane())), "nothing holds a plane: {}", hold(&plane()));
+        assert!(
+            (0.0..0.003).contains(&hold(&cylinder())),
+            "nor a pipe along its axis: {}",
+            hold(&cylinder())
+        );
+        assert!((0.3..0.334).contains(&hold(&sphere())), "all directions are alike: {}", hold(&sphere()));
+        assert!((0.03..0.3).contains(&hold(&room_view(EYE, 6, |_| true))), "walls and floor");
+    }
+}
+
+#[test]
+fn what_slides_is_not_held() {
+    one_and_two_threads().iter().for_each(check_hold);
+    on_one_device!(check_hold);
+}
+
+/// The least eigenvalue of the contacts' normals, as far as the samples that have a contact are of all.
+fn check_hold_of_a_part<B: Stages>(backend: &B) {
+    let (source, target, truth) = room_pair(backend);
+    let options = AgreementOptions { samples: 700, ..OPTIONS };
+    let found = agreement(backend, &source, &target, &[truth], options)[0];
+    let observation = observation_by_brute_force(backend, &source.surface, &target.surface, &truth, options);
+    let of_normals =
+        Matrix6::from_row_slice(&observation.normal_matrix).fixed_view::<3, 3>(3, 3).into_owned();
+    let expected = SymmetricEigen::new(of_normals).eigenvalues.min() / 700.0;
+    assert!(expected > 0.01, "{expected}");
+    assert!((f64::from(found.source_hold) - expected).abs() < 1e-6, "{found:?}, {expected} expected");
+    assert!(found.target_hold > 0.01 && found.target_hold != found.source_hold, "{found:?}");
+}
+
+#[test]
+fn hold_is_the_least_eigenvalue() {
+    on_every_backend!(check_hold_of_a_part);
+}
+
 /// The free motions of a cloud on itself after a turn: rotations' axes and translations' axes, turned back.
 fn free<B: Stages>(backend: &B, points: &[Point], turn: &Rotation3<f64>) -> [Vec<Vector3<f64>>; 2] {
     let pose = pose_of(turn, [0.7, -0.4, 2.0]);
@@ -367,11 +416,16 @@ fn confidence_rises_with_the_best_and_falls_with_its_rivals() {
     }
 }
 
+const CIRCUMSTANCES: Circumstances =
+    Circumstances { source_reliance: 0.25, target_reliance: 1.0, chance: 2.0 };
+
 #[test]
 fn every_witness_is_heard() {
     let neutral = Agreement {
         source_overlap: 0.3,
         target_overlap: 0.3,
+        source_hold: 0.03,
+        target_hold: 0.03,
         rmse: 0.01,
         source_in_front: 0.03,
         target_in_front: 0.03,
@@ -382,17 +436,42 @@ fn every_witness_is_heard() {
         let of = |step: i32| {
             let (mut agreement, mut support) = (neutral, Support { count: 30, score: 10.0 });
             change(&mut agreement, &mut support, 0.01 * step as f32);
-            log_odds(&agreement, &support)
+            log_odds(&agreement, &support, &CIRCUMSTANCES)
         };
         (0..5).map(of).collect()
     };
     let rises = |odds: &[f32]| odds.is_sorted_by(|a, b| a < b);
     let falls = |odds: &[f32]| odds.is_sorted_by(|a, b| a > b);
-    assert!(rises(&odds(&|a, _, by| a.source_overlap += 10.0 * by)));
-    assert!(rises(&odds(&|a, _, by| a.target_overlap += 10.0 * by)));
+    assert!(rises(&odds(&|a, _, by| a.source_hold += by)));
+    assert!(rises(&odds(&|a, _, by| a.target_hold += by)));
     assert!(rises(&odds(&|_, s, by| s.score += 1000.0 * by)));
     assert!(falls(&odds(&|a, _, by| a.source_in_front += by)));
     assert!(falls(&odds(&|a, _, by| a.target_in_front += by)));
+    let fallen = |odds: &[f32]| odds[0] - odds[4];
+    let by_target = fallen(&odds(&|a, _, by| a.source_in_front += by));
+    let by_source = fallen(&odds(&|a, _, by| a.target_in_front += by));
+    assert!(by_source < 0.5 * by_target, "{by_source} by the less reliable view, {by_target} by the other");
+}
+
+#[test]
+fn support_counts_beyond_chance() {
+    let agreement: Agreement = bytemuck::Zeroable::zeroed();
+    let odds = |score, chance| {
+        log_odds(&agreement, &Support { count: 9, score }, &Circumstances { chance, ..CIRCUMSTANCES })
+    };
+    assert_eq!(odds(10.0, 4.0), odds(6.0, 0.0));
+    assert_eq!(odds(1.0, 4.0), odds(0.0, 0.0), "no fewer than none");
+    assert_eq!(chance(0, 1.0), 0.0);
+    assert_eq!(chance(200, 0.1), 2.0 * chance(100, 0.1));
+    assert!((0.0..=30.0).contains(&chance(300, 0.1)), "a match counts one at most");
+}
+
+#[test]
+fn a_view_of_many_places_is_relied_on_less() {
+    let seen = |unevenness, narrowness| Viewpoint { position: [0.0; 3], unevenness, narrowness };
+    let (raw, around, fused) = (seen(0.1, 0.9), seen(0.3, 0.1), seen(0.3, 0.9));
+    assert_eq!([reliance(&raw), reliance(&around)], [1.0, 1.0]);
+    assert!((0.0..0.5).contains(&reliance(&fused)), "{}", reliance(&fused));
 }
 
 #[test]
@@ -442,11 +521,15 @@ fn poses() -> Vec<Pose> {
     poses
 }
 
-/// Everything but the mean of the distances is a count, and equal.
+/// Everything but the mean of the distances and the holds is a count, and equal.
 fn assert_agreements_equal(found: &Agreement, expected: &Agreement, name: &str) {
-    let difference = (found.rmse - expected.rmse).abs();
-    assert!(difference <= 1e-5 * expected.rmse, "{name}: {found:?}, {expected:?} expected");
-    assert_eq!(Agreement { rmse: expected.rmse, ..*found }, *expected, "{name}");
+    let close = |found: f32, expected: f32, scale: f32| (found - expected).abs() <= 1e-6 * scale;
+    let context = || format!("{name}: {found:?}, {expected:?} expected");
+    assert!(close(found.rmse, expected.rmse, expected.rmse), "{}", context());
+    assert!(close(found.source_hold, expected.source_hold, expected.source_overlap), "{}", context());
+    assert!(close(found.target_hold, expected.target_hold, expected.target_overlap), "{}", context());
+    let Agreement { rmse, source_hold, target_hold, .. } = *expected;
+    assert_eq!(Agreement { rmse, source_hold, target_hold, ..*found }, *expected, "{name}");
 }
 
 fn assert_observations_equal(found: &Observation, expected: &Observation, name: &str) {

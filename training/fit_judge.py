@@ -2,96 +2,142 @@
 
     coregister simulate -o scans --pairs 450 --none-share 0.15 --overlap 0.05..0.7 --seed 4242
     coregister simulate -o little --pairs 150 --overlap 0.06..0.3 --seed 9090
-    cargo run --release --example candidates -- scans/pairs.csv > scans.csv
-    cargo run --release --example candidates -- little/pairs.csv > little.csv
-    python training/fit_judge.py scans.csv little.csv
+    coregister simulate -o less --pairs 320 --none-share 0.12 --overlap 0.05..0.3 --seed 5151
+    for pairs in scans little less; do
+        cargo run --release --example candidates -- $pairs/pairs.csv > $pairs.csv
+    done
+    python training/fit_judge.py scans.csv little.csv less.csv [--test OTHER.csv ...]
 
-The log-odds of a candidate are linear in its overlap, its share in front of what the other scan saw, and the logarithm
-of its support. The best candidate's stand against those of all that differ from it and against none being right, and
-a logistic function of the outcome is the confidence. The six numbers of this model minimise the mean negative
-log-likelihood of the confidences: each says how likely the chosen candidate is to be right, and it is or it is not.
+The log-odds of a candidate are linear in the logarithms of its hold, its share in front of what the other scan saw and
+its support beyond chance. Together they say how likely each candidate of a pair is the right one, and that none is: the candidates'
+odds stand against each other and against one. The weights are those under which what is the case is likeliest. A logistic
+function of the best one's log-odds against all that differ from it is the confidence.
 
 Needs numpy and scipy.
 """
 
+import argparse
 import csv
-import sys
 from collections import defaultdict
 
 import numpy as np
 from scipy.optimize import minimize
 
-MOST_IN_FRONT = 0.15
-"""As in judge.rs: how much of the share in front counts."""
+LEAST_HOLD = 0.0005
+LEAST_IN_FRONT = 0.01
+"""As in judge.rs: what hold and share in front are compared with."""
 
-NAMES = ["overlap", "in front", "support", "bias", "calibration slope", "calibration bias"]
-CURRENT = np.array([0.6, -60.0, 1.8, -1.8, 2.9, -0.2])
-"""The constants of judge.rs, in the order of the names."""
+NAMES = ["hold", "in front", "support", "bias"]
+CURRENT = np.array([1.0, -3.7, 2.2, -6.0])
+CURRENT_CALIBRATION = np.array([1.2, 0.55])
+"""The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
 NOTHING = -1e9
 """Log-odds of a place without a candidate."""
+MOST = 60.0
+"""Log-odds beyond this are as good as certain."""
+RIDGE = 0.5
+"""Keeps weights that the data leave open from growing: its square counts as much as so many pairs' losses."""
 
 
-def read(paths):
-    """Witnesses [pairs, candidates, 3] of all candidates, whether each is there and distinct from better ones, and
-    whether it is right, [pairs, candidates]."""
-    pairs = defaultdict(list)
-    for path in paths:
-        with open(path, newline="") as file:
-            for row in csv.DictReader(file):
-                pairs[path, row["set"], row["name"]].append(row)
-    most = max(len(candidates) for candidates in pairs.values())
-    found = np.zeros((len(pairs), most, 3))
-    there, distinct, right = np.zeros((3, len(pairs), most), dtype=bool)
-    for i, candidates in enumerate(pairs.values()):
-        for j, candidate in enumerate(candidates):
-            found[i, j] = witnesses(candidate)
-            there[i, j] = True
-            distinct[i, j] = candidate["distinct"] == "1"
-            right[i, j] = candidate["right"] == "1"
-    return found, there, distinct, right
+class Pairs:
+    """Witnesses of all candidates and a one, [pairs, candidates, 4]; whether each is there, is distinct from better ones,
+    and is right, [pairs, candidates]."""
+
+    def __init__(self, paths):
+        pairs = defaultdict(list)
+        for path in paths:
+            with open(path, newline="") as file:
+                for row in csv.DictReader(file):
+                    pairs[path, row["set"], row["name"]].append(row)
+        most = max(len(candidates) for candidates in pairs.values())
+        self.found = np.zeros((len(pairs), most, len(NAMES)))
+        self.there, self.distinct, self.right = np.zeros((3, len(pairs), most), dtype=bool)
+        for i, candidates in enumerate(pairs.values()):
+            for j, candidate in enumerate(candidates):
+                self.found[i, j] = witnesses(candidate)
+                self.there[i, j] = True
+                self.distinct[i, j] = candidate["distinct"] == "1"
+                self.right[i, j] = candidate["right"] == "1"
+
+    def log_odds(self, weights):
+        return np.where(self.there, np.clip(self.found @ weights, -MOST, MOST), NOTHING)
 
 
 def witnesses(candidate):
-    """The three numbers that the log-odds are linear in."""
-    overlap = (float(candidate["source_overlap"]) + float(candidate["target_overlap"])) / 2
-    in_front = (float(candidate["source_in_front"]) + float(candidate["target_in_front"])) / 2
-    return [overlap, min(in_front, MOST_IN_FRONT), np.log1p(float(candidate["support"]))]
+    """The numbers that the log-odds are linear in."""
+    value = {name: float(text) for name, text in candidate.items() if name not in ("set", "name")}
+    hold = (value["source_hold"] + value["target_hold"]) / 2
+    by_target = value["target_reliance"] * value["source_in_front"]
+    by_source = value["source_reliance"] * value["target_in_front"]
+    in_front = (by_target + by_source) / 2
+    beyond_chance = max(value["support"] - value["chance"], 0.0)
+    return [np.log1p(hold / LEAST_HOLD), np.log1p(in_front / LEAST_IN_FRONT), np.log1p(beyond_chance), 1.0]
 
 
-def chosen(model, data):
-    """Log-odds of the confidence in the best candidate of each pair, and whether that one is right."""
-    found, there, distinct, right = data
-    log_odds = np.where(there, found @ model[:3] + model[3], NOTHING)
+def surprise(weights, pairs):
+    """Mean negative log-likelihood of which candidate is right, or that none is."""
+    odds = np.exp(pairs.log_odds(weights))
+    right = (odds * pairs.right).sum(axis=1)
+    of_the_case = np.where(pairs.right.any(axis=1), right, 1.0)
+    return (np.log(1 + odds.sum(axis=1)) - np.log(of_the_case)).mean()
+
+
+def penalised(weights, pairs, scale):
+    return surprise(weights, pairs) + RIDGE * ((weights * scale)[:-1] ** 2).sum() / len(pairs.found)
+
+
+def chosen(weights, pairs):
+    """Log-odds of the best candidate of each pair against all others, and whether it is right."""
+    log_odds = pairs.log_odds(weights)
     pair = np.arange(len(log_odds))
     best = log_odds.argmax(axis=1)
     # The candidates were ranked by the weights of their day, and a cluster of near-equal ones is represented by its
     # first. Where other weights choose another one of a cluster, that one stands for it.
-    odds = np.exp(log_odds) * distinct
-    represented = distinct[pair, best]
+    odds = np.exp(log_odds) * pairs.distinct
+    represented = pairs.distinct[pair, best]
     own = np.where(represented, odds[pair, best], odds[:, 0])
     rivals = 1 + np.maximum(odds.sum(axis=1) - own, 0)
-    against_all = log_odds[pair, best] - np.log(rivals)
-    return model[4] * against_all + model[5], right[pair, best]
+    return log_odds[pair, best] - np.log(rivals), pairs.right[pair, best]
 
 
-def loss(model, data):
+def loss(calibration, against_all, right):
     """Mean negative log-likelihood of the confidences."""
-    confidence, right = chosen(model, data)
+    confidence = calibration[0] * against_all + calibration[1]
     return np.logaddexp(0, np.where(right, -confidence, confidence)).mean()
 
 
-def main():
-    data = read(sys.argv[1:])
-    options = {"maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-3, "fatol": 1e-7}
-    best = minimize(loss, CURRENT, args=(data,), method="Nelder-Mead", options=options)
-    calibrated = minimize(
-        lambda calibration: loss(np.append(CURRENT[:4], calibration), data), CURRENT[4:], method="Nelder-Mead"
+def calibrated(against_all, right):
+    return minimize(loss, CURRENT_CALIBRATION, args=(against_all, right), method="Nelder-Mead").x
+
+
+def report(name, weights, calibration, pairs):
+    against_all, right = chosen(weights, pairs)
+    accepted = calibration[0] * against_all + calibration[1] > 0
+    print(
+        f"{name}: {len(right)} pairs, {pairs.right.any(axis=1).sum()} with a right candidate, chosen for {right.sum()}; "
+        f"accepted {(accepted & right).sum()} right, {(accepted & ~right).sum()} wrong; "
+        f"surprise {surprise(weights, pairs):.4f}, loss {loss(calibration, against_all, right):.4f}"
     )
-    print(f"{len(data[0])} pairs, {data[3].any(axis=1).sum()} with a right candidate")
-    print(f"judge.rs as it is: loss {loss(CURRENT, data):.4f}")
-    print(f"its weights, calibrated anew: loss {calibrated.fun:.4f}, slope and bias {calibrated.x.round(2)}")
-    print(f"all fitted: loss {best.fun:.4f}, " + ", ".join(f"{name} {x:.2f}" for name, x in zip(NAMES, best.x)))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("candidates", nargs="+", help="lists of candidates to fit to")
+    parser.add_argument("--test", nargs="*", default=[], help="other lists, to look at the fit")
+    arguments = parser.parse_args()
+    pairs = Pairs(arguments.candidates)
+    scale = pairs.found[pairs.there].std(axis=0)
+    weights = minimize(penalised, CURRENT, args=(pairs, scale), method="BFGS").x
+    calibration = calibrated(*chosen(weights, pairs))
+    print("fitted: " + ", ".join(f"{name} {x:.2f}" for name, x in zip(NAMES, weights)))
+    print(f"its calibration: slope {calibration[0]:.2f}, bias {calibration[1]:.2f}")
+    again = calibrated(*chosen(CURRENT, pairs))
+    print(f"judge.rs, calibrated anew: slope {again[0]:.2f}, bias {again[1]:.2f}")
+    for name, lists in [("fitted to", arguments.candidates), *((path, [path]) for path in arguments.test)]:
+        looked_at = Pairs(lists)
+        report(f"{name}, judge.rs", CURRENT, CURRENT_CALIBRATION, looked_at)
+        report(f"{name}, fitted", weights, calibration, looked_at)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! From hypotheses to the answer: the best few by the matches' vote, laid on the clouds, compared there and concluded.
 
 use super::scan::Prepared;
-use super::{Answer, DISTINCT, Pipeline, TOLERANCE};
+use super::{Answer, DISTINCT, DISTINCT_SHARE, Pipeline, TOLERANCE};
 use crate::backend::Device;
 use crate::error::Result;
 use crate::geometry::{IDENTITY, Pose};
@@ -12,7 +12,7 @@ use crate::stages::estimate::EstimateOptions;
 use crate::stages::pose::Hypotheses;
 use crate::stages::rank::{Candidate, Judged, Ranked};
 use crate::stages::refine::RefineOptions;
-use crate::stages::verify::judge::confidence;
+use crate::stages::verify::judge::{Circumstances, chance, confidence, reliance};
 use crate::stages::verify::{AgreementOptions, Scene};
 
 /// Candidates that are refined and compared on the clouds.
@@ -32,17 +32,19 @@ struct Comparison {
     samples: usize,
     /// Most candidates that are kept.
     kept: usize,
+    /// What is kept in mind.
+    circumstances: Circumstances,
 }
 
 impl<B: Backend> Pipeline<B> {
     /// The best few poses by the matches' own vote.
     pub(super) fn agree(
         &self,
+        source: &Prepared<B>,
         all: &Hypotheses<B>,
-        spacing: f32,
         timings: &mut Timings,
     ) -> Result<B::Buffer<Pose>> {
-        let b = &self.backend;
+        let (b, spacing) = (&self.backend, source.surface.spacing);
         let tolerance = Tolerance { base: TOLERANCE * spacing, slope: 0.06 };
         let support = timings
             .measure("consensus", || b.score_hypotheses(&all.poses, Some(&all.source), all, tolerance))?;
@@ -50,7 +52,7 @@ impl<B: Backend> Pipeline<B> {
             candidates: CANDIDATES,
             tolerance,
             precision: 2.0 * spacing,
-            distinct: DISTINCT * spacing,
+            distinct: distinct(source),
         };
         timings.measure("estimate", || b.estimate_poses(all, &support, options))
     }
@@ -66,15 +68,16 @@ impl<B: Backend> Pipeline<B> {
         timings: &mut Timings,
     ) -> Result<Vec<Candidate>> {
         let b = &self.backend;
+        let circumstances = circumstances(source, target, self.backend.len(&matches.poses));
         let coarse = (source.coarse_scene(), target.coarse_scene());
         let options = RefineOptions { samples: 500, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
         let near = self.refine(coarse, estimated, options, timings)?;
-        let looked_at = Comparison { samples: SHORTLIST_SAMPLES, kept: SHORTLIST };
+        let looked_at = Comparison { samples: SHORTLIST_SAMPLES, kept: SHORTLIST, circumstances };
         let shortlist = self.judge(coarse, estimated, &near, matches, looked_at, timings)?;
         let fine = (source.scene(), target.scene());
         let options = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
         let refined = self.refine(fine, &shortlist.poses, options, timings)?;
-        let looked_at = Comparison { samples: SAMPLES, kept: SHORTLIST };
+        let looked_at = Comparison { samples: SAMPLES, kept: SHORTLIST, circumstances };
         let ranked = self.judge(fine, &shortlist.estimated, &refined, matches, looked_at, timings)?;
         timings.measure("verify", || b.download(&ranked.candidates))
     }
@@ -98,7 +101,7 @@ impl<B: Backend> Pipeline<B> {
         estimated: &B::Buffer<Pose>,
         poses: &B::Buffer<Pose>,
         matches: &Hypotheses<B>,
-        Comparison { samples, kept }: Comparison,
+        Comparison { samples, kept, circumstances }: Comparison,
         timings: &mut Timings,
     ) -> Result<Ranked<B>> {
         let b = &self.backend;
@@ -108,13 +111,14 @@ impl<B: Backend> Pipeline<B> {
         let tolerance = Tolerance { base: TOLERANCE * source.spacing, slope: 0.0 };
         let score = || b.score_hypotheses(poses, None, matches, tolerance);
         let support = timings.measure("consensus", score)?;
-        b.rank_candidates(Judged { estimated, poses, agreement: &agreement, support: &support }, kept)
+        let (agreement, support) = (&agreement, &support);
+        b.rank_candidates(Judged { estimated, poses, agreement, support, circumstances }, kept)
     }
 
     /// The candidates that differ from all better ones.
     pub(super) fn distinct(&self, source: &Prepared<B>, candidates: &[Candidate]) -> Vec<Candidate> {
         let ranked = candidates.iter().map(|candidate| (candidate.pose, *candidate));
-        let distinct = source.extent.distinct(ranked, DISTINCT * source.surface.spacing, candidates.len());
+        let distinct = source.extent.distinct(ranked, distinct(source), candidates.len());
         distinct.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
@@ -148,6 +152,21 @@ impl<B: Backend> Pipeline<B> {
 /// Probability that the first of these candidates, which all differ, is right.
 pub(super) fn confidence_of(distinct: &[Candidate]) -> f64 {
     confidence(&distinct.iter().map(|candidate| candidate.log_odds).collect::<Vec<_>>())
+}
+
+/// How far apart poses move the source when they are different.
+pub fn distinct<D: Device>(source: &Prepared<D>) -> f32 {
+    (DISTINCT * source.surface.spacing).min(DISTINCT_SHARE * source.extent.radius)
+}
+
+/// What is to be kept in mind about a pair when so many matches are heard about its candidates.
+pub fn circumstances<D: Device>(source: &Prepared<D>, target: &Prepared<D>, matches: usize) -> Circumstances {
+    let within = |cloud: &Prepared<D>| cloud.share_within(TOLERANCE * source.surface.spacing);
+    Circumstances {
+        source_reliance: reliance(&source.recorded.viewpoint),
+        target_reliance: reliance(&target.recorded.viewpoint),
+        chance: chance(matches, within(source).max(within(target))),
+    }
 }
 
 /// Points agree within one and a half voxels of their own surface; the margin of free space is fine on both.

@@ -12,7 +12,7 @@ const THREADS: u32 = 64;
 
 impl<D: Driver> RankCandidates for Cuda<D> {
     fn rank_candidates(&self, judged: Judged<'_, Self>, most: usize) -> Result<Ranked<Self>> {
-        let Judged { estimated, poses, agreement, support } = judged;
+        let Judged { estimated, poses, agreement, support, circumstances } = judged;
         let (count, most) = (poses.len(), most.min(poses.len()));
         let ranked = Ranked {
             candidates: self.allocate(most)?,
@@ -27,6 +27,9 @@ impl<D: Driver> RankCandidates for Cuda<D> {
             count,
             most,
             Argument::value(WEIGHTS),
+            circumstances.source_reliance,
+            circumstances.target_reliance,
+            circumstances.chance,
             &ranked.candidates,
             &ranked.estimated,
             &ranked.poses

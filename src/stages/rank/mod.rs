@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::consensus::Support;
 use super::verify::Agreement;
+use super::verify::judge::Circumstances;
 use crate::backend::Device;
 use crate::error::Result;
 use crate::geometry::Pose;
@@ -37,6 +38,8 @@ pub struct Judged<'a, D: Device + ?Sized> {
     pub agreement: &'a D::Buffer<Agreement>,
     /// The matches' word about them.
     pub support: &'a D::Buffer<Support>,
+    /// What holds for all of them.
+    pub circumstances: Circumstances,
 }
 
 /// Candidates in their order, and apart from them their poses.

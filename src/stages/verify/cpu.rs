@@ -7,7 +7,7 @@ use super::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::{Pose, apply, dot, inverse, rotate, subtract, to_vector};
+use crate::geometry::{Pose, Symmetric, apply, dot, inverse, least_eigenvalue, rotate, subtract, to_vector};
 use crate::stages::surface::Surface;
 use crate::stages::viewpoint::RangeImage;
 
@@ -27,14 +27,16 @@ impl MeasureAgreement for Cpu {
     ) -> Result<Vec<Agreement>> {
         let measure = |pose: &Pose| {
             let back = inverse(pose);
-            let (source_overlap, rmse) = overlap(source.surface, target.surface, pose, options);
-            let (target_overlap, _) = overlap(target.surface, source.surface, &back, options);
+            let of_source = overlap(source.surface, target.surface, pose, options);
+            let of_target = overlap(target.surface, source.surface, &back, options);
             let (source_in_front, source_in_view) = in_front(source.surface, target.view, pose, options);
             let (target_in_front, target_in_view) = in_front(target.surface, source.view, &back, options);
             Agreement {
-                source_overlap,
-                target_overlap,
-                rmse,
+                source_overlap: of_source.share,
+                target_overlap: of_target.share,
+                source_hold: of_source.hold,
+                target_hold: of_target.hold,
+                rmse: of_source.rmse,
                 source_in_front,
                 target_in_front,
                 source_in_view,
@@ -97,20 +99,30 @@ fn contacts<'a>(
     })
 }
 
-/// Share of `moving`'s samples that lie on `fixed`, and their root mean square distance along its normals.
-fn overlap(
-    moving: &Surface<Cpu>,
-    fixed: &Surface<Cpu>,
-    pose: &Pose,
-    options: AgreementOptions,
-) -> (f32, f32) {
-    let (mut count, mut squares) = (0u32, 0f32);
+/// How one cloud's samples lie on the other; see [`Agreement`].
+struct Overlap {
+    share: f32,
+    hold: f32,
+    rmse: f32,
+}
+
+/// The overlap of `moving`'s samples with `fixed`. `tally_agreement` in `kernels/verify.cu` has the same sums.
+fn overlap(moving: &Surface<Cpu>, fixed: &Surface<Cpu>, pose: &Pose, options: AgreementOptions) -> Overlap {
+    let (mut count, mut squares, mut normals) = (0u32, 0.0, Symmetric::default());
     for contact in contacts(moving, fixed, pose, options) {
         count += 1;
-        squares += contact.distance * contact.distance;
+        squares += f64::from(contact.distance).powi(2);
+        let [x, y, z] = contact.normal.map(f64::from);
+        let products = [x * x, x * y, x * z, y * y, y * z, z * z];
+        normals.iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
     }
     let total = moving.place.len().min(options.samples).max(1);
-    (count as f32 / total as f32, (squares / count.max(1) as f32).sqrt())
+    let hold = least_eigenvalue(&normals.map(|sum| sum / total as f64)).max(0.0);
+    Overlap {
+        share: count as f32 / total as f32,
+        hold: hold as f32,
+        rmse: (squares / f64::from(count.max(1))).sqrt() as f32,
+    }
 }
 
 /// Share of `moving`'s samples that stand in front of what `view` saw by more than `margin`, and share of those in

@@ -24,10 +24,11 @@ const PRODUCTS: usize = 24;
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Tally {
+    sums: [f64; 7],
     overlapping: u32,
     in_front: u32,
     viewed: u32,
-    squares: f32,
+    padding: u32,
 }
 
 /// A cloud as the kernel that tallies has it, by addresses.

@@ -5,39 +5,73 @@ use nalgebra::{DMatrix, Matrix6, SymmetricEigen, Vector3};
 
 use super::{Agreement, Observation};
 use crate::stages::consensus::Support;
+use crate::stages::viewpoint::Viewpoint;
 
-/// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to 600 simulated pairs of all
-/// kinds, those that `training/fit_judge.py` names. There the mean negative log-likelihood of the confidence is 0.082;
-/// that of the best weights is 0.073, but they trust the overlap four times as much, and so a wrong pose of a cloud of a
-/// hundred points (`different_densities` in tests/bad_input.rs).
+/// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
+/// those that `training/fit_judge.py` names.
 pub(in crate::stages) const WEIGHTS: Weights =
-    Weights { bias: -1.8, overlap: 0.6, in_front: -60.0, support: 1.8, most_in_front: 0.15 };
+    Weights { bias: -6.5, hold: 1.2, in_front: -4.2, support: 2.2, least_hold: 0.0005, least_in_front: 0.01 };
 
 /// What the witnesses weigh. Kernels have the same: `Weights` in `kernels/rank.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(in crate::stages) struct Weights {
     bias: f32,
-    overlap: f32,
+    hold: f32,
     in_front: f32,
     support: f32,
-    /// The free-space witness may be mistaken about the viewpoint, so its veto is bounded.
-    most_in_front: f32,
+    /// What hold and share in front are compared with: less than this says little, and beyond it each doubling says as
+    /// much as the one before.
+    least_hold: f32,
+    least_in_front: f32,
+}
+
+/// What has to be kept in mind about a pair when its candidates are weighed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Circumstances {
+    /// How far it can be relied on that the source's sensor looked through the space before what it saw, 0..1.
+    pub source_reliance: f32,
+    /// The same of the target's.
+    pub target_reliance: f32,
+    /// The score that a pose has from matches that agree with it by chance.
+    pub chance: f32,
+}
+
+/// A cloud that does not look like a raw scan was seen from several places, and from the one that was estimated for it
+/// some of its free space was not looked through.
+const RELIANCE_ON_MANY_VIEWS: f32 = 0.2;
+
+/// How far what was seen from there can be relied on.
+pub fn reliance(viewpoint: &Viewpoint) -> f32 {
+    if viewpoint.is_uncertain() { RELIANCE_ON_MANY_VIEWS } else { 1.0 }
+}
+
+/// Mean of `1 − (residual / tolerance)²` over matches that lie anywhere within tolerance on a surface.
+const MEAN_SCORE_BY_CHANCE: f32 = 0.5;
+
+/// The score that so many wrong matches give a pose, where a point has this share of its cloud within tolerance.
+pub fn chance(matches: usize, share: f32) -> f32 {
+    MEAN_SCORE_BY_CHANCE * share * matches as f32
 }
 
 /// Log-odds that a candidate is right, from what the clouds and the matches say about it alone.
-pub fn log_odds(agreement: &Agreement, support: &Support) -> f32 {
-    let overlap = 0.5 * (agreement.source_overlap + agreement.target_overlap);
-    let in_front = 0.5 * (agreement.source_in_front + agreement.target_in_front);
+pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circumstances) -> f32 {
+    let Circumstances { source_reliance, target_reliance, chance } = *circumstances;
+    let hold = 0.5 * (agreement.source_hold + agreement.target_hold);
+    let in_front =
+        0.5 * (target_reliance * agreement.source_in_front + source_reliance * agreement.target_in_front);
+    let beyond_chance = support.score - chance;
+    // Not the larger of both: what is not a number remains so.
+    let beyond_chance = if beyond_chance < 0.0 { 0.0 } else { beyond_chance };
     WEIGHTS.bias
-        + WEIGHTS.overlap * overlap
-        + WEIGHTS.in_front * in_front.min(WEIGHTS.most_in_front)
-        + WEIGHTS.support * support.score.ln_1p()
+        + WEIGHTS.hold * (hold / WEIGHTS.least_hold).ln_1p()
+        + WEIGHTS.in_front * (in_front / WEIGHTS.least_in_front).ln_1p()
+        + WEIGHTS.support * beyond_chance.ln_1p()
 }
 
 /// Calibration of the choice among candidates (Platt scaling) on the same pairs, 62 of which do not overlap.
-const CALIBRATION_SLOPE: f64 = 2.9;
-const CALIBRATION_BIAS: f64 = -0.2;
+const CALIBRATION_SLOPE: f64 = 1.2;
+const CALIBRATION_BIAS: f64 = 0.55;
 
 /// Probability that the first of some distinct candidates is right, given the log-odds of each. At most one is, so
 /// its odds stand against all others' and against none being right; what they give is then calibrated.

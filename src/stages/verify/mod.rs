@@ -1,10 +1,11 @@
 //! How well the clouds themselves agree under a pose, and whether that can be relied on.
 //!
-//! Three witnesses are heard about every candidate: how much of each surface lies on the other (overlap), how much
-//! of each stands in front of what the other saw (free space), and how many matches agree (support). Overlap alone
-//! is deceived: rooms and streets are full of walls and floors that lie on each other under wrong poses. Free
-//! space is not: a scan has looked through the space before its surfaces, and nothing of the other scan may stand
-//! there. [`judge`] weighs the three.
+//! Three witnesses are heard about every candidate: how firmly the surfaces that lie on each other hold it (hold), how
+//! much of each stands in front of what the other saw (free space), and how many matches agree (support). The overlap
+//! by itself is deceived: rooms and streets are full of walls and floors that lie on each other under wrong poses. So it
+//! counts as far as it resists being shifted in any direction, which a floor alone does not. Free space is not deceived:
+//! a scan has looked through the space before its surfaces, and nothing of the other scan may stand there. [`judge`]
+//! weighs the three.
 
 mod cpu;
 mod cuda;
@@ -24,6 +25,12 @@ pub struct Agreement {
     pub source_overlap: f32,
     /// Share of target samples with a source point in reach whose normal agrees, 0..1.
     pub target_overlap: f32,
+    /// How firmly the source's samples hold the pose: the least eigenvalue of `Σ n nᵀ / N` over those that overlap,
+    /// where `n` are the target's normals there and `N` is the number of all samples. The share of the samples that
+    /// resist a shift in the direction in which the fewest do; 0 for a plane, 0..1/3.
+    pub source_hold: f32,
+    /// The same for the target's samples and the source's normals.
+    pub target_hold: f32,
     /// Root mean square distance along the target's normals over the overlapping source samples.
     pub rmse: f32,
     /// Share of source samples that stand in front of what the target saw, 0..1.
