@@ -90,6 +90,11 @@ pub struct Evidence {
     pub source_overlap: f64,
     /// Share of the target that lies on the source's surface.
     pub target_overlap: f64,
+    /// Share of the source that resists being shifted in the direction in which the least of it does, 0..1/3: near 0 where
+    /// nothing but a floor or one wall lies on the target.
+    pub source_hold: f64,
+    /// The same of the target.
+    pub target_hold: f64,
     /// Share of the source that stands where the target's sensor has looked through: it cannot be there.
     pub source_in_front: f64,
     /// Share of the target that stands where the source's sensor has looked through.

@@ -8,7 +8,6 @@ use crate::geometry::to_vector;
 use crate::pipeline::{self, Answer, Candidate, Matches, to_rigid};
 use crate::registration::{Details, Evidence, KeypointMatch, Registration, Status, Timings};
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
-use crate::stages::verify::Agreement;
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted. Of the simulated pairs that the confidence was fitted to, most of
@@ -71,13 +70,14 @@ pub(super) fn details(pair: &CanonicalPair, answer: &Answer, matches: &Matches) 
 }
 
 fn evidence(candidate: &Candidate) -> Evidence {
-    let Agreement { source_overlap, target_overlap, source_in_front, target_in_front, .. } =
-        candidate.agreement;
+    let agreement = &candidate.agreement;
     Evidence {
-        source_overlap: source_overlap.into(),
-        target_overlap: target_overlap.into(),
-        source_in_front: source_in_front.into(),
-        target_in_front: target_in_front.into(),
+        source_overlap: agreement.source_overlap.into(),
+        target_overlap: agreement.target_overlap.into(),
+        source_hold: agreement.source_hold.into(),
+        target_hold: agreement.target_hold.into(),
+        source_in_front: agreement.source_in_front.into(),
+        target_in_front: agreement.target_in_front.into(),
         inliers: candidate.support.count as usize,
         log_odds: candidate.log_odds.into(),
     }

@@ -125,6 +125,8 @@ impl<'a> CloudData<'a> {
 struct EvidenceData {
     source_overlap: f64,
     target_overlap: f64,
+    source_hold: f64,
+    target_hold: f64,
     source_in_front: f64,
     target_in_front: f64,
     inliers: usize,
@@ -133,9 +135,16 @@ struct EvidenceData {
 
 impl EvidenceData {
     fn new(evidence: &Evidence) -> Self {
-        let Evidence { source_overlap, target_overlap, source_in_front, target_in_front, inliers, log_odds } =
-            *evidence;
-        Self { source_overlap, target_overlap, source_in_front, target_in_front, inliers, log_odds }
+        Self {
+            source_overlap: evidence.source_overlap,
+            target_overlap: evidence.target_overlap,
+            source_hold: evidence.source_hold,
+            target_hold: evidence.target_hold,
+            source_in_front: evidence.source_in_front,
+            target_in_front: evidence.target_in_front,
+            inliers: evidence.inliers,
+            log_odds: evidence.log_odds,
+        }
     }
 }
 

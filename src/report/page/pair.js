@@ -188,6 +188,8 @@ function showEvidence() {
   const line = (name, show) => body.append(row([name, show(found), ...(rival ? [show(rival)] : [])]));
   line("source on the target's surface", (e) => percent(e.source_overlap));
   line("target on the source's surface", (e) => percent(e.target_overlap));
+  line("source that resists a shift", (e) => percent(e.source_hold));
+  line("target that resists a shift", (e) => percent(e.target_hold));
   line("source where the target's sensor looked through", (e) => percent(e.source_in_front));
   line("target where the source's sensor looked through", (e) => percent(e.target_in_front));
   line("matches that agree", (e) => count(e.inliers));
