@@ -4,12 +4,18 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use common::random;
+use common::{random, room, squared_distance};
+use coregister::backend::Cpu;
+use coregister::cloud::Point;
 use coregister::evaluate::{Truth, read_pairs};
 use coregister::io::read_cloud;
-use coregister::registration::KeypointMatch;
+use coregister::pipeline::scan::{Prepared, Scan};
+use coregister::pipeline::{Pipeline, TOLERANCE, circumstances, distinct};
+use coregister::registration::{KeypointMatch, Timings};
 use coregister::simulate::{Kind, Motion, PairOptions, simulate_pair};
+use coregister::stages::clean::canonical_cloud;
 use coregister::{Cloud, Config, Engine, Registration, RigidTransform, Status};
 use nalgebra::{Rotation3, Unit, Vector3};
 use rand::seq::SliceRandom;
@@ -320,4 +326,46 @@ fn details_change_no_answer_and_count_the_same_inliers() {
         };
         assert!(inliers.clone().all(|m| apart(m) < 1.1 * details.tolerance), "{}", pair.name);
     }
+}
+
+fn prepared(points: &[Point]) -> Arc<Prepared<Cpu>> {
+    let cloud = canonical_cloud(&Cloud::from_f32(points.to_vec()), "source").unwrap();
+    let pipeline = Pipeline { backend: Cpu::new(1).unwrap(), config: Config::default(), network: None };
+    let scan = Scan::new(Arc::new(cloud));
+    pipeline.prepare_both(&scan, &scan, &mut Timings::default()).unwrap().0
+}
+
+/// Mean share of the cloud's points within `reach` of one of them.
+fn counted_share(points: &[Point], reach: f32) -> f32 {
+    let near = |p: &Point| points.iter().filter(|q| squared_distance(p, q) < reach * reach).count();
+    let some: Vec<usize> = points.iter().step_by(7).map(near).collect();
+    some.iter().sum::<usize>() as f32 / (some.len() * points.len()) as f32
+}
+
+#[test]
+fn what_a_cloud_has_within_reach_is_known_roughly() {
+    let (dense, sparse) = (prepared(&room(30_000, 1)), prepared(&room(100, 1)));
+    for cloud in [&dense, &sparse] {
+        let radius = cloud.radii[0];
+        for reach in [0.5 * radius, radius] {
+            let (share, counted) = (cloud.share_within(reach), counted_share(&cloud.points, reach));
+            assert!((0.4..2.5).contains(&(share / counted)), "{share}, {counted} counted within {reach}");
+        }
+        assert_eq!(cloud.share_within(1e3 * radius), 1.0);
+    }
+    // Any pose has matches within tolerance where that is a good part of the cloud.
+    let chance = |cloud: &Prepared<Cpu>| circumstances(cloud, cloud, 100).chance;
+    assert!(chance(&sparse) > 2.0 && chance(&dense) < 0.5, "{} {}", chance(&sparse), chance(&dense));
+    assert_eq!(chance(&dense), 0.5 * 100.0 * dense.share_within(TOLERANCE * dense.surface.spacing));
+}
+
+#[test]
+fn candidates_of_a_cloud_of_few_voxels_have_rivals() {
+    let (dense, sparse) = (prepared(&room(30_000, 1)), prepared(&room(100, 1)));
+    for cloud in [&dense, &sparse] {
+        let (of_voxels, of_radius) = (10.0 * cloud.surface.spacing, 0.25 * cloud.extent.radius);
+        assert_eq!(distinct(cloud), of_voxels.min(of_radius));
+    }
+    assert!(distinct(&sparse) < 5.0 * sparse.surface.spacing, "ten voxels are the whole of it");
+    assert!(distinct(&dense) > 5.0 * dense.surface.spacing);
 }
