@@ -151,6 +151,11 @@ impl<D: Device> Prepared<D> {
         Scene { surface: &self.surface, view: &self.recorded.view, spacing: self.surface.spacing }
     }
 
+    /// The coarse surface and what was seen of it.
+    pub fn coarse_scene(&self) -> Scene<'_, D> {
+        Scene { surface: &self.coarse, view: &self.recorded.view, spacing: self.surface.spacing }
+    }
+
     /// Share of the cloud within this distance of one of its points, on average: it grows with the square of the distance,
     /// as on any surface, from what it is at the largest radius.
     pub fn share_within(&self, distance: f32) -> f32 {
@@ -158,11 +163,6 @@ impl<D: Device> Prepared<D> {
             Some(&radius) if radius > 0.0 => (SHARES[0] * (distance / radius).powi(2)).min(1.0),
             _ => 1.0,
         }
-    }
-
-    /// The coarse surface and what was seen of it.
-    pub fn coarse_scene(&self) -> Scene<'_, D> {
-        Scene { surface: &self.coarse, view: &self.recorded.view, spacing: self.surface.spacing }
     }
 }
 
