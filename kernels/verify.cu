@@ -41,7 +41,7 @@ struct Tally {
 
 // As the host has it.
 struct Observation {
-    double normal_matrix[36];
+    double normal_matrix[36], score_matrix[36];
     double centre[3];
     double radius;
     double squares;
@@ -287,14 +287,70 @@ sum_products(const Contact* contacts, unsigned samples, const Sums* sums, unsign
     }
 }
 
+// The sum of a product over all chunks.
+__device__ double total_product(const double* products, unsigned chunks, unsigned number) {
+    double sum = 0.0;
+    for (unsigned chunk = 0; chunk < chunks; ++chunk) sum += products[PRODUCTS_STRIDE * chunk + number];
+    return sum;
+}
+
+// Blocks of space; see `BLOCKS` in `verify/mod.rs`.
+constexpr unsigned SPACE_BLOCKS = 64;
+// Entries of a Jacobian, and so of a score.
+constexpr unsigned JACOBIAN = 6;
+
+// The edge of the cubes that blocks of space are made of; 0 where all contacts are one point.
+__device__ double space_block_edge(double radius) { return radius > 0.0 ? ldexp(1.0, ilogb(radius / 2.0)) : 0.0; }
+
+__device__ unsigned space_block(const Point& point, double edge) {
+    if (!(edge > 0.0)) return 0;
+    double along[3] = {floor(point.x / edge), floor(point.y / edge), floor(point.z / edge)};
+    unsigned block = 0;
+    for (unsigned k = 3; k-- > 0;) block = 4 * block + static_cast<unsigned>(static_cast<long long>(along[k]) & 3);
+    return block;
+}
+
+// scores[JACOBIAN * block + k] = the sum of the k-th entry of the Jacobian times the distance, over the contacts in a block of
+// space; a thread block each.
+extern "C" __global__ void __launch_bounds__(THREADS)
+sum_scores(const Contact* contacts, unsigned samples, const Sums* sums, const double* products, unsigned chunks, double* scores) {
+    __shared__ double of_warps[WARPS];
+    __shared__ double edge;
+    const Sums& mean = mean_contact(sums, chunks);
+    if (threadIdx.x == 0) {
+        double arms = total_product(products, chunks, SQUARED_ARMS);
+        edge = space_block_edge(sqrt(arms / fmax(mean.count, 1.0)));
+    }
+    __syncthreads();
+    double score[JACOBIAN] = {};
+    for (unsigned sample = threadIdx.x; sample < samples; sample += THREADS) {
+        Contact found = contacts[sample];
+        if (!found.exists || space_block(found.point, edge) != blockIdx.x) continue;
+        double row[ROW];
+        fill_row(row, found, mean.point);
+        for (unsigned k = 0; k < JACOBIAN; ++k) score[k] += row[k] * row[DISTANCE];
+    }
+    for (unsigned k = 0; k < JACOBIAN; ++k) {
+        double sum = sum_of_block<double>(score[k], of_warps);
+        if (threadIdx.x == 0) scores[JACOBIAN * blockIdx.x + k] = sum;
+    }
+}
+
+// The sum over all blocks of space of the product of two entries of their scores.
+__device__ double total_score(const double* scores, unsigned one, unsigned other) {
+    double sum = 0.0;
+    for (unsigned block = 0; block < SPACE_BLOCKS; ++block) sum += scores[JACOBIAN * block + one] * scores[JACOBIAN * block + other];
+    return sum;
+}
+
 // One warp: the observation from the sums of all blocks.
 extern "C" __global__ void __launch_bounds__(WARP)
-conclude_observation(const Sums* sums, const double* products, unsigned chunks, const Pose* pose, Observation* observation) {
+conclude_observation(const Sums* sums, const double* products, unsigned chunks, const double* scores, const Pose* pose,
+                     Observation* observation) {
     const Sums& mean = mean_contact(sums, chunks);
     unsigned number = lane_number();
     if (number >= PRODUCTS) return;
-    double sum = 0.0;
-    for (unsigned chunk = 0; chunk < chunks; ++chunk) sum += products[PRODUCTS_STRIDE * chunk + number];
+    double sum = total_product(products, chunks, number);
     if (number < 3) observation->centre[number] = mean.point[number];
     if (number == 3) observation->count = mean.count;
     if (number == 4) observation->pose = *pose;
@@ -305,5 +361,8 @@ conclude_observation(const Sums* sums, const double* products, unsigned chunks, 
         factors(number, row, column);
         observation->normal_matrix[6 * row + column] = sum;
         observation->normal_matrix[6 * column + row] = sum;
+        double score = total_score(scores, row, column);
+        observation->score_matrix[6 * row + column] = score;
+        observation->score_matrix[6 * column + row] = score;
     }
 }

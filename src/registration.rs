@@ -24,6 +24,9 @@ pub struct Registration {
     /// Fisher information of (rotation about x, y, z in radians; translation along x, y, z), target
     /// coordinates, about the centre of the overlap; row-major. Units: 1/rad² and 1/length².
     pub information: [[f64; 6]; 6],
+    /// The centre of the overlap, target coordinates, in the clouds' unit: with `(ω, v)` the small error that
+    /// `information` is about, the right transform maps `p` to `q + ω × (q − centre) + v`, where `q = T_target_source · p`.
+    pub information_centre: [f64; 3],
     /// Motions that the overlap does not determine, in words ("translation along (0.00, 1.00, 0.00)").
     pub unobserved: Vec<String>,
     /// Time spent per stage, in the order of execution.

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::emulated::emulated;
 use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::rays::{cluttered_room, pinhole, scan};
@@ -252,10 +254,21 @@ fn observation_by_brute_force<D: Device>(
         let row = Vector6::from_iterator(turn.iter().chain(normal.iter()).copied());
         matrix += row * row.transpose();
     }
+    let radius = (contacts.iter().map(|c| (c.0 - centre).norm_squared()).sum::<f64>() / count).sqrt();
+    let edge = (radius / 2.0).log2().floor().exp2();
+    let mut scores = BTreeMap::new();
+    for (point, normal, distance) in &contacts {
+        let turn = (point - centre).cross(normal);
+        let row = Vector6::from_iterator(turn.iter().chain(normal.iter()).copied());
+        let block = point.map(|x| (x / edge).floor() as i64).map(|k| k.rem_euclid(4));
+        *scores.entry([block.x, block.y, block.z]).or_insert(Vector6::zeros()) += row * *distance;
+    }
+    let score: Matrix6<f64> = scores.values().map(|s| s * s.transpose()).sum();
     Observation {
         normal_matrix: std::array::from_fn(|i| matrix[(i / 6, i % 6)]),
+        score_matrix: std::array::from_fn(|i| score[(i / 6, i % 6)]),
         centre: centre.into(),
-        radius: (contacts.iter().map(|c| (c.0 - centre).norm_squared()).sum::<f64>() / count).sqrt(),
+        radius,
         squares: contacts.iter().map(|c| c.2 * c.2).sum(),
         count,
         pose: *pose,
@@ -272,7 +285,11 @@ fn check_observation<B: Stages>(backend: &B) {
     assert!((0..3).all(|k| close(found.centre[k], expected.centre[k], 1.0)), "{found:?} {expected:?}");
     assert!(close(found.radius, expected.radius, expected.radius), "{found:?} {expected:?}");
     assert!(close(found.squares, expected.squares, expected.squares), "{found:?} {expected:?}");
-    let largest = expected.normal_matrix.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    let of = |matrix: &[f64; 36]| matrix.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    let largest = of(&expected.score_matrix);
+    let scores = found.score_matrix.iter().zip(&expected.score_matrix);
+    assert!(largest > 0.0 && scores.clone().all(|(a, b)| close(*a, *b, largest)), "{found:?} {expected:?}");
+    let largest = of(&expected.normal_matrix);
     for (i, (a, b)) in found.normal_matrix.iter().zip(expected.normal_matrix).enumerate() {
         assert!(close(*a, b, largest), "({}, {}): {a}, {b} expected", i / 6, i % 6);
         assert_eq!(*a, found.normal_matrix[i % 6 * 6 + i / 6], "symmetric");
@@ -540,6 +557,7 @@ fn assert_observations_equal(found: &Observation, expected: &Observation, name: 
     };
     let context = || format!("{name}: {found:?}, {expected:?} expected");
     assert!(close(&found.normal_matrix, &expected.normal_matrix), "{}", context());
+    assert!(close(&found.score_matrix, &expected.score_matrix), "{}", context());
     assert!(close(&found.centre, &expected.centre), "{}", context());
     assert!(close(&[found.radius], &[expected.radius]), "{}", context());
     assert!(close(&[found.squares], &[expected.squares]), "{}", context());

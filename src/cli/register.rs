@@ -202,6 +202,7 @@ mod tests {
             inliers: 7,
             inlier_rmse: 0.01,
             information: [[0.0; 6]; 6],
+            information_centre: [0.0; 3],
             unobserved: vec!["translation along (0.00, 1.00, 0.00)".into()],
             warnings: vec!["ignoring 1 of 9 points".into()],
             timings,

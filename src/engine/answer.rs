@@ -8,6 +8,7 @@ use crate::geometry::to_vector;
 use crate::pipeline::{self, Answer, Candidate, Matches, to_rigid};
 use crate::registration::{Details, Evidence, KeypointMatch, Registration, Status, Timings};
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
+use crate::stages::verify;
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted. Of the simulated pairs that the confidence was fitted to, most of
@@ -40,7 +41,8 @@ pub(super) fn registration(
         overlap: f64::from(overlap),
         inliers: answer.candidates.first().map_or(0, |c| c.support.count as usize),
         inlier_rmse: rmse,
-        information: information(answer, &target_from_canonical, pair.unit(), rmse),
+        information: information(answer, &target_from_canonical, pair.unit()),
+        information_centre: place(pair.target, &answer.observation.centre.into(), pair.unit()),
         unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
         timings,
         device,
@@ -52,12 +54,10 @@ pub(super) fn registration(
 /// What the answer rests on, in the files' frames and units.
 pub(super) fn details(pair: &CanonicalPair, answer: &Answer, matches: &Matches) -> Details {
     let unit = pair.unit();
-    let place =
-        |cloud: &CanonicalCloud, p: &Point| cloud.cloud_from_canonical.apply(&(to_vector(p) * unit)).into();
     let keypoints = matches.source.iter().zip(&matches.target).zip(&matches.inlier);
     let keypoint_match = |((s, t), inlier): ((&Point, &Point), &bool)| KeypointMatch {
-        source: place(pair.source, s),
-        target: place(pair.target, t),
+        source: place(pair.source, &to_vector(s), unit),
+        target: place(pair.target, &to_vector(t), unit),
         inlier: *inlier,
     };
     let voxel = f64::from(answer.spacing) * unit;
@@ -67,6 +67,11 @@ pub(super) fn details(pair: &CanonicalPair, answer: &Answer, matches: &Matches) 
         tolerance: f64::from(pipeline::TOLERANCE) * voxel,
         evidence: answer.distinct.iter().map(evidence).collect(),
     }
+}
+
+/// A canonical place in a file's frame and unit.
+fn place(cloud: &CanonicalCloud, canonical: &Vector3<f64>, unit: f64) -> [f64; 3] {
+    cloud.cloud_from_canonical.apply(&(canonical * unit)).into()
 }
 
 fn evidence(candidate: &Candidate) -> Evidence {
@@ -107,15 +112,13 @@ fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
     (Status::Accepted, String::new())
 }
 
-/// `Σ J Jᵀ / σ²`, turned to the target file's axes and divided by the unit where a length enters.
-fn information(answer: &Answer, turn: &Matrix3<f64>, unit: f64, rmse: f64) -> [[f64; 6]; 6] {
+/// The information of [`verify::information`], turned to the target file's axes and divided by the unit where a length
+/// enters.
+fn information(answer: &Answer, turn: &Matrix3<f64>, unit: f64) -> [[f64; 6]; 6] {
     let mut both = Matrix6::zeros();
-    both.fixed_view_mut::<3, 3>(0, 0).copy_from(&(turn * unit));
-    both.fixed_view_mut::<3, 3>(3, 3).copy_from(turn);
-    let canonical = Matrix6::from_fn(|r, c| answer.observation.normal_matrix[6 * r + c]);
-    let variance = rmse * rmse;
-    let scale = if variance > 0.0 { 1.0 / variance } else { 0.0 };
-    let matrix = both * canonical * both.transpose() * scale;
+    both.fixed_view_mut::<3, 3>(0, 0).copy_from(turn);
+    both.fixed_view_mut::<3, 3>(3, 3).copy_from(&(turn / unit));
+    let matrix = both * verify::information(&answer.observation) * both.transpose();
     std::array::from_fn(|r| std::array::from_fn(|c| matrix[(r, c)]))
 }
 

@@ -17,6 +17,7 @@ pub mod confidence;
 pub mod eth;
 pub mod kitti;
 pub mod list;
+pub mod nees;
 pub mod pose_log;
 pub mod report;
 pub mod rmse;

@@ -11,6 +11,7 @@ use crate::io::read_cloud;
 use crate::registration::{Details, KeypointMatch, Registration, Status};
 use crate::transform::RigidTransform;
 
+use super::nees::nees;
 use super::pair::{Fragments, Pair, Truth};
 use super::rmse::{self, rmse};
 use super::thresholds::{Bounds, Thresholds, extent};
@@ -44,6 +45,8 @@ pub struct Row {
     pub rte: Option<f64>,
     /// The error of [`super::rmse`], for pairs that are judged by it.
     pub rmse: Option<f64>,
+    /// The error of [`super::nees`], where the right answer is known.
+    pub nees: Option<f64>,
     /// Whether the transform is right; `None` where nobody knows.
     pub success: Option<bool>,
     /// Whether it is right by the strict thresholds, where there are some.
@@ -147,6 +150,7 @@ fn success(
         rre,
         rte,
         rmse,
+        nees: truth.map(|truth| nees(&truth, registration)),
         success,
         strict_success: success.zip(strict).map(|(success, strict)| success && strict),
         rmse_success: rmse.map(|rmse| rmse <= rmse::LIMIT),
@@ -199,6 +203,7 @@ fn blank(pair: &Pair, spent: Spent) -> Row {
         rre: None,
         rte: None,
         rmse: None,
+        nees: None,
         success: None,
         strict_success: None,
         rmse_success: None,
@@ -263,6 +268,7 @@ pub(crate) mod tests {
             inliers: 10,
             inlier_rmse: 0.01,
             information: [[0.0; 6]; 6],
+            information_centre: [0.0; 3],
             unobserved: Vec::new(),
             warnings: Vec::new(),
             timings: Timings::default(),

@@ -83,6 +83,7 @@ fn registration(target_from_source: RigidTransform) -> Registration {
         inliers: 40,
         inlier_rmse: 0.001,
         information: [[0.0; 6]; 6],
+        information_centre: [0.0; 3],
         unobserved: Vec::new(),
         warnings: Vec::new(),
         timings,

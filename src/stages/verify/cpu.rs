@@ -3,7 +3,7 @@
 use nalgebra::{Matrix6, Vector3, Vector6};
 use rayon::prelude::*;
 
-use super::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
+use super::{Agreement, AgreementOptions, BLOCKS, MeasureAgreement, Observation, Scene};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
@@ -60,17 +60,50 @@ impl MeasureAgreement for Cpu {
         let centre = sum / count.max(1.0);
         let (mut matrix, mut squares, mut arms) = (Matrix6::zeros(), 0.0, 0.0);
         for contact in &pairs {
-            let (arm, normal) = (to_vector(&contact.point) - centre, to_vector(&contact.normal));
-            let turn = arm.cross(&normal);
-            let row = Vector6::new(turn.x, turn.y, turn.z, normal.x, normal.y, normal.z);
+            let row = contact.jacobian(&centre);
             matrix += row * row.transpose();
             squares += f64::from(contact.distance).powi(2);
-            arms += arm.norm_squared();
+            arms += (to_vector(&contact.point) - centre).norm_squared();
         }
-        let normal_matrix = std::array::from_fn(|i| matrix[(i / 6, i % 6)]);
         let radius = (arms / count.max(1.0)).sqrt();
-        Ok(Observation { normal_matrix, centre: centre.into(), radius, squares, count, pose })
+        Ok(Observation {
+            normal_matrix: row_major(&matrix),
+            score_matrix: row_major(&score_matrix(&pairs, &centre, radius)),
+            centre: centre.into(),
+            radius,
+            squares,
+            count,
+            pose,
+        })
     }
+}
+
+/// See [`Observation::score_matrix`].
+fn score_matrix(pairs: &[Contact], centre: &Vector3<f64>, radius: f64) -> Matrix6<f64> {
+    let edge = block_edge(radius);
+    let mut scores = [Vector6::zeros(); BLOCKS];
+    for contact in pairs {
+        scores[block(&contact.point, edge)] += contact.jacobian(centre) * f64::from(contact.distance);
+    }
+    scores.iter().fold(Matrix6::zeros(), |sum, score| sum + score * score.transpose())
+}
+
+/// The edge of the cubes that blocks are made of. A power of two, so that a device that rounds the radius differently
+/// still puts every point into the same block.
+fn block_edge(radius: f64) -> f64 {
+    // The sign and the exponent alone.
+    f64::from_bits((radius / 2.0).to_bits() & 0xFFF0_0000_0000_0000)
+}
+
+/// The block of a point; see [`BLOCKS`].
+fn block(point: &Point, edge: f64) -> usize {
+    let along = |x: f32| if edge > 0.0 { (f64::from(x) / edge).floor() as i64 & 3 } else { 0 };
+    let [x, y, z] = point.map(along);
+    (x + 4 * y + 16 * z) as usize
+}
+
+fn row_major(matrix: &Matrix6<f64>) -> [f64; 36] {
+    std::array::from_fn(|i| matrix[(i / 6, i % 6)])
 }
 
 /// A point of one cloud that lies on the other's surface.
@@ -79,6 +112,15 @@ struct Contact {
     normal: Point,
     /// Along the normal, signed.
     distance: f32,
+}
+
+impl Contact {
+    /// `(arm × n, n)`: how the distance changes with rotation about the centre and with translation.
+    fn jacobian(&self, centre: &Vector3<f64>) -> Vector6<f64> {
+        let (arm, normal) = (to_vector(&self.point) - centre, to_vector(&self.normal));
+        let turn = arm.cross(&normal);
+        Vector6::new(turn.x, turn.y, turn.z, normal.x, normal.y, normal.z)
+    }
 }
 
 /// The samples of `moving` that lie on `fixed`: within `reach` of a point whose normal agrees.

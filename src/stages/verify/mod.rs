@@ -9,7 +9,10 @@
 
 mod cpu;
 mod cuda;
+mod information;
 pub mod judge;
+
+pub use information::information;
 
 use super::surface::Surface;
 use super::viewpoint::RangeImage;
@@ -62,6 +65,10 @@ impl<D: Device + ?Sized> Clone for Scene<'_, D> {
 
 impl<D: Device + ?Sized> Copy for Scene<'_, D> {}
 
+/// Space is cut into cubes whose edge is the largest power of two that is at most half the overlap's radius; those whose
+/// numbers along every axis agree modulo four are a block.
+pub const BLOCKS: usize = 64;
+
 /// What the overlap of two surfaces says about their relative motion.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
@@ -69,6 +76,9 @@ pub struct Observation {
     /// `Σ J Jᵀ` over the overlapping source samples, `J = (arm × n, n)` with the arm from `centre` and the target's
     /// normal `n`: what point-to-plane distances say about (rotation, translation). Row-major.
     pub normal_matrix: [f64; 36],
+    /// `Σ s sᵀ` over [`BLOCKS`] blocks of the overlap, `s = Σ J d` over a block's samples, whose signed distances along the
+    /// normals are `d`. Row-major. See [`information()`].
+    pub score_matrix: [f64; 36],
     /// Mean of the overlapping source samples, target coordinates.
     pub centre: [f64; 3],
     /// Root mean square arm.
