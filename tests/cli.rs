@@ -319,6 +319,7 @@ fn json_is_exactly_one_object_with_the_documented_keys() {
         "confidence",
         "device",
         "information",
+        "information_centre",
         "inlier_rmse",
         "inliers",
         "overlap",

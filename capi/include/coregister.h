@@ -431,10 +431,17 @@ double coregister_result_inlier_rmse(const coregister_result *result);
 
 /**
  * Writes the Fisher information to `matrix`: 36 numbers, row by row, of rotation about x, y, z and translation along
- * x, y, z, in target coordinates, about the centre of the overlap. Units: 1/rad^2 and 1/length^2.
+ * x, y, z, in target coordinates, about the centre of `coregister_result_information_centre`. Units: 1/rad^2 and 1/length^2.
  */
 coregister_status coregister_result_information(const coregister_result *result,
                                                 double *matrix);
+
+/**
+ * Writes the centre of the overlap, x, y, z in target coordinates, to `point`: with (w, v) the small error that the
+ * information is about, the right transform maps p to q + w x (q - centre) + v, where q is what the answer maps p to.
+ */
+coregister_status coregister_result_information_centre(const coregister_result *result,
+                                                       double *point);
 
 /**
  * Number of motions that the overlap does not determine.

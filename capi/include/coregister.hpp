@@ -332,9 +332,12 @@ struct Registration {
     std::size_t inliers = 0;
     /// Root mean square distance of overlapping surfaces along the target's normal, in the clouds' unit.
     double inlier_rmse = 0.0;
-    /// Fisher information of rotation about x, y, z and translation along x, y, z, in target coordinates, about the
-    /// centre of the overlap; row by row. Units: 1/rad^2 and 1/length^2.
+    /// Fisher information of rotation about x, y, z and translation along x, y, z, in target coordinates, about
+    /// `information_centre`; row by row. Units: 1/rad^2 and 1/length^2.
     std::array<double, 36> information{};
+    /// Centre of the overlap, target coordinates: with (w, v) the small error that `information` is about, the right
+    /// transform maps p to q + w x (q - information_centre) + v, where q is what the answer maps p to.
+    std::array<double, 3> information_centre{};
     /// Motions that the overlap does not determine, in words.
     std::vector<std::string> unobserved;
     /// What should be known although there is an answer: points that were left out, a device that failed so that the CPU
@@ -421,6 +424,7 @@ private:
         registration.inliers = coregister_result_inliers(handle);
         registration.inlier_rmse = coregister_result_inlier_rmse(handle);
         detail::check(coregister_result_information(handle, registration.information.data()));
+        detail::check(coregister_result_information_centre(handle, registration.information_centre.data()));
         for (std::size_t i = 0; i < coregister_result_unobserved_count(handle); ++i) {
             registration.unobserved.emplace_back(coregister_result_unobserved(handle, i));
         }

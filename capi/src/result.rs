@@ -113,7 +113,7 @@ pub unsafe extern "C" fn coregister_result_inlier_rmse(result: *const Answer) ->
 }
 
 /// Writes the Fisher information to `matrix`: 36 numbers, row by row, of rotation about x, y, z and translation along
-/// x, y, z, in target coordinates, about the centre of the overlap. Units: 1/rad^2 and 1/length^2.
+/// x, y, z, in target coordinates, about the centre of `coregister_result_information_centre`. Units: 1/rad^2 and 1/length^2.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coregister_result_information(
     result: *const Answer,
@@ -123,6 +123,20 @@ pub unsafe extern "C" fn coregister_result_information(
     guard(|| unsafe {
         let information = borrow(result, "result")?.registration.information;
         write_numbers(matrix, "matrix", information.as_flattened())
+    })
+}
+
+/// Writes the centre of the overlap, x, y, z in target coordinates, to `point`: with (w, v) the small error that the
+/// information is about, the right transform maps p to q + w x (q - centre) + v, where q is what the answer maps p to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coregister_result_information_centre(
+    result: *const Answer,
+    point: *mut f64,
+) -> CoregisterStatus {
+    // SAFETY: the caller keeps the rules of the header.
+    guard(|| unsafe {
+        let centre = borrow(result, "result")?.registration.information_centre;
+        write_numbers(point, "point", &centre)
     })
 }
 

@@ -144,6 +144,9 @@ fn points_are_registered_and_everything_is_in_the_result() {
         let mut information = [f64::NAN; 36];
         assert_eq!(coregister_result_information(result, information.as_mut_ptr()), OK);
         assert!((0..6).all(|k| information[7 * k] > 0.0), "{information:?}");
+        let mut centre = [f64::NAN; 3];
+        assert_eq!(coregister_result_information_centre(result, centre.as_mut_ptr()), OK);
+        assert!(centre.iter().all(|x| *x != 0.0 && x.abs() < 10.0), "{centre:?}");
         assert_eq!(coregister_result_unobserved_count(result), 0);
         assert_eq!(text(coregister_result_unobserved(result, 0)), "");
         assert_eq!(coregister_result_warning_count(result), 0);
@@ -527,6 +530,7 @@ fn null_is_an_error_in_every_place() {
             (with_message(coregister_register_prepared(engine, ready, ready, null_mut())), "`result`"),
             (with_message(coregister_result_transform(null(), numbers)), "`result`"),
             (with_message(coregister_result_information(null(), numbers)), "`result`"),
+            (with_message(coregister_result_information_centre(null(), numbers)), "`result`"),
         ];
         for ((status, message), name) in nulls {
             assert_eq!(status, INVALID);

@@ -240,6 +240,7 @@ static void registrations() {
         CHECK(std::abs(x - 2.0) < 0.02 && std::abs(y) < 0.02 && std::abs(z - 1.0) < 0.02);
         CHECK(answer.seed == 5 && answer.device == "cpu" && !answer.stage_seconds.empty());
         CHECK(answer.warnings.size() == 1 && answer.warnings[0].find("ignoring 1 of") == 0);
+        CHECK(std::abs(answer.information_centre[0]) < 10.0 && answer.information_centre[0] != 0.0);
         CHECK(answer.information[0] > 0.0 && answer.inliers > 0 && answer.overlap > 0.5);
         Matrix4f matrix = answer.matrix<Matrix4f>();
         CHECK(std::abs(matrix(0, 3) - 2.0F) < 0.02F && std::abs(matrix(0, 1) + 1.0F) < 0.02F && matrix(3, 3) == 1.0F);

@@ -24,6 +24,7 @@ class RegistrationFields(TypedDict):
     inliers: int
     inlier_rmse: float
     information: NDArray[np.float64]
+    information_centre: NDArray[np.float64]
     unobserved: list[str]
     warnings: list[str]
     timings_ms: dict[str, float]

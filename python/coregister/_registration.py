@@ -37,7 +37,11 @@ class Registration:
 
     information: NDArray[np.float64]
     """6×6 Fisher information of (rotation about x, y, z in radians; translation along x, y, z) in target
-    coordinates, about the centre of the overlap. Units: 1/rad² and 1/length²."""
+    coordinates, about `information_centre`. Units: 1/rad² and 1/length²."""
+
+    information_centre: NDArray[np.float64]
+    """Centre of the overlap, target coordinates: with (ω, v) the small error that `information` is about, the right
+    transform maps p to q + ω × (q − information_centre) + v, where q = T_target_source · p."""
 
     unobserved: list[str]
     """Motions that the overlap does not determine, in words, such as "translation along (0.00, 1.00, 0.00)"."""

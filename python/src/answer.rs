@@ -1,7 +1,7 @@
 //! Registrations as Python values.
 
 use coregister::Registration;
-use numpy::PyArray2;
+use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -18,6 +18,7 @@ pub fn to_dict<'py>(py: Python<'py>, answer: &Registration) -> PyResult<Bound<'p
     fields.set_item("inliers", answer.inliers)?;
     fields.set_item("inlier_rmse", answer.inlier_rmse)?;
     fields.set_item("information", square::<6>(py, &answer.information)?)?;
+    fields.set_item("information_centre", PyArray1::from_slice(py, &answer.information_centre))?;
     fields.set_item("unobserved", &answer.unobserved)?;
     fields.set_item("warnings", &answer.warnings)?;
     fields.set_item("timings_ms", timings(py, answer)?)?;

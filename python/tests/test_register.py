@@ -23,6 +23,8 @@ def test_an_answer_tells_all(answer):
     assert answer.T_target_source.dtype == np.float64
     assert answer.information.shape == (6, 6)
     assert np.allclose(answer.information, answer.information.T)
+    assert answer.information_centre.shape == (3,)
+    assert np.isfinite(answer.information_centre).all()
     assert 0.9 <= answer.confidence <= 1
     assert 0.5 < answer.overlap < 1
     assert answer.inliers > 20

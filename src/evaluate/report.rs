@@ -130,6 +130,8 @@ pub struct Summary {
     pub median_rre: Option<f64>,
     /// Median translation error of the right answers.
     pub median_rte: Option<f64>,
+    /// Median of [`Row::nees`] over the right answers that were accepted.
+    pub median_nees: Option<f64>,
     /// Mean rotation error of the right answers, in degrees.
     pub mean_rre: Option<f64>,
     /// Mean translation error of the right answers.
@@ -148,6 +150,7 @@ impl Summary {
     fn new(set: &str, rows: &[&Row]) -> Self {
         let right = || rows.iter().filter(|row| row.success == Some(true));
         let rotations = || right().filter_map(|row| row.rre).collect();
+        let accepted = right().filter(|row| row.is_accepted()).filter_map(|row| row.nees).collect();
         let translations = || right().filter_map(|row| row.rte).collect();
         let seconds = || rows.iter().map(|row| row.seconds).collect();
         let reading = rows.iter().map(|row| row.reading_seconds).collect();
@@ -160,6 +163,7 @@ impl Summary {
             inlier_ratio: mean(rows.iter().filter_map(|row| row.inlier_ratio).collect()),
             median_rre: quantile(rotations(), 0.5),
             median_rte: quantile(translations(), 0.5),
+            median_nees: quantile(accepted, 0.5),
             mean_rre: mean(rotations()),
             mean_rte: mean(translations()),
             median_seconds: quantile(seconds(), 0.5).unwrap_or(0.0),

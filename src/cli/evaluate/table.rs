@@ -201,6 +201,7 @@ mod tests {
             inlier_ratio: None,
             median_rre: Some(1.5),
             median_rte: Some(0.02),
+            median_nees: None,
             mean_rre: Some(1.7),
             mean_rte: Some(0.03),
             median_seconds: 0.4,

@@ -83,6 +83,7 @@ function showTransform() {
   const matrix = answer.T_target_source;
   showMatrix(byId("matrix"), matrix, 6);
   showMatrix(byId("information"), answer.information, null);
+  byId("information-centre").textContent = `(${answer.information_centre.map((x) => x.toFixed(3)).join(", ")})`;
   const cosine = (matrix[0][0] + matrix[1][1] + matrix[2][2] - 1) / 2;
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine))) * 180 / Math.PI;
   const shift = Math.hypot(matrix[0][3], matrix[1][3], matrix[2][3]);

@@ -29,3 +29,43 @@ pub fn information(observation: &Observation) -> Matrix6<f64> {
     let information = normal * inverse * normal;
     (information + information.transpose()) / 2.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::IDENTITY;
+    use nalgebra::Vector6;
+
+    /// 1 200 samples that hold motions as `hold` says, with distances of 0.1 that are alike in groups of `alike`.
+    fn observation(hold: [f64; 6], alike: f64) -> Observation {
+        let normal = Matrix6::from_diagonal(&Vector6::from(hold)) * 1200.0;
+        let rows = |matrix: Matrix6<f64>| std::array::from_fn(|i| matrix[(i / 6, i % 6)]);
+        Observation {
+            normal_matrix: rows(normal),
+            score_matrix: rows(normal * (0.01 * alike)),
+            centre: [0.0; 3],
+            radius: 1.0,
+            squares: 12.0,
+            count: 1200.0,
+            pose: IDENTITY,
+        }
+    }
+
+    #[test]
+    fn errors_that_are_alike_count_once() {
+        for alike in [0.0, 1.0, 39.0] {
+            let found = information(&observation([0.5; 6], alike));
+            let expected = Matrix6::identity() * (1200.0 * 0.5 / 0.01 / (1.0 + alike));
+            assert!((found - expected).norm() < 1e-9 * expected.norm(), "{alike}: {found}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_held_has_no_information() {
+        let found = information(&observation([0.5, 0.5, 0.0, 0.5, 0.5, 0.5], 3.0));
+        assert!(found[(2, 2)].abs() < 1e-9 && found[(0, 0)] > 1e4, "{found}");
+        assert_eq!(information(&bytemuck::Zeroable::zeroed()), Matrix6::zeros());
+        let exact = Observation { squares: 0.0, ..observation([0.5; 6], 0.0) };
+        assert_eq!(information(&exact), Matrix6::zeros());
+    }
+}
