@@ -28,7 +28,7 @@ def test_answers_and_errors_pickle(answer):
     back, _, buffers = round_trip(answer)
     assert same(back, answer)
     assert back.timings_ms == answer.timings_ms
-    assert len(buffers) == 2, "the two matrices travel out of band"
+    assert len(buffers) == 3, "the two matrices and the centre travel out of band"
     error = round_trip(coregister.CloudError("the source cloud is gone"))[0]
     assert isinstance(error, coregister.CloudError)
     assert str(error) == "the source cloud is gone"
