@@ -4,7 +4,7 @@ use nalgebra::Matrix6;
 
 use super::Observation;
 
-/// Eigenvalues below this share of the largest count as zero.
+/// Eigenvalues of `B + σ² A` below this share of its trace count as zero.
 const NEGLIGIBLE: f64 = 1e-12;
 
 /// Fisher information of (rotation, translation) about the overlap's centre: `A (B + σ² A)⁻¹ A`, with the normal matrix `A`,
