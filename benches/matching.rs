@@ -1,9 +1,10 @@
-//! Mutual nearest neighbours, in tiles and plainly.
+//! Mutual nearest neighbours, in tiles and plainly, without maps and with them.
 
 mod backends;
 
 use backends::{Group, Timed, on_every_backend};
-use coregister::stages::matching::MatchMutual;
+use coregister::stages::describe::AZIMUTHS;
+use coregister::stages::matching::{Described, Maps, MatchMutual};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,6 +13,8 @@ use std::hint::black_box;
 const WIDTH: usize = 168;
 /// Rows and their width: those of a pair with its scales joined, and more of the published descriptor's width.
 const SIZES: [(usize, usize); 2] = [(1500, WIDTH), (5000, 32)];
+/// Rings of a map of the learned descriptor.
+const RINGS: usize = 32;
 
 fn unit_rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -35,10 +38,17 @@ fn brute_force(source: &[f32], target: &[f32]) -> Vec<usize> {
 
 fn mutual<B: MatchMutual>(device: &Timed<B>, group: &mut Group<'_>) {
     for (count, width) in SIZES {
-        let rows = |seed| device.backend().upload(&unit_rows(count, width, seed)).expect("rows");
-        let [source, target] = [1, 2].map(rows);
-        let what = format!("{count} × {count} rows of {width}");
-        device.time(group, what, |b| b.match_mutual(&[(&source, width)], &[(&target, width)]));
+        let uploaded = |width, seed| device.backend().upload(&unit_rows(count, width, seed)).expect("rows");
+        let vectors = [1, 2].map(|seed| uploaded(width, seed));
+        let maps = [3, 4].map(|seed| uploaded(RINGS * AZIMUTHS, seed));
+        for rings in [0, RINGS] {
+            let described = |i: usize| {
+                let maps = (rings > 0).then_some(Maps { values: &maps[i], rings });
+                [Described { invariant: &vectors[i], width, maps }]
+            };
+            let what = format!("{count} × {count} rows of {width}, maps of {rings} rings");
+            device.time(group, what, |b| b.match_mutual(&described(0), &described(1)));
+        }
     }
 }
 

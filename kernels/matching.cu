@@ -1,7 +1,8 @@
 // Mutual nearest neighbours: inner products on tensor cores, in tiles of which nothing is kept but the largest of each
-// row and column.
+// row and column, or of each class; and the correlations of the maps of these.
 // See src/stages/matching/.
 #include "common.cuh"
+#include "correlation.cuh"
 #include "fixed_point.cuh"
 #include "ordered.cuh"
 
@@ -18,14 +19,19 @@ static_assert(TILE * DEPTH / 4 == THREADS, "every thread brings four words of ea
 constexpr unsigned STRIDE = DEPTH + 4;
 typedef unsigned VectorTile[TILE][STRIDE];
 
-// A product and whose it is, such that the largest product, the lowest index on ties, is the largest number. Zero stands
-// for no product: those that are not positive have no rank.
+// How similar a vector is and which, such that the most similar, the lowest index on ties, is the largest number. Zero
+// stands for none.
+__device__ __forceinline__ unsigned long long rank_of(unsigned similarity, unsigned index) {
+    return static_cast<unsigned long long>(similarity) << 32 | static_cast<unsigned>(~index);
+}
+
+// Products that are not positive have no rank.
 __device__ __forceinline__ unsigned long long rank_of_product(int product, unsigned index) {
-    if (product <= 0) return 0;
-    return static_cast<unsigned long long>(product) << 32 | static_cast<unsigned>(~index);
+    return product > 0 ? rank_of(product, index) : 0;
 }
 
 __device__ __forceinline__ unsigned index_of_rank(unsigned long long rank) { return ~static_cast<unsigned>(rank); }
+__device__ __forceinline__ unsigned similarity_of_rank(unsigned long long rank) { return static_cast<unsigned>(rank >> 32); }
 
 // Brings DEPTH words of TILE vectors to shared memory, four words of one to each thread. Vectors beyond `count` are zeros,
 // and so are words beyond the last.
@@ -47,43 +53,65 @@ __device__ __forceinline__ unsigned long long largest(const unsigned long long (
     return most;
 }
 
-// For every source vector the highest rank of its products with the target's, and the other way round; both begin as
-// zeros. The vectors are in fixed point, `words` words each, a multiple of FIXED_WORDS. One block for each tile; maxima
-// come out the same in any order.
-extern "C" __global__ void __launch_bounds__(THREADS, 3)
-best_products(const uint4* source_high, const uint4* source_low, unsigned rows, const uint4* target_high,
-              const uint4* target_low, unsigned columns, unsigned words, unsigned long long* best_target,
-              unsigned long long* best_source) {
-    alignas(16) __shared__ VectorTile source_tiles[2], target_tiles[2];
-    // What the warps of each strip of columns found for the rows, and those of each strip of rows for the columns.
-    __shared__ unsigned long long of_rows[COLUMN_STRIPS][TILE], of_columns[ROW_STRIPS][TILE];
-    unsigned first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
-    unsigned row_strip = warp_number() % ROW_STRIPS, column_strip = warp_number() / ROW_STRIPS;
-    unsigned row = row_strip * FIXED_ROWS, column = column_strip * COLUMN_TILES * FIXED_COLUMNS;
+// Vectors in fixed point, `words` words each, a multiple of FIXED_WORDS.
+struct FixedVectors {
+    const uint4* high;
+    const uint4* low;
+    unsigned count, words;
+};
 
-    FixedSums sums[COLUMN_TILES] = {};
+// What a block has in shared memory of the vectors of its tile, high and low digits.
+struct TileVectors {
+    alignas(16) VectorTile source[2], target[2];
+};
+
+// Where the products of this thread's warp lie in its block's tile.
+__device__ __forceinline__ unsigned first_row_of_warp() { return warp_number() % ROW_STRIPS * FIXED_ROWS; }
+__device__ __forceinline__ unsigned first_column_of_warp() {
+    return warp_number() / ROW_STRIPS * COLUMN_TILES * FIXED_COLUMNS;
+}
+
+// The products of the block's tile, blockIdx.y rows of tiles down and blockIdx.x columns across. Vectors beyond the last are
+// zeros, whose products have no rank.
+__device__ __forceinline__ void multiply_tile(const FixedVectors& source, const FixedVectors& target, TileVectors& tile,
+                                              FixedSums (&sums)[COLUMN_TILES]) {
+    unsigned first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE, words = source.words;
+    unsigned row = first_row_of_warp(), column = first_column_of_warp();
     for (unsigned first = 0; first < words; first += DEPTH) {
         __syncthreads();
-        load_vectors(source_high, rows, words, first_row, first, source_tiles[0]);
-        load_vectors(source_low, rows, words, first_row, first, source_tiles[1]);
-        load_vectors(target_high, columns, words, first_column, first, target_tiles[0]);
-        load_vectors(target_low, columns, words, first_column, first, target_tiles[1]);
+        load_vectors(source.high, source.count, words, first_row, first, tile.source[0]);
+        load_vectors(source.low, source.count, words, first_row, first, tile.source[1]);
+        load_vectors(target.high, target.count, words, first_column, first, tile.target[0]);
+        load_vectors(target.low, target.count, words, first_column, first, tile.target[1]);
         __syncthreads();
 #pragma unroll
         for (unsigned word = 0; word < DEPTH; word += FIXED_WORDS) {
             if (first + word >= words) break;
-            FixedRows high = rows_of_lane<STRIDE>(&source_tiles[0][row][word]);
-            FixedRows low = rows_of_lane<STRIDE>(&source_tiles[1][row][word]);
+            FixedRows high = rows_of_lane<STRIDE>(&tile.source[0][row][word]);
+            FixedRows low = rows_of_lane<STRIDE>(&tile.source[1][row][word]);
 #pragma unroll
-            for (unsigned tile = 0; tile < COLUMN_TILES; ++tile) {
-                unsigned first_of_tile = column + tile * FIXED_COLUMNS;
-                multiply_fixed(high, low, columns_of_lane<STRIDE>(&target_tiles[0][first_of_tile][word]),
-                               columns_of_lane<STRIDE>(&target_tiles[1][first_of_tile][word]), sums[tile]);
+            for (unsigned i = 0; i < COLUMN_TILES; ++i) {
+                unsigned first_of_tile = column + i * FIXED_COLUMNS;
+                multiply_fixed(high, low, columns_of_lane<STRIDE>(&tile.target[0][first_of_tile][word]),
+                               columns_of_lane<STRIDE>(&tile.target[1][first_of_tile][word]), sums[i]);
             }
         }
     }
+}
 
-    // Vectors beyond the last are zeros, whose products have no rank.
+// For every source vector the highest rank of its products with the target's, and the other way round; both begin as
+// zeros. One block for each tile; maxima come out the same in any order.
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
+best_products(FixedVectors source, FixedVectors target, unsigned long long* best_target, unsigned long long* best_source) {
+    __shared__ TileVectors vectors;
+    // What the warps of each strip of columns found for the rows, and those of each strip of rows for the columns.
+    __shared__ unsigned long long of_rows[COLUMN_STRIPS][TILE], of_columns[ROW_STRIPS][TILE];
+    unsigned first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
+    unsigned row_strip = warp_number() % ROW_STRIPS, column_strip = warp_number() / ROW_STRIPS;
+    unsigned row = first_row_of_warp(), column = first_column_of_warp();
+    FixedSums sums[COLUMN_TILES] = {};
+    multiply_tile(source, target, vectors, sums);
+
     unsigned long long row_ranks[2] = {}, column_ranks[COLUMN_TILES][2] = {};
 #pragma unroll
     for (unsigned tile = 0; tile < COLUMN_TILES; ++tile) {
@@ -111,25 +139,67 @@ best_products(const uint4* source_high, const uint4* source_low, unsigned rows, 
     }
     __syncthreads();
     unsigned i = threadIdx.x % TILE;
-    if (threadIdx.x < TILE && first_row + i < rows) atomicMax(&best_target[first_row + i], largest(of_rows, i));
-    if (threadIdx.x / TILE == 1 && first_column + i < columns)
+    if (threadIdx.x < TILE && first_row + i < source.count) atomicMax(&best_target[first_row + i], largest(of_rows, i));
+    if (threadIdx.x / TILE == 1 && first_column + i < target.count)
         atomicMax(&best_source[first_column + i], largest(of_columns, i));
 }
 
-// Vectors as they come, part by part, their digits in fixed point, and the best rank of each, which begins as zero.
+// Vectors whose indices are equal modulo this are a class, as in src/stages/matching/.
+constexpr unsigned CLASSES = 16;
+static_assert(TILE % CLASSES == 0, "classes begin anew with every tile");
+
+// For every source vector, class by class, the highest rank of its products with the target's, and the other way round:
+// CLASSES ranks a vector, which begin as zeros. As above, but the tile's products meet in shared memory.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+shortlist_products(FixedVectors source, FixedVectors target, unsigned long long* of_source, unsigned long long* of_target) {
+    __shared__ TileVectors vectors;
+    // Rows are an odd number of words apart, so that a column is in as many banks as a row.
+    __shared__ int products[TILE][TILE + 1];
+    FixedSums sums[COLUMN_TILES] = {};
+    multiply_tile(source, target, vectors, sums);
+#pragma unroll
+    for (unsigned tile = 0; tile < COLUMN_TILES; ++tile) {
+#pragma unroll
+        for (unsigned i = 0; i < 4; ++i) {
+            unsigned row = first_row_of_warp() + fixed_row(i);
+            unsigned column = first_column_of_warp() + tile * FIXED_COLUMNS + fixed_column(i);
+            products[row][column] = product_of(sums[tile], i);
+        }
+    }
+    __syncthreads();
+
+    unsigned first_row = blockIdx.y * TILE, first_column = blockIdx.x * TILE;
+    for (unsigned item = threadIdx.x; item < TILE * CLASSES; item += THREADS) {
+        unsigned vector = item / CLASSES, of_class = item % CLASSES;
+        unsigned long long row_rank = 0, column_rank = 0;
+#pragma unroll
+        for (unsigned other = 0; other < TILE; other += CLASSES) {
+            unsigned i = other + of_class;
+            row_rank = max(row_rank, rank_of_product(products[vector][i], first_column + i));
+            column_rank = max(column_rank, rank_of_product(products[i][vector], first_row + i));
+        }
+        if (row_rank != 0) atomicMax(&of_source[(first_row + vector) * CLASSES + of_class], row_rank);
+        if (column_rank != 0) atomicMax(&of_target[(first_column + vector) * CLASSES + of_class], column_rank);
+    }
+}
+
+// Descriptions that are matched together.
+constexpr unsigned MOST_PARTS = 4;
+
+// Vectors as they come, part by part, their digits in fixed point, and ranks of each, which begin as zeros.
 struct Vectors {
-    const float* parts[4];
-    unsigned widths[4];
+    const float* parts[MOST_PARTS];
+    unsigned widths[MOST_PARTS];
     unsigned* high;
     unsigned* low;
-    unsigned long long* best;
-    unsigned count, padding;
+    unsigned long long* ranks;
+    unsigned count, ranks_each;
 };
 
 // A value of a vector, or zero beyond the last.
 __device__ __forceinline__ float value_of(const Vectors& set, unsigned vector, unsigned column) {
 #pragma unroll
-    for (unsigned part = 0; part < 4; ++part) {
+    for (unsigned part = 0; part < MOST_PARTS; ++part) {
         unsigned width = set.widths[part];
         if (column < width) return set.parts[part][static_cast<size_t>(vector) * width + column];
         column -= width;
@@ -143,8 +213,8 @@ extern "C" __global__ void to_fixed_point(Vectors source, Vectors target, unsign
     Vectors set = source;
     if (blockIdx.y == 1) set = target;
     unsigned i = thread_number();
+    for (unsigned rank = i; rank < set.count * set.ranks_each; rank += gridDim.x * blockDim.x) set.ranks[rank] = 0;
     if (i >= set.count * words) return;
-    if (i < set.count) set.best[i] = 0;
     unsigned high_word = 0, low_word = 0;
     for (unsigned k = 0; k < 4; ++k) {
         int value = fixed_point(value_of(set, i / words, i % words * 4 + k));
@@ -153,6 +223,87 @@ extern "C" __global__ void to_fixed_point(Vectors source, Vectors target, unsign
     }
     set.high[i] = high_word;
     set.low[i] = low_word;
+}
+
+// The equivariant maps of a cloud, part by part, none of a part without rings, and their coefficients, all of a part after
+// all of the part before.
+struct MapSet {
+    const float* parts[MOST_PARTS];
+    unsigned rings[MOST_PARTS];
+    RingCoefficients* coefficients;
+    unsigned count, padding;
+};
+
+// The coefficients of two sets of maps; and for each map a rank that is zero. A thread for each ring, a row of blocks for
+// each set.
+extern "C" __global__ void transform_maps(MapSet source, MapSet target, unsigned long long* best_target,
+                                          unsigned long long* best_source) {
+    MapSet set = source;
+    if (blockIdx.y == 1) set = target;
+    unsigned ring = thread_number();
+    if (ring < set.count) (blockIdx.y == 0 ? best_target : best_source)[ring] = 0;
+    RingCoefficients* coefficients = set.coefficients + ring;
+    const float* values = nullptr;
+#pragma unroll
+    for (unsigned part = 0; part < MOST_PARTS; ++part) {
+        unsigned rings = set.count * set.rings[part];
+        if (ring < rings && values == nullptr) values = set.parts[part] + static_cast<size_t>(ring) * AZIMUTHS;
+        ring -= rings;
+    }
+    if (values == nullptr) return;
+    int steps[AZIMUTHS];
+#pragma unroll
+    for (unsigned k = 0; k < AZIMUTHS; ++k) steps[k] = fixed_point(values[k]);
+    *coefficients = coefficients_of_ring(steps);
+}
+
+// How much the correlation of maps counts beside the product of vectors, as in src/stages/matching/.
+constexpr unsigned MAP_WEIGHT = 1;
+
+// The highest correlations of a pair's maps, one of each part, and their sum. For PAIR_LANES lanes together.
+__device__ __forceinline__ unsigned sum_of_peaks(const MapSet& source, const MapSet& target, uint2 pair, const Turn& turn) {
+    const RingCoefficients *of_source = source.coefficients, *of_target = target.coefficients;
+    unsigned sum = 0;
+#pragma unroll
+    for (unsigned part = 0; part < MOST_PARTS; ++part) {
+        unsigned rings = source.rings[part];
+        if (rings == 0) continue;
+        sum += highest_correlation(of_source + static_cast<size_t>(pair.x) * rings,
+                                   of_target + static_cast<size_t>(pair.y) * rings, rings, turn);
+        of_source += static_cast<size_t>(source.count) * rings;
+        of_target += static_cast<size_t>(target.count) * rings;
+    }
+    return sum;
+}
+
+// For every vector the highest rank by similarity of those it shares a shortlist with; ranks begin as zeros. A warp for
+// each vector of the source, then of the target, half a warp for each pair of its shortlist.
+extern "C" __global__ void __launch_bounds__(THREADS)
+most_similar(MapSet source, MapSet target, const unsigned long long* of_source, const unsigned long long* of_target,
+             unsigned long long* best_target, unsigned long long* best_source) {
+    unsigned vector = blockIdx.x * (THREADS / WARP) + warp_number();
+    if (vector >= source.count + target.count) return;
+    bool is_source = vector < source.count;
+    if (!is_source) vector -= source.count;
+    const unsigned long long* shortlist = (is_source ? of_source : of_target) + vector * CLASSES;
+    Turn turn = turn_of_lane();
+    unsigned half = lane_number() / PAIR_LANES;
+    unsigned long long best = 0;
+    for (unsigned of_class = half; of_class < CLASSES; of_class += WARP / PAIR_LANES) {
+        unsigned long long rank = shortlist[of_class];
+        // Where there is none, lanes do as with the first, since all of the warp exchange their sums.
+        unsigned other = rank == 0 ? 0 : index_of_rank(rank);
+        uint2 pair = is_source ? make_uint2(vector, other) : make_uint2(other, vector);
+        unsigned peaks = sum_of_peaks(source, target, pair, turn);
+        if (rank == 0) continue;
+        unsigned similarity = similarity_of_rank(rank) + MAP_WEIGHT * peaks;
+        best = max(best, rank_of(similarity, other));
+        unsigned long long* best_of_other = is_source ? &best_source[other] : &best_target[other];
+        if (lane_number() % PAIR_LANES == 0) atomicMax(best_of_other, rank_of(similarity, vector));
+    }
+    best = max(best, __shfl_xor_sync(ALL_LANES, best, PAIR_LANES));
+    unsigned long long* best_of_vector = is_source ? &best_target[vector] : &best_source[vector];
+    if (lane_number() == 0 && best != 0) atomicMax(best_of_vector, best);
 }
 
 // Threads of the block that collects matches.

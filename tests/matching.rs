@@ -1,4 +1,4 @@
-//! Mutual nearest neighbours.
+//! Mutual nearest neighbours, by vectors and by maps.
 
 mod common;
 
@@ -6,12 +6,43 @@ use std::iter::zip;
 
 use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, one_and_two_threads, random};
-use coregister::stages::matching::{Match, MatchMutual};
+use coregister::stages::describe::AZIMUTHS;
+use coregister::stages::matching::{CLASSES, Described, FREQUENCIES, MAP_WEIGHT, Maps, Match, MatchMutual};
 use rand::RngExt;
 
 fn matched<B: MatchMutual>(backend: &B, source: &[f32], target: &[f32], width: usize) -> Vec<Match> {
-    let (source, target) = (backend.upload(source).unwrap(), backend.upload(target).unwrap());
-    backend.download(&backend.match_mutual(&[(&source, width)], &[(&target, width)]).unwrap()).unwrap()
+    let cloud = |rows: &[f32]| [Part { vectors: rows.to_vec(), width, maps: Vec::new(), rings: 0 }];
+    matched_by_parts(backend, &cloud(source), &cloud(target))
+}
+
+/// One description of a cloud; without rings, without maps.
+#[derive(Clone, Default)]
+struct Part {
+    vectors: Vec<f32>,
+    width: usize,
+    maps: Vec<f32>,
+    rings: usize,
+}
+
+fn matched_by_parts<B: MatchMutual>(backend: &B, source: &[Part], target: &[Part]) -> Vec<Match> {
+    let upload = |part: &Part| (backend.upload(&part.vectors).unwrap(), backend.upload(&part.maps).unwrap());
+    let [uploaded_source, uploaded_target] =
+        [source, target].map(|parts| parts.iter().map(upload).collect::<Vec<_>>());
+    let found =
+        backend.match_mutual(&described(source, &uploaded_source), &described(target, &uploaded_target));
+    backend.download(&found.unwrap()).unwrap()
+}
+
+fn described<'a, B: MatchMutual>(
+    parts: &[Part],
+    uploaded: &'a [(B::Buffer<f32>, B::Buffer<f32>)],
+) -> Vec<Described<'a, B>> {
+    let one = |(part, (invariant, values)): (&Part, &'a (_, _))| Described {
+        invariant,
+        width: part.width,
+        maps: (part.rings > 0).then_some(Maps { values, rings: part.rings }),
+    };
+    zip(parts, uploaded).map(one).collect()
 }
 
 fn product(a: &[f32], b: &[f32]) -> f64 {
@@ -220,51 +251,232 @@ fn agrees_with_the_cpu() {
     }
 }
 
-/// Descriptions of so many keypoints, and how long their rows are.
-struct Described {
-    parts: Vec<Vec<f32>>,
-    widths: Vec<usize>,
+/// Rows of few different values of so many keypoints, one description for each width.
+fn coarse_parts(count: usize, widths: &[usize], seed: u64) -> Vec<Part> {
+    let part = |(i, &width): (u64, &usize)| Part {
+        vectors: coarse_rows(count, width, seed + i),
+        width,
+        ..Part::default()
+    };
+    (0..).zip(widths).map(part).collect()
 }
 
-impl Described {
-    fn new(count: usize, widths: &[usize], seed: u64) -> Self {
-        let part = |(i, &width): (usize, &usize)| coarse_rows(count, width, seed + i as u64);
-        Self { parts: widths.iter().enumerate().map(part).collect(), widths: widths.to_vec() }
-    }
-
-    fn upload<B: MatchMutual>(&self, backend: &B) -> Vec<(B::Buffer<f32>, usize)> {
-        zip(&self.parts, &self.widths).map(|(part, &width)| (backend.upload(part).unwrap(), width)).collect()
-    }
-
-    /// All rows side by side.
-    fn joined(&self, count: usize) -> Vec<f32> {
-        let row = |i: usize| zip(&self.parts, &self.widths).flat_map(move |(part, &w)| &part[i * w..][..w]);
-        (0..count).flat_map(row).copied().collect()
-    }
+/// All rows side by side.
+fn joined(parts: &[Part], count: usize) -> Vec<f32> {
+    let row = |i: usize| parts.iter().flat_map(move |part| &part.vectors[i * part.width..][..part.width]);
+    (0..count).flat_map(row).copied().collect()
 }
 
 /// Matches of descriptions side by side are those of the rows that they make up.
 fn check_parts<B: MatchMutual>(backend: &B) {
     for (rows, columns) in [(0, 5), (1, 1), (333, 200)] {
         for widths in [&[64][..], &[3, 64], &[30, 1, 3], &[3, 64, 1, 30]] {
-            let [source, target] =
-                [(rows, 10), (columns, 20)].map(|(n, seed)| Described::new(n, widths, seed));
-            let [of_source, of_target] = [source.upload(backend), target.upload(backend)];
-            let [of_source, of_target] = [&of_source, &of_target]
-                .map(|parts| parts.iter().map(|(part, width)| (part, *width)).collect::<Vec<_>>());
-            let found = backend.download(&backend.match_mutual(&of_source, &of_target).unwrap()).unwrap();
+            let (source, target) = (coarse_parts(rows, widths, 10), coarse_parts(columns, widths, 20));
+            let found = matched_by_parts(backend, &source, &target);
             let width = widths.iter().sum();
-            let expected = matched(backend, &source.joined(rows), &target.joined(columns), width);
+            let expected = matched(backend, &joined(&source, rows), &joined(&target, columns), width);
             assert_eq!(found, expected, "{rows} × {columns}, {widths:?}");
             assert!(rows < 100 || found.len() > 10, "{} matches", found.len());
         }
     }
-    assert!(backend.download(&backend.match_mutual(&[], &[]).unwrap()).unwrap().is_empty());
+    assert!(matched_by_parts(backend, &[], &[]).is_empty());
 }
 
 #[test]
 fn descriptions_are_matched_side_by_side() {
     on_every_backend!(check_parts);
+}
+
+/// A wave of unit height in steps, at an angle in sectors.
+fn wave_steps(height: f64, sectors: usize) -> i64 {
+    (16384.0 * height * (std::f64::consts::TAU * sectors as f64 / AZIMUTHS as f64).cos()).round() as i64
+}
+
+/// A sum of products as a value again.
+fn rounded(sum: i64) -> i64 {
+    ((sum + (1 << 13)) >> 14).clamp(-16383, 16383)
+}
+
+/// A sine is a cosine three quarters of a turn later.
+const TO_SINE: usize = 3 * AZIMUTHS / 4;
+
+/// Of every ring of a map and each frequency, the coefficients along cosine and sine, in steps.
+fn coefficients(map: &[f32]) -> Vec<[[i64; 2]; FREQUENCIES]> {
+    let of_ring = |ring: &[f32]| {
+        let steps = in_steps(ring);
+        let along = |f: usize, phase: usize| {
+            let wave = |k: usize| wave_steps(0.1f64.sqrt(), (f + 1) * k + phase);
+            rounded(steps.iter().enumerate().map(|(k, &x)| x as i64 * wave(k)).sum())
+        };
+        std::array::from_fn(|f| [along(f, 0), along(f, TO_SINE)])
+    };
+    map.chunks(AZIMUTHS).map(of_ring).collect()
+}
+
+/// The highest correlation at any turn, not less than zero.
+fn peak(source: &[[[i64; 2]; FREQUENCIES]], target: &[[[i64; 2]; FREQUENCIES]]) -> i64 {
+    let at = |turn: usize| -> i64 {
+        let of_frequency = |f: usize| {
+            let pairs = || zip(source, target).map(|(s, t)| (s[f], t[f]));
+            let alike = pairs().map(|([a, b], [c, d])| a * c + b * d).sum();
+            let across = pairs().map(|([a, b], [c, d])| a * d - b * c).sum();
+            let angle = (f + 1) * turn;
+            rounded(alike) * wave_steps(1.0, angle) + rounded(across) * wave_steps(1.0, angle + TO_SINE)
+        };
+        (0..FREQUENCIES).map(of_frequency).sum()
+    };
+    (0..AZIMUTHS).map(at).max().unwrap().max(0)
+}
+
+/// The contract, pair by pair.
+fn brute_force_by_parts(source: &[Part], target: &[Part]) -> Vec<Match> {
+    let count = |parts: &[Part]| parts[0].vectors.len() / parts[0].width;
+    let (rows, columns) = (count(source), count(target));
+    let (all_source, all_target) = (in_steps(&joined(source, rows)), in_steps(&joined(target, columns)));
+    let width = source.iter().map(|part| part.width).sum();
+    let product = |s: usize, t: usize| {
+        product(&all_source[s * width..][..width], &all_target[t * width..][..width]) as i64
+    };
+    let products: Vec<Vec<i64>> = (0..rows).map(|s| (0..columns).map(|t| product(s, t)).collect()).collect();
+    let best = |candidates: &mut dyn Iterator<Item = (usize, i64)>| {
+        candidates.filter(|&(_, value)| value > 0).min_by_key(|&(i, value)| (-value, i)).map(|(i, _)| i)
+    };
+    let mut shortlist = Vec::new();
+    for class in 0..CLASSES {
+        let row = |s: usize| best(&mut (class..columns).step_by(CLASSES).map(|t| (t, products[s][t])));
+        let column = |t: usize| best(&mut (class..rows).step_by(CLASSES).map(|s| (s, products[s][t])));
+        shortlist.extend((0..rows).filter_map(|s| row(s).map(|t| (s, t))));
+        shortlist.extend((0..columns).filter_map(|t| column(t).map(|s| (s, t))));
+    }
+    let spectra = |parts: &[Part]| -> Vec<Vec<_>> {
+        let with_maps = parts.iter().filter(|part| part.rings > 0);
+        with_maps.map(|part| part.maps.chunks(part.rings * AZIMUTHS).map(coefficients).collect()).collect()
+    };
+    let (of_source, of_target) = (spectra(source), spectra(target));
+    let similarity = |s: usize, t: usize| {
+        let peaks: i64 =
+            zip(&of_source, &of_target).map(|(source, target)| peak(&source[s], &target[t])).sum();
+        products[s][t] + i64::from(MAP_WEIGHT) * peaks
+    };
+    let pairs: Vec<_> = shortlist.iter().map(|&(s, t)| (s, t, similarity(s, t))).collect();
+    let mutual = |s: usize| {
+        let t = best(&mut pairs.iter().filter(|pair| pair.0 == s).map(|pair| (pair.1, pair.2)))?;
+        let back = best(&mut pairs.iter().filter(|pair| pair.1 == t).map(|pair| (pair.0, pair.2)));
+        (back == Some(s)).then_some([s as u32, t as u32])
+    };
+    (0..rows).filter_map(mutual).collect()
+}
+
+/// The maps turned by so many sectors.
+fn turned(maps: &[f32], sectors: usize) -> Vec<f32> {
+    let mut maps = maps.to_vec();
+    maps.chunks_mut(AZIMUTHS).for_each(|ring| ring.rotate_right(sectors));
+    maps
+}
+
+/// Random vectors and maps, and the same again with noise and turned, among other random ones.
+fn noisy_copies(rows: usize, columns: usize, width: usize, rings: usize) -> [Part; 2] {
+    let part = |count, seed| Part {
+        vectors: unit_rows(count, width, seed),
+        width,
+        maps: unit_rows(count, rings * AZIMUTHS, seed + 1),
+        rings,
+    };
+    let (source, mut target) = (part(rows, 30), part(columns, 40));
+    for (target, source) in target.vectors.chunks_mut(2 * width).zip(source.vectors.chunks(width)) {
+        zip(&mut target[..width], source).for_each(|(t, s)| *t = 0.7 * *t + 0.7 * s);
+    }
+    let length = rings * AZIMUTHS;
+    for (i, (target, source)) in
+        zip(target.maps.chunks_mut(2 * length), source.maps.chunks(length)).enumerate()
+    {
+        let turned = turned(source, i % AZIMUTHS);
+        zip(&mut target[..length], turned).for_each(|(t, s)| *t = 0.7 * *t + 0.7 * s);
+    }
+    [source, target]
+}
+
+const MAP_SIZES: [(usize, usize); 9] =
+    [(1, 1), (1, 70), (70, 1), (2, 3), (16, 17), (95, 130), (97, 33), (0, 5), (5, 0)];
+
+fn check_maps<B: MatchMutual>(backend: &B) {
+    for (rows, columns) in MAP_SIZES {
+        for (width, rings) in [(7, 1), (32, 3), (7, 17), (56, 32)] {
+            let [source, target] = noisy_copies(rows, columns, width, rings).map(|part| [part]);
+            let expected = brute_force_by_parts(&source, &target);
+            let found = matched_by_parts(backend, &source, &target);
+            assert_eq!(found, expected, "{rows} × {columns} × {width}, {rings} rings");
+            assert!(rows.min(columns) < 95 || found.len() > 20, "{} matches", found.len());
+        }
+    }
+}
+
+#[test]
+fn maps_equal_brute_force() {
+    on_every_backend!(check_maps);
+}
+
+/// Vectors and maps of few different values, in up to four descriptions of which some have no maps.
+fn check_map_ties<B: MatchMutual>(backend: &B) {
+    for (rows, columns) in [(1, 1), (16, 16), (33, 70), (130, 65)] {
+        for rings in [&[2][..], &[1, 0], &[0, 3, 1], &[0, 1, 0, 2]] {
+            let parts = |count: usize, seed: u64| -> Vec<Part> {
+                let maps = |i: usize| coarse_rows(count, rings[i] * AZIMUTHS, seed + 10 + i as u64);
+                let parts = coarse_parts(count, &vec![3; rings.len()], seed).into_iter().enumerate();
+                parts.map(|(i, part)| Part { maps: maps(i), rings: rings[i], ..part }).collect()
+            };
+            let (source, target) = (parts(rows, 50), parts(columns, 70));
+            let expected = brute_force_by_parts(&source, &target);
+            assert_eq!(
+                matched_by_parts(backend, &source, &target),
+                expected,
+                "{rows} × {columns}, {rings:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ties_of_maps_go_to_the_lower_index() {
+    on_every_backend!(check_map_ties);
+}
+
+/// Patches whose vectors are all alike are told apart by their maps, at any turn.
+fn check_maps_alone<B: MatchMutual>(backend: &B) {
+    let (count, rings) = (CLASSES, 4);
+    let maps = unit_rows(count, rings * AZIMUTHS, 90);
+    let part = |maps| [Part { vectors: [0.6, 0.8].repeat(count), width: 2, maps, rings }];
+    for sectors in 0..AZIMUTHS {
+        let mut others = turned(&maps, sectors);
+        others.rotate_right(3 * rings * AZIMUTHS);
+        let expected: Vec<Match> = (0..count as u32).map(|i| [i, (i + 3) % count as u32]).collect();
+        assert_eq!(matched_by_parts(backend, &part(maps.clone()), &part(others)), expected, "{sectors}");
+    }
+}
+
+#[test]
+fn maps_tell_apart_what_vectors_do_not() {
+    on_every_backend!(check_maps_alone);
+}
+
+#[test]
+fn extreme_maps_agree_with_the_cpu() {
+    let [cpu, _] = one_and_two_threads();
+    for (rows, columns) in [(1, 5), (65, 80)] {
+        for rings in [1, 20] {
+            let part = |count, seed| {
+                let mut maps = extreme_rows(count, rings * AZIMUTHS, seed);
+                maps.iter_mut().step_by(7).for_each(|x| *x = f32::NAN);
+                [Part { vectors: unit_rows(count, 20, seed), width: 20, maps, rings }]
+            };
+            let (source, target) = (part(rows, 91), part(columns, 92));
+            let expected = matched_by_parts(&cpu, &source, &target);
+            assert!(!expected.is_empty());
+            on_every_device!(|device| {
+                assert_eq!(matched_by_parts(device, &source, &target), expected, "{rows} × {columns}");
+            });
+        }
+    }
 }
 
 /// By how much the nearest row is nearer than the second nearest.

@@ -25,7 +25,7 @@ use coregister::stages::describe::{AZIMUTHS, RINGS};
 use coregister::stages::estimate::{EstimateOptions, EstimatePoses};
 use coregister::stages::frame::{Covariance, EstimateFrames, Frame, Orientation};
 use coregister::stages::gravity::FindVertical;
-use coregister::stages::matching::{Match, MatchMutual};
+use coregister::stages::matching::{Described, Maps, Match, MatchMutual};
 use coregister::stages::patch::GatherPatches;
 use coregister::stages::pose::{Hypotheses, Placed, RecoverPoses};
 use coregister::stages::rank::{Judged, RankCandidates};
@@ -252,8 +252,15 @@ fn match_rows(device: &Emulator) {
         let values: Vec<f32> = (0..count * 40).map(|_| random.random_range(-0.3..0.3)).collect();
         device.upload(&values).unwrap()
     };
-    let matches = device.match_mutual(&[(&rows(150), 40)], &[(&rows(600), 40)]).unwrap();
-    assert!(device.len(&matches) > 100);
+    let clouds = [[rows(150), maps(device, 150, 3)], [rows(600), maps(device, 600, 3)]];
+    for has_maps in [false, true] {
+        let described = |i: usize| {
+            let [invariant, values] = &clouds[i];
+            [Described { invariant, width: 40, maps: has_maps.then_some(Maps { values, rings: 3 }) }]
+        };
+        let matches = device.match_mutual(&described(0), &described(1)).unwrap();
+        assert!(device.len(&matches) > 80, "{} matches", device.len(&matches));
+    }
 }
 
 /// Matches of points with themselves, in frames that agree.

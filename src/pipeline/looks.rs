@@ -7,9 +7,10 @@ use super::scan::{Look, Prepared, rung};
 use crate::config::{self, Gravity};
 use crate::error::Result;
 use crate::stages::Backend;
+use crate::stages::describe::minispinnet::MAP_RINGS;
 use crate::stages::describe::{Descriptor, Features};
 use crate::stages::frame::Orientation;
-use crate::stages::matching::Match;
+use crate::stages::matching::{Described, Maps, Match};
 use crate::stages::pose::Hypotheses;
 
 /// One way of looking at a pair.
@@ -88,13 +89,19 @@ impl<B: Backend> Pipeline<B> {
 
     /// The mutual matches of the last view's descriptors, together with those of the larger scales that were looked at
     /// in the same way: several scales tell places apart that look alike at one of them.
-    pub(super) fn match_scales<'a>(&self, views: &'a [Seen<B>]) -> Result<B::Buffer<Match>> {
+    pub(super) fn match_scales(&self, views: &[Seen<B>]) -> Result<B::Buffer<Match>> {
         let last = &views[views.len() - 1];
         let scales = views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view));
-        let rows = |features: &'a Features<B>| (&features.invariant, features.width);
         let (source, target): (Vec<_>, Vec<_>) =
-            scales.map(|seen| (rows(&seen.source), rows(&seen.target))).unzip();
+            scales.map(|seen| (self.described(&seen.source), self.described(&seen.target))).unzip();
         self.backend.match_mutual(&source, &target)
+    }
+
+    /// What keypoints are matched by. The published network's are by its vectors alone, as it was published.
+    fn described<'a>(&self, features: &'a Features<B>) -> Described<'a, B> {
+        let maps = Maps { values: &features.equivariant, rings: features.rings };
+        let maps = (features.rings != MAP_RINGS).then_some(maps);
+        Described { invariant: &features.invariant, width: features.width, maps }
     }
 }
 

@@ -1,33 +1,50 @@
-//! CUDA side: a block per tile of products on tensor cores, whose maxima meet in 64-bit numbers. Kernels:
-//! `kernels/matching.cu`.
+//! CUDA side: a block per tile of products on tensor cores, whose maxima meet in 64-bit numbers; and half a warp per pair
+//! of maps that are correlated. Kernels: `kernels/matching.cu`.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{MOST_PARTS, Match, MatchMutual, Rows};
+use super::{CLASSES, Described, FREQUENCIES, MOST_PARTS, Match, MatchMutual};
 use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 
 const TO_FIXED_POINT: Kernel = Kernel::new("matching", "to_fixed_point");
 const BEST_PRODUCTS: Kernel = Kernel::new("matching", "best_products");
+const SHORTLIST_PRODUCTS: Kernel = Kernel::new("matching", "shortlist_products");
+const TRANSFORM_MAPS: Kernel = Kernel::new("matching", "transform_maps");
+const MOST_SIMILAR: Kernel = Kernel::new("matching", "most_similar");
 const COLLECT_MUTUAL: Kernel = Kernel::new("matching", "collect_mutual");
 
 /// Rows and columns of a tile, as in the kernel, and the threads that compute it.
 const TILE: usize = 64;
 const TILE_THREADS: u32 = 256;
 const THREADS: u32 = 256;
+/// Threads that look for what is most similar to one vector.
+const WARP: usize = 32;
 /// Threads of the block that collects, as in the kernel.
 const COLLECTORS: u32 = 1024;
 /// Rows of fixed-point values fill up whole steps of this many words of four.
 const STEP_WORDS: usize = 8;
 
-/// Rows in fixed point, see `kernels/fixed_point.cuh`, and the best product of each.
+/// A cloud's rows in fixed point, see `kernels/fixed_point.cuh`.
 struct FixedRows<D: Driver> {
     high: CudaBuffer<u32, D>,
     low: CudaBuffer<u32, D>,
-    best: CudaBuffer<u64, D>,
+    count: usize,
+    /// Of a row, of either digit.
+    words: usize,
 }
 
-/// The same for the kernel, with the values that they are made from; as there.
+/// The same for the kernel; as there.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct FixedVectors {
+    high: u64,
+    low: u64,
+    count: u32,
+    words: u32,
+}
+
+/// What rows are made from, their digits, and ranks that are to be zeroed, for the kernel; as there.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 struct Vectors {
@@ -35,79 +52,170 @@ struct Vectors {
     widths: [u32; MOST_PARTS],
     high: u64,
     low: u64,
-    best: u64,
+    ranks: u64,
+    count: u32,
+    ranks_each: u32,
+}
+
+/// Maps and their coefficients, for the kernel; as there.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct MapSet {
+    parts: [u64; MOST_PARTS],
+    rings: [u32; MOST_PARTS],
+    coefficients: u64,
     count: u32,
     padding: u32,
 }
 
+/// One description of a cloud.
+type Part<'a, D> = Described<'a, Cuda<D>>;
+/// Ranks of the vectors of a source and of a target.
+type Ranks<D> = [CudaBuffer<u64, D>; 2];
+
 impl<D: Driver> FixedRows<D> {
-    fn vectors(&self, rows: &[Rows<'_, Cuda<D>>]) -> Argument<'_> {
-        let Self { high, low, best } = self;
+    fn vectors(&self) -> Argument<'_> {
+        let Self { high, low, count, words } = self;
         let [high, low] = [high, low].map(CudaBuffer::address);
-        let (best, count) = (best.address(), best.len() as u32);
-        let (mut parts, mut widths) = ([0; MOST_PARTS], [0; MOST_PARTS]);
-        for (i, &(part, width)) in rows.iter().enumerate() {
-            (parts[i], widths[i]) = (part.address(), width as u32);
+        Argument::value(FixedVectors { high, low, count: *count as u32, words: *words as u32 })
+    }
+
+    /// The same, as they are made from `parts`, and `ranks` beside them.
+    fn made_from(&self, parts: &[Part<'_, D>], ranks: &CudaBuffer<u64, D>) -> Argument<'_> {
+        let mut vectors = Vectors {
+            parts: [0; MOST_PARTS],
+            widths: [0; MOST_PARTS],
+            high: self.high.address(),
+            low: self.low.address(),
+            ranks: ranks.address(),
+            count: self.count as u32,
+            ranks_each: (ranks.len() / self.count) as u32,
+        };
+        for (i, part) in parts.iter().enumerate() {
+            (vectors.parts[i], vectors.widths[i]) = (part.invariant.address(), part.width as u32);
         }
-        Argument::value(Vectors { parts, widths, high, low, best, count, padding: 0 })
+        Argument::value(vectors)
     }
 }
 
 impl<D: Driver> Cuda<D> {
     fn fixed_rows(&self, count: usize, words: usize) -> Result<FixedRows<D>> {
         let (high, low) = (self.allocate(count * words)?, self.allocate(count * words)?);
-        Ok(FixedRows { high, low, best: self.allocate(count)? })
+        Ok(FixedRows { high, low, count, words })
     }
 
-    /// Both sides in fixed point, without any best products yet.
+    /// Both clouds in fixed point, with so many ranks beside each row, which are zeros.
     fn to_fixed_point(
         &self,
-        [source, target]: [&[Rows<'_, Self>]; 2],
-        [rows, columns]: [usize; 2],
-        words: usize,
-    ) -> Result<[FixedRows<D>; 2]> {
-        let (s, t) = (self.fixed_rows(rows, words)?, self.fixed_rows(columns, words)?);
-        let grid = Grid::over(rows.max(columns) * words, THREADS).rows(2);
-        let arguments = arguments![s.vectors(source), t.vectors(target), words];
-        // SAFETY: each part of a set of `count` rows has count × its width values; there are count × words words of either
-        // digit, one at least, and `count` ranks.
-        unsafe { self.launch(TO_FIXED_POINT, grid, arguments)? };
-        Ok([s, t])
+        clouds: [&[Part<'_, D>]; 2],
+        counts: [usize; 2],
+        ranks_each: usize,
+    ) -> Result<([FixedRows<D>; 2], Ranks<D>)> {
+        let width: usize = clouds[0].iter().map(|part| part.width).sum();
+        let words = width.div_ceil(4 * STEP_WORDS) * STEP_WORDS;
+        let rows = [self.fixed_rows(counts[0], words)?, self.fixed_rows(counts[1], words)?];
+        let ranks = self.ranks(counts, ranks_each)?;
+        let grid = Grid::over(counts[0].max(counts[1]) * words, THREADS).rows(2);
+        let [source, target] = [0, 1].map(|i| rows[i].made_from(clouds[i], &ranks[i]));
+        // SAFETY: each part of a cloud of `count` rows has count × its width values; there are count × words words of either
+        // digit, one at least, and count × ranks_each ranks.
+        unsafe { self.launch(TO_FIXED_POINT, grid, arguments![source, target, words])? };
+        Ok((rows, ranks))
+    }
+
+    fn ranks(&self, [rows, columns]: [usize; 2], each: usize) -> Result<Ranks<D>> {
+        Ok([self.allocate(rows * each)?, self.allocate(columns * each)?])
+    }
+
+    /// For every row of either cloud the highest ranks of its products: one, or one of each class.
+    fn rank_products(
+        &self,
+        clouds: [&[Part<'_, D>]; 2],
+        counts: [usize; 2],
+        kernel: Kernel,
+        ranks_each: usize,
+    ) -> Result<Ranks<D>> {
+        let ([source, target], [of_source, of_target]) = self.to_fixed_point(clouds, counts, ranks_each)?;
+        let tiles = Grid::new(counts[1].div_ceil(TILE), TILE_THREADS).rows(counts[0].div_ceil(TILE));
+        let arguments = arguments![source.vectors(), target.vectors(), &of_source, &of_target];
+        // SAFETY: both digits of a cloud of `count` rows have count × words words, and `words` is a multiple of STEP_WORDS;
+        // there are as many ranks for each row and column as the kernel writes.
+        unsafe { self.launch(kernel, tiles, arguments)? };
+        Ok([of_source, of_target])
+    }
+
+    /// For every row of either cloud the highest rank by products and maps.
+    fn rank_shortlists(&self, clouds: [&[Part<'_, D>]; 2], counts: [usize; 2]) -> Result<Ranks<D>> {
+        let [of_source, of_target] = self.rank_products(clouds, counts, SHORTLIST_PRODUCTS, CLASSES)?;
+        let rings = clouds[0].iter().map(rings).sum::<usize>();
+        let coefficients = [
+            self.allocate(counts[0] * rings * FREQUENCIES)?,
+            self.allocate(counts[1] * rings * FREQUENCIES)?,
+        ];
+        let [source, target] = [0, 1].map(|i| map_set(clouds[i], counts[i], &coefficients[i]));
+        let best = self.ranks(counts, 1)?;
+        let grid = Grid::over(counts[0].max(counts[1]) * rings, THREADS).rows(2);
+        // SAFETY: each part of a cloud of `count` rows has count × its rings × AZIMUTHS values, and the coefficients have room
+        // for FREQUENCIES words of every ring of all parts; there is a rank for each row.
+        unsafe { self.launch(TRANSFORM_MAPS, grid, arguments![source, target, &best[0], &best[1]])? };
+        let grid = Grid::over((counts[0] + counts[1]) * WARP, THREADS);
+        let arguments = arguments![source, target, &of_source, &of_target, &best[0], &best[1]];
+        // SAFETY: as above; there are CLASSES ranks of products for each row, whose indices are those of rows.
+        unsafe { self.launch(MOST_SIMILAR, grid, arguments)? };
+        Ok(best)
     }
 }
 
 impl<D: Driver> MatchMutual for Cuda<D> {
     fn match_mutual(
         &self,
-        source: &[Rows<'_, Self>],
-        target: &[Rows<'_, Self>],
+        source: &[Described<'_, Self>],
+        target: &[Described<'_, Self>],
     ) -> Result<CudaBuffer<Match, D>> {
         assert!(
             source.len() <= MOST_PARTS && target.len() <= MOST_PARTS,
             "more than {MOST_PARTS} descriptions"
         );
-        let [rows, columns] = [source, target].map(count);
+        let (clouds, counts) = ([source, target], [source, target].map(count));
+        let [rows, columns] = counts;
         if rows == 0 || columns == 0 {
             return self.allocate(0);
         }
-        let width: usize = source.iter().map(|(_, width)| width).sum();
-        let words = width.div_ceil(4 * STEP_WORDS) * STEP_WORDS;
-        let [s, t] = self.to_fixed_point([source, target], [rows, columns], words)?;
-        let tiles = Grid::new(columns.div_ceil(TILE), TILE_THREADS).rows(rows.div_ceil(TILE));
-        let arguments = arguments![&s.high, &s.low, rows, &t.high, &t.low, columns, words, &s.best, &t.best];
-        // SAFETY: the parts of the source have rows × words words, those of the target columns × words, and `words` is a
-        // multiple of STEP_WORDS; there is a best for each row and column.
-        unsafe { self.launch(BEST_PRODUCTS, tiles, arguments)? };
-
+        let [of_source, of_target] = if source.iter().any(|part| part.maps.is_some()) {
+            self.rank_shortlists(clouds, counts)?
+        } else {
+            self.rank_products(clouds, counts, BEST_PRODUCTS, 1)?
+        };
         let (matches, count) = (self.allocate(rows.min(columns))?, self.allocate::<u32>(1)?);
-        let arguments = arguments![&s.best, rows, &t.best, &matches, &count];
-        // SAFETY: as above; ranks hold indices of rows and columns, and a row or column is in at most one match.
+        let arguments = arguments![&of_source, rows, &of_target, &matches, &count];
+        // SAFETY: there is a rank for each row and column; ranks hold indices of rows and columns, and a row or column is in
+        // at most one match.
         unsafe { self.launch(COLLECT_MUTUAL, Grid::new(1, COLLECTORS), arguments)? };
         Ok(matches.truncated(self.last(&count)? as usize))
     }
 }
 
 /// The number of a cloud's rows.
-fn count<D: Driver>(rows: &[Rows<'_, Cuda<D>>]) -> usize {
-    rows.first().map_or(0, |(part, width)| part.len() / width)
+fn count<D: Driver>(parts: &[Part<'_, D>]) -> usize {
+    parts.first().map_or(0, |part| part.invariant.len() / part.width)
+}
+
+/// The rings of a description's maps.
+fn rings<D: Driver>(part: &Part<'_, D>) -> usize {
+    part.maps.as_ref().map_or(0, |maps| maps.rings)
+}
+
+fn map_set<'a, D: Driver>(
+    parts: &[Part<'_, D>],
+    count: usize,
+    coefficients: &'a CudaBuffer<u32, D>,
+) -> Argument<'a> {
+    let (count, coefficients) = (count as u32, coefficients.address());
+    let mut set = MapSet { parts: [0; MOST_PARTS], rings: [0; MOST_PARTS], coefficients, count, padding: 0 };
+    for (i, part) in parts.iter().enumerate() {
+        if let Some(maps) = &part.maps {
+            (set.parts[i], set.rings[i]) = (maps.values.address(), maps.rings as u32);
+        }
+    }
+    Argument::value(set)
 }

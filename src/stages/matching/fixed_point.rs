@@ -49,6 +49,13 @@ fn in_steps(values: &[f32], steps: &mut [i16]) {
     }
 }
 
+/// A sum of products as a value again, in steps: the nearest, halves upwards, short of one.
+pub(super) fn rounded(sum: i32) -> i16 {
+    const BITS: u32 = 14;
+    let steps = sum.wrapping_add(1 << (BITS - 1)) >> BITS;
+    steps.clamp(-(MOST_STEPS as i32), MOST_STEPS as i32) as i16
+}
+
 /// All products of a block and a panel of as many pairs. Sums that leave 32 bits wrap.
 pub(super) fn products(block: &[Pairs<BLOCK_ROWS>], panel: &[Pairs<LANES>]) -> Products {
     #[cfg(target_arch = "x86_64")]

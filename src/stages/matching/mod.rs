@@ -1,5 +1,11 @@
-//! Mutual nearest neighbours among the invariant vectors of two clouds.
+//! Mutual nearest neighbours among the descriptions of two clouds.
+//!
+//! How similar two patches are is told by their invariant vectors, and by their equivariant maps: these have what is lost
+//! when a vector is made independent of the azimuth, and their circular correlation is high at one turn if the patches
+//! show the same. A correlation costs some thirty times a product of vectors, so the products choose which pairs are
+//! correlated at all: those of a *shortlist*.
 
+mod correlation;
 mod cpu;
 mod cuda;
 mod fixed_point;
@@ -10,27 +16,59 @@ use crate::error::Result;
 /// Index of a source keypoint and of a target keypoint.
 pub type Match = [u32; 2];
 
-/// One description of all keypoints of a cloud: a row of values for each of them, and their number in a row.
-pub type Rows<'a, D> = (&'a <D as Device>::Buffer<f32>, usize);
+/// One description of all keypoints of a cloud.
+pub struct Described<'a, D: Device + ?Sized> {
+    /// `count × width` values, unit rows.
+    pub invariant: &'a D::Buffer<f32>,
+    /// Length of a row, 1 at least.
+    pub width: usize,
+    /// The equivariant maps, where the patches are compared by them as well.
+    pub maps: Option<Maps<'a, D>>,
+}
+
+/// The equivariant maps of all keypoints of a cloud.
+pub struct Maps<'a, D: Device + ?Sized> {
+    /// `count × rings × AZIMUTHS` values, each map of unit length.
+    pub values: &'a D::Buffer<f32>,
+    /// Rings of a map, 1 at least.
+    pub rings: usize,
+}
 
 /// Most descriptions that are matched together.
 pub const MOST_PARTS: usize = 4;
+/// Vectors whose indices are equal modulo this are a class; a shortlist has one of each.
+pub const CLASSES: usize = 16;
 
 /// See the module.
 pub trait MatchMutual: Device {
-    /// All pairs `(s, t)` such that `t` is the row of `target` nearest to row `s` of `source` and `s` is the row
-    /// of `source` nearest to row `t`. A cloud's rows are those of its descriptions side by side: of up to [`MOST_PARTS`],
-    /// in the same order and as long in both clouds. Each is a unit vector, so the nearest row is the one with the largest
-    /// inner product, which is the sum of those of the parts; a row without a positive one has none. Ties go to the lower
-    /// index; the answer ascends in `s`.
+    /// All pairs `(s, t)` of the shortlist such that it has no pair of `s` and none of `t` that is more similar. The
+    /// clouds are described in up to [`MOST_PARTS`] ways, in the same order, with the same widths and rings.
+    ///
+    /// * The *product* of a pair is the sum of the inner products of its invariant vectors.
+    /// * The *shortlist* has, for each row of the source, of each class of target rows the one with the largest product
+    ///   with it, and, for each row of the target, of each class of source rows the same; but no pair whose product is not
+    ///   positive.
+    /// * The *similarity* of a pair is its product and, of each description with maps, [`MAP_WEIGHT`] times the highest
+    ///   value of the circular correlation `Σ source[ring, k] · target[ring, k + s]` over the turns `s`, or zero if that is
+    ///   more, both maps reduced to their azimuthal [frequencies](FREQUENCIES).
+    ///
+    /// Without maps, these are the rows that are nearest to each other. Ties go to the lower index; the answer ascends
+    /// in `s`.
     ///
     /// Values count as whole numbers of steps of 2⁻¹⁴: the nearest, even on ties, short of one; what is not a number
-    /// counts as zero. Sums of products are then whole numbers of 32 bits, the same in any order and on tensor cores, so
-    /// all devices see the same ties. What is rounded away moves a product by some 2·10⁻⁵, which is nothing beside what
-    /// sets two scans of a place apart. Sums of rows that are longer than these would wrap.
+    /// counts as zero. So do the coefficients of the maps and the correlations at each frequency, rounded in halves
+    /// upwards. Sums of products are then whole numbers of 32 bits, the same in any order and on tensor cores, so all
+    /// devices see the same ties. What is rounded away moves a product by some 2·10⁻⁵, which is nothing beside what sets
+    /// two scans of a place apart. Sums of rows that are longer than these would wrap.
     fn match_mutual(
         &self,
-        source: &[Rows<'_, Self>],
-        target: &[Rows<'_, Self>],
+        source: &[Described<'_, Self>],
+        target: &[Described<'_, Self>],
     ) -> Result<Self::Buffer<Match>>;
 }
+
+/// How much the correlation of maps counts beside the product of vectors.
+pub const MAP_WEIGHT: u32 = 1;
+/// The azimuthal frequencies by which maps are compared are 1 to this. What is constant along a ring the vectors tell;
+/// of what is finer, little is the same in two scans.
+pub const FREQUENCIES: usize = 4;
