@@ -1,10 +1,10 @@
-//! Mutual nearest neighbours, in tiles and plainly, without maps and with them.
+//! Mutual nearest neighbours, in tiles and plainly, by vectors and by maps.
 
 mod backends;
 
 use backends::{Group, Timed, on_every_backend};
 use coregister::stages::describe::AZIMUTHS;
-use coregister::stages::matching::{Described, Maps, MatchMutual};
+use coregister::stages::matching::{By, Described, MatchMutual};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -41,13 +41,13 @@ fn mutual<B: MatchMutual>(device: &Timed<B>, group: &mut Group<'_>) {
         let uploaded = |width, seed| device.backend().upload(&unit_rows(count, width, seed)).expect("rows");
         let vectors = [1, 2].map(|seed| uploaded(width, seed));
         let maps = [3, 4].map(|seed| uploaded(RINGS * AZIMUTHS, seed));
-        for rings in [0, RINGS] {
+        for (by, what) in [(By::Vectors, "by vectors"), (By::Either, "by vectors and by maps")] {
             let described = |i: usize| {
-                let maps = (rings > 0).then_some(Maps { values: &maps[i], rings });
-                [Described { invariant: &vectors[i], width, maps }]
+                let (invariant, equivariant): (_, _) = (&vectors[i], &maps[i]);
+                [Described { invariant, width, equivariant, rings: RINGS }]
             };
-            let what = format!("{count} × {count} rows of {width}, maps of {rings} rings");
-            device.time(group, what, |b| b.match_mutual(&described(0), &described(1)));
+            let what = format!("{count} × {count} rows of {width}, {what}");
+            device.time(group, what, |b| b.match_mutual(&described(0), &described(1), by));
         }
     }
 }

@@ -1,8 +1,9 @@
 //! How good the matches are, before anything robust is done with them: on pairs with known answers, for every way
 //! of looking at a pair, the share of mutual matches that are right and the angle by which right ones are off.
 //!
-//! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors]]`
+//! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors [BY]]]`
 //!
+//! What makes a match is, by BY: `vectors`, `maps` or `either`, as the method has it with all but the published network.
 //! Every look is matched twice: alone, and, as the method does, together with the larger scales before it. The last
 //! lines hold, for every set and both ways, the mean share over all looks, right and all matches a look, and the mean of
 //! the looks' median angles; and the time that describing took per look (of both clouds). Without a set, or with an empty
@@ -25,6 +26,7 @@ use coregister::pipeline::scan::Scan;
 use coregister::pipeline::{Pipeline, Seen, View, to_rigid};
 use coregister::registration::Timings;
 use coregister::stages::clean::{CanonicalPair, canonical_cloud};
+use coregister::stages::matching::By;
 use coregister::stages::pose::Hypotheses;
 use coregister::{Config, RigidTransform};
 
@@ -33,6 +35,11 @@ fn main() -> coregister::Result<()> {
     let list = arguments.get(1).map_or("data/demo_pair.csv", String::as_str);
     let wanted = arguments.get(2).cloned().unwrap_or_default();
     let config = config(arguments.get(3).map_or("classic", String::as_str));
+    let by = match arguments.get(4).map(String::as_str) {
+        Some("vectors") => By::Vectors,
+        Some("maps") => By::Maps,
+        _ => By::Either,
+    };
     let backend = Cpu::new(0)?;
     let network = load_network(&backend, &config)?;
     let pipeline = Pipeline { backend, config, network };
@@ -46,7 +53,7 @@ fn main() -> coregister::Result<()> {
             continue;
         };
         print!("{:12} {:24}", pair.set, pair.name);
-        let (looks, describing) = looks(&pipeline, &source, &target)?;
+        let (looks, describing) = looks(&pipeline, &source, &target, by)?;
         let (alone, joined, spent) = sums.entry(pair.set.clone()).or_default();
         *spent += describing;
         for look in looks {
@@ -121,6 +128,7 @@ fn looks(
     pipeline: &Pipeline<Cpu>,
     source: &Scan<Cpu>,
     target: &Scan<Cpu>,
+    by: By,
 ) -> coregister::Result<(Vec<[Hypotheses<Cpu>; 2]>, Duration)> {
     let mut timings = Timings::default();
     let (s, t) = pipeline.prepare_both(source, target, &mut timings)?;
@@ -129,8 +137,8 @@ fn looks(
         let of_source = pipeline.describe(source, &s, view.source, &mut timings)?;
         let of_target = pipeline.describe(target, &t, view.target, &mut timings)?;
         seen.push(Seen { view, source: of_source, target: of_target });
-        let alone = pipeline.propose(&s, &t, &seen[seen.len() - 1..], &mut timings)?;
-        Ok([alone, pipeline.propose(&s, &t, &seen, &mut timings)?])
+        let alone = pipeline.propose(&s, &t, &seen[seen.len() - 1..], by, &mut timings)?;
+        Ok([alone, pipeline.propose(&s, &t, &seen, by, &mut timings)?])
     };
     let looks = pipeline.views(&s, &t).into_iter().map(&mut look).collect::<coregister::Result<_>>()?;
     let describing = timings.stages.iter().filter(|(stage, _)| *stage == "describe");

@@ -257,9 +257,6 @@ extern "C" __global__ void transform_maps(MapSet source, MapSet target, unsigned
     *coefficients = coefficients_of_ring(steps);
 }
 
-// How much the correlation of maps counts beside the product of vectors, as in src/stages/matching/.
-constexpr unsigned MAP_WEIGHT = 1;
-
 // The highest correlations of a pair's maps, one of each part, and their sum. For PAIR_LANES lanes together.
 __device__ __forceinline__ unsigned sum_of_peaks(const MapSet& source, const MapSet& target, uint2 pair, const Turn& turn) {
     const RingCoefficients *of_source = source.coefficients, *of_target = target.coefficients;
@@ -276,11 +273,12 @@ __device__ __forceinline__ unsigned sum_of_peaks(const MapSet& source, const Map
     return sum;
 }
 
-// For every vector the highest rank by similarity of those it shares a shortlist with; ranks begin as zeros. A warp for
-// each vector of the source, then of the target, half a warp for each pair of its shortlist.
+// For every vector the highest rank by product, and the highest by similarity of those it shares a shortlist with, which
+// begins as zero. A warp for each vector of the source, then of the target, half a warp for each pair of its shortlist.
 extern "C" __global__ void __launch_bounds__(THREADS)
 most_similar(MapSet source, MapSet target, const unsigned long long* of_source, const unsigned long long* of_target,
-             unsigned long long* best_target, unsigned long long* best_source) {
+             unsigned long long* nearest_target, unsigned long long* nearest_source, unsigned long long* best_target,
+             unsigned long long* best_source) {
     unsigned vector = blockIdx.x * (THREADS / WARP) + warp_number();
     if (vector >= source.count + target.count) return;
     bool is_source = vector < source.count;
@@ -288,6 +286,11 @@ most_similar(MapSet source, MapSet target, const unsigned long long* of_source, 
     const unsigned long long* shortlist = (is_source ? of_source : of_target) + vector * CLASSES;
     Turn turn = turn_of_lane();
     unsigned half = lane_number() / PAIR_LANES;
+    unsigned long long nearest = shortlist[lane_number() % CLASSES];
+#pragma unroll
+    for (unsigned distance = 1; distance < CLASSES; distance *= 2)
+        nearest = max(nearest, __shfl_xor_sync(ALL_LANES, nearest, distance));
+    if (lane_number() == 0) (is_source ? nearest_target : nearest_source)[vector] = nearest;
     unsigned long long best = 0;
     for (unsigned of_class = half; of_class < CLASSES; of_class += WARP / PAIR_LANES) {
         unsigned long long rank = shortlist[of_class];
@@ -296,37 +299,51 @@ most_similar(MapSet source, MapSet target, const unsigned long long* of_source, 
         uint2 pair = is_source ? make_uint2(vector, other) : make_uint2(other, vector);
         unsigned peaks = sum_of_peaks(source, target, pair, turn);
         if (rank == 0) continue;
-        unsigned similarity = similarity_of_rank(rank) + MAP_WEIGHT * peaks;
+        unsigned similarity = similarity_of_rank(rank) + peaks;
         best = max(best, rank_of(similarity, other));
         unsigned long long* best_of_other = is_source ? &best_source[other] : &best_target[other];
         if (lane_number() % PAIR_LANES == 0) atomicMax(best_of_other, rank_of(similarity, vector));
     }
     best = max(best, __shfl_xor_sync(ALL_LANES, best, PAIR_LANES));
-    unsigned long long* best_of_vector = is_source ? &best_target[vector] : &best_source[vector];
-    if (lane_number() == 0 && best != 0) atomicMax(best_of_vector, best);
+    if (lane_number() == 0 && best != 0) atomicMax(is_source ? &best_target[vector] : &best_source[vector], best);
 }
 
 // Threads of the block that collects matches.
 constexpr unsigned COLLECTORS = 1024;
 
-// The pairs of vectors that are each other's best, in the order of the source's, and how many they are. One block.
+// Stands for no vector.
+constexpr unsigned NONE = ~0u;
+
+// The vector of the target that is the best of `s`, if `s` is its best as well.
+__device__ __forceinline__ unsigned mutual_best(const unsigned long long* best_target, const unsigned long long* best_source,
+                                                unsigned s) {
+    unsigned long long best = best_target[s];
+    if (best == 0) return NONE;
+    unsigned t = index_of_rank(best);
+    return index_of_rank(best_source[t]) == s ? t : NONE;
+}
+
+// The pairs of vectors that are each other's best by the first or by the second ranks, in ascending order, and how many they
+// are. One block.
 extern "C" __global__ void __launch_bounds__(COLLECTORS)
-collect_mutual(const unsigned long long* best_target, unsigned rows, const unsigned long long* best_source, uint2* matches,
-               unsigned* count) {
+collect_mutual(const unsigned long long* first_target, const unsigned long long* first_source,
+               const unsigned long long* second_target, const unsigned long long* second_source, unsigned rows,
+               uint2* matches, unsigned* count) {
     __shared__ unsigned of_warps[COLLECTORS / WARP];
     unsigned collected = 0;
     for (unsigned first = 0; first < rows; first += COLLECTORS) {
-        unsigned s = first + threadIdx.x, t = 0;
-        unsigned long long best = s < rows ? best_target[s] : 0;
-        bool is_mutual = best != 0;
-        if (is_mutual) {
-            t = index_of_rank(best);
-            is_mutual = index_of_rank(best_source[t]) == s;
+        unsigned s = first + threadIdx.x, lower = NONE, upper = NONE;
+        if (s < rows) {
+            unsigned one = mutual_best(first_target, first_source, s), other = mutual_best(second_target, second_source, s);
+            lower = min(one, other);
+            if (one != other) upper = max(one, other);
         }
-        unsigned total;
-        unsigned place = collected + place_among_present<COLLECTORS>(is_mutual, of_warps, total);
-        if (is_mutual) matches[place] = make_uint2(s, t);
-        collected += total;
+        unsigned all_lower, all_upper;
+        unsigned place = collected + place_among_present<COLLECTORS>(lower != NONE, of_warps, all_lower);
+        place += place_among_present<COLLECTORS>(upper != NONE, of_warps, all_upper);
+        if (lower != NONE) matches[place] = make_uint2(s, lower);
+        if (upper != NONE) matches[place + 1] = make_uint2(s, upper);
+        collected += all_lower + all_upper;
     }
     if (threadIdx.x == 0) *count = collected;
 }

@@ -25,6 +25,7 @@ use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::describe::minispinnet::MAP_RINGS;
 use crate::stages::describe::weights::Weights;
 use crate::stages::frame::Orientation;
+use crate::stages::matching::By;
 use crate::stages::pose::{Hypotheses, Placed};
 pub use crate::stages::rank::Candidate;
 use crate::stages::verify::Observation;
@@ -122,7 +123,7 @@ impl<B: Backend> Pipeline<B> {
             let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
             let (of_source, of_target) = self.both(&describe, of_source, of_target, timings)?;
             seen.push(Seen { view, source: of_source, target: of_target });
-            proposals.push(Arc::new(self.propose(&s, &t, &seen, timings)?));
+            proposals.push(Arc::new(self.propose(&s, &t, &seen, self.matched_by(), timings)?));
             let hypotheses = self.join(&proposals)?;
             let witnesses = self.join(&heard(&seen, &proposals))?;
             let estimated = self.agree(&s, &hypotheses, timings)?;
@@ -182,16 +183,22 @@ impl<B: Backend> Pipeline<B> {
         Ok((source?, target?))
     }
 
-    /// One hypothesis per mutual match of the last of the views, which must not be empty.
+    /// What makes a match. The published network's are by its vectors alone, as it was published.
+    fn matched_by(&self) -> By {
+        if let Some(Network::MiniSpinNet(..)) = self.network { By::Vectors } else { By::Either }
+    }
+
+    /// One hypothesis per match of the last of the views, which must not be empty.
     pub fn propose(
         &self,
         source: &Prepared<B>,
         target: &Prepared<B>,
         views: &[Seen<B>],
+        by: By,
         timings: &mut Timings,
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
-        let matches = timings.measure("matching", || self.match_scales(views))?;
+        let matches = timings.measure("matching", || self.match_scales(views, by))?;
         let (s, t) = (&views[views.len() - 1].source, &views[views.len() - 1].target);
         let (maps, of_target) = (&s.equivariant, &t.equivariant);
         let angles = timings.measure("azimuth", || match self.cost_volume(s.rings) {

@@ -6,16 +6,17 @@ use std::iter::zip;
 
 use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, one_and_two_threads, random};
+use coregister::backend::Device;
 use coregister::stages::describe::AZIMUTHS;
-use coregister::stages::matching::{CLASSES, Described, FREQUENCIES, MAP_WEIGHT, Maps, Match, MatchMutual};
+use coregister::stages::matching::{By, CLASSES, Described, FREQUENCIES, Match, MatchMutual};
 use rand::RngExt;
 
 fn matched<B: MatchMutual>(backend: &B, source: &[f32], target: &[f32], width: usize) -> Vec<Match> {
     let cloud = |rows: &[f32]| [Part { vectors: rows.to_vec(), width, maps: Vec::new(), rings: 0 }];
-    matched_by_parts(backend, &cloud(source), &cloud(target))
+    matched_by_parts(backend, &cloud(source), &cloud(target), By::Vectors)
 }
 
-/// One description of a cloud; without rings, without maps.
+/// One description of a cloud; without rings where only vectors are matched.
 #[derive(Clone, Default)]
 struct Part {
     vectors: Vec<f32>,
@@ -24,23 +25,22 @@ struct Part {
     rings: usize,
 }
 
-fn matched_by_parts<B: MatchMutual>(backend: &B, source: &[Part], target: &[Part]) -> Vec<Match> {
+fn matched_by_parts<B: MatchMutual>(backend: &B, source: &[Part], target: &[Part], by: By) -> Vec<Match> {
     let upload = |part: &Part| (backend.upload(&part.vectors).unwrap(), backend.upload(&part.maps).unwrap());
     let [uploaded_source, uploaded_target] =
         [source, target].map(|parts| parts.iter().map(upload).collect::<Vec<_>>());
     let found =
-        backend.match_mutual(&described(source, &uploaded_source), &described(target, &uploaded_target));
+        backend.match_mutual(&described(source, &uploaded_source), &described(target, &uploaded_target), by);
     backend.download(&found.unwrap()).unwrap()
 }
 
-fn described<'a, B: MatchMutual>(
-    parts: &[Part],
-    uploaded: &'a [(B::Buffer<f32>, B::Buffer<f32>)],
-) -> Vec<Described<'a, B>> {
-    let one = |(part, (invariant, values)): (&Part, &'a (_, _))| Described {
-        invariant,
-        width: part.width,
-        maps: (part.rings > 0).then_some(Maps { values, rings: part.rings }),
+/// Vectors and maps.
+type Uploaded<B> = (<B as Device>::Buffer<f32>, <B as Device>::Buffer<f32>);
+
+fn described<'a, B: MatchMutual>(parts: &[Part], uploaded: &'a [Uploaded<B>]) -> Vec<Described<'a, B>> {
+    let one = |(part, (invariant, equivariant)): (&Part, &'a (_, _))| {
+        let (width, rings) = (part.width, part.rings);
+        Described { invariant, width, equivariant, rings }
     };
     zip(parts, uploaded).map(one).collect()
 }
@@ -272,14 +272,16 @@ fn check_parts<B: MatchMutual>(backend: &B) {
     for (rows, columns) in [(0, 5), (1, 1), (333, 200)] {
         for widths in [&[64][..], &[3, 64], &[30, 1, 3], &[3, 64, 1, 30]] {
             let (source, target) = (coarse_parts(rows, widths, 10), coarse_parts(columns, widths, 20));
-            let found = matched_by_parts(backend, &source, &target);
+            let found = matched_by_parts(backend, &source, &target, By::Vectors);
             let width = widths.iter().sum();
             let expected = matched(backend, &joined(&source, rows), &joined(&target, columns), width);
             assert_eq!(found, expected, "{rows} × {columns}, {widths:?}");
             assert!(rows < 100 || found.len() > 10, "{} matches", found.len());
         }
     }
-    assert!(matched_by_parts(backend, &[], &[]).is_empty());
+    for by in [By::Vectors, By::Maps, By::Either] {
+        assert!(matched_by_parts(backend, &[], &[], by).is_empty());
+    }
 }
 
 #[test]
@@ -328,43 +330,71 @@ fn peak(source: &[[[i64; 2]; FREQUENCIES]], target: &[[[i64; 2]; FREQUENCIES]]) 
     (0..AZIMUTHS).map(at).max().unwrap().max(0)
 }
 
-/// The contract, pair by pair.
-fn brute_force_by_parts(source: &[Part], target: &[Part]) -> Vec<Match> {
-    let count = |parts: &[Part]| parts[0].vectors.len() / parts[0].width;
-    let (rows, columns) = (count(source), count(target));
-    let (all_source, all_target) = (in_steps(&joined(source, rows)), in_steps(&joined(target, columns)));
-    let width = source.iter().map(|part| part.width).sum();
-    let product = |s: usize, t: usize| {
-        product(&all_source[s * width..][..width], &all_target[t * width..][..width]) as i64
-    };
-    let products: Vec<Vec<i64>> = (0..rows).map(|s| (0..columns).map(|t| product(s, t)).collect()).collect();
+/// A pair and how similar it is.
+type Compared = (usize, usize, i64);
+
+/// The pairs that are the best of both, ascending.
+fn mutual(pairs: &[Compared], rows: usize) -> Vec<Match> {
     let best = |candidates: &mut dyn Iterator<Item = (usize, i64)>| {
         candidates.filter(|&(_, value)| value > 0).min_by_key(|&(i, value)| (-value, i)).map(|(i, _)| i)
     };
-    let mut shortlist = Vec::new();
-    for class in 0..CLASSES {
-        let row = |s: usize| best(&mut (class..columns).step_by(CLASSES).map(|t| (t, products[s][t])));
-        let column = |t: usize| best(&mut (class..rows).step_by(CLASSES).map(|s| (s, products[s][t])));
-        shortlist.extend((0..rows).filter_map(|s| row(s).map(|t| (s, t))));
-        shortlist.extend((0..columns).filter_map(|t| column(t).map(|s| (s, t))));
-    }
-    let spectra = |parts: &[Part]| -> Vec<Vec<_>> {
-        let with_maps = parts.iter().filter(|part| part.rings > 0);
-        with_maps.map(|part| part.maps.chunks(part.rings * AZIMUTHS).map(coefficients).collect()).collect()
-    };
-    let (of_source, of_target) = (spectra(source), spectra(target));
-    let similarity = |s: usize, t: usize| {
-        let peaks: i64 =
-            zip(&of_source, &of_target).map(|(source, target)| peak(&source[s], &target[t])).sum();
-        products[s][t] + i64::from(MAP_WEIGHT) * peaks
-    };
-    let pairs: Vec<_> = shortlist.iter().map(|&(s, t)| (s, t, similarity(s, t))).collect();
     let mutual = |s: usize| {
         let t = best(&mut pairs.iter().filter(|pair| pair.0 == s).map(|pair| (pair.1, pair.2)))?;
         let back = best(&mut pairs.iter().filter(|pair| pair.1 == t).map(|pair| (pair.0, pair.2)));
         (back == Some(s)).then_some([s as u32, t as u32])
     };
     (0..rows).filter_map(mutual).collect()
+}
+
+/// The pairs on the shortlists.
+fn shortlist(products: &[Compared]) -> Vec<Compared> {
+    let is_first = |pair: &Compared, is_rival: &dyn Fn(&Compared) -> bool| {
+        let rank = |pair: &Compared| (pair.2, std::cmp::Reverse((pair.0, pair.1)));
+        products.iter().filter(|other| is_rival(other)).all(|other| rank(other) <= rank(pair))
+    };
+    let is_on_it = |pair: &&Compared| {
+        let &&(s, t, product) = pair;
+        let of_row = |other: &Compared| other.0 == s && other.1 % CLASSES == t % CLASSES;
+        let of_column = |other: &Compared| other.1 == t && other.0 % CLASSES == s % CLASSES;
+        product > 0 && (is_first(pair, &of_row) || is_first(pair, &of_column))
+    };
+    products.iter().filter(is_on_it).copied().collect()
+}
+
+/// The contract, pair by pair: matches by vectors, by maps, and by either.
+fn brute_force_by_parts(source: &[Part], target: &[Part]) -> [Vec<Match>; 3] {
+    let count = |parts: &[Part]| parts[0].vectors.len() / parts[0].width;
+    let (rows, columns) = (count(source), count(target));
+    let (all_source, all_target) = (in_steps(&joined(source, rows)), in_steps(&joined(target, columns)));
+    let width = source.iter().map(|part| part.width).sum();
+    let row = |rows: &[f32], i: usize| rows[i * width..][..width].to_vec();
+    let product = |s: usize, t: usize| product(&row(&all_source, s), &row(&all_target, t)) as i64;
+    let products: Vec<Compared> = (0..rows)
+        .flat_map(|s| (0..columns).map(move |t| (s, t)))
+        .map(|(s, t)| (s, t, product(s, t)))
+        .collect();
+    let spectra = |parts: &[Part]| -> Vec<Vec<_>> {
+        let of_part =
+            |part: &Part| part.maps.chunks(part.rings * AZIMUTHS).map(coefficients).collect::<Vec<_>>();
+        parts.iter().map(of_part).collect()
+    };
+    let (of_source, of_target) = (spectra(source), spectra(target));
+    let with_peaks = |(s, t, product): Compared| {
+        let peaks: i64 =
+            zip(&of_source, &of_target).map(|(source, target)| peak(&source[s], &target[t])).sum();
+        (s, t, product + peaks)
+    };
+    let similarities: Vec<Compared> = shortlist(&products).into_iter().map(with_peaks).collect();
+    let [by_vectors, by_maps] = [&products, &similarities].map(|pairs| mutual(pairs, rows));
+    let mut by_either = [&by_vectors[..], &by_maps].concat();
+    by_either.sort_unstable();
+    by_either.dedup();
+    [by_vectors, by_maps, by_either]
+}
+
+/// The same by a backend.
+fn matched_by_all<B: MatchMutual>(backend: &B, source: &[Part], target: &[Part]) -> [Vec<Match>; 3] {
+    [By::Vectors, By::Maps, By::Either].map(|by| matched_by_parts(backend, source, target, by))
 }
 
 /// The maps turned by so many sectors.
@@ -400,15 +430,22 @@ const MAP_SIZES: [(usize, usize); 9] =
     [(1, 1), (1, 70), (70, 1), (2, 3), (16, 17), (95, 130), (97, 33), (0, 5), (5, 0)];
 
 fn check_maps<B: MatchMutual>(backend: &B) {
+    let mut more = 0;
     for (rows, columns) in MAP_SIZES {
         for (width, rings) in [(7, 1), (32, 3), (7, 17), (56, 32)] {
             let [source, target] = noisy_copies(rows, columns, width, rings).map(|part| [part]);
             let expected = brute_force_by_parts(&source, &target);
-            let found = matched_by_parts(backend, &source, &target);
+            let found = matched_by_all(backend, &source, &target);
             assert_eq!(found, expected, "{rows} × {columns} × {width}, {rings} rings");
-            assert!(rows.min(columns) < 95 || found.len() > 20, "{} matches", found.len());
+            let [by_vectors, by_maps, by_either] = found.map(|matches| matches.len());
+            assert!(
+                rows.min(columns) < 95 || by_vectors.min(by_maps) > 20,
+                "{by_vectors}, {by_maps} matches"
+            );
+            more += by_either - by_vectors.max(by_maps);
         }
     }
+    assert!(more > 0, "vectors and maps must not agree all the time");
 }
 
 #[test]
@@ -416,10 +453,10 @@ fn maps_equal_brute_force() {
     on_every_backend!(check_maps);
 }
 
-/// Vectors and maps of few different values, in up to four descriptions of which some have no maps.
+/// Vectors and maps of few different values, in up to four descriptions.
 fn check_map_ties<B: MatchMutual>(backend: &B) {
     for (rows, columns) in [(1, 1), (16, 16), (33, 70), (130, 65)] {
-        for rings in [&[2][..], &[1, 0], &[0, 3, 1], &[0, 1, 0, 2]] {
+        for rings in [&[2][..], &[1, 3], &[2, 3, 1], &[3, 1, 1, 2]] {
             let parts = |count: usize, seed: u64| -> Vec<Part> {
                 let maps = |i: usize| coarse_rows(count, rings[i] * AZIMUTHS, seed + 10 + i as u64);
                 let parts = coarse_parts(count, &vec![3; rings.len()], seed).into_iter().enumerate();
@@ -427,11 +464,7 @@ fn check_map_ties<B: MatchMutual>(backend: &B) {
             };
             let (source, target) = (parts(rows, 50), parts(columns, 70));
             let expected = brute_force_by_parts(&source, &target);
-            assert_eq!(
-                matched_by_parts(backend, &source, &target),
-                expected,
-                "{rows} × {columns}, {rings:?}"
-            );
+            assert_eq!(matched_by_all(backend, &source, &target), expected, "{rows} × {columns}, {rings:?}");
         }
     }
 }
@@ -450,7 +483,8 @@ fn check_maps_alone<B: MatchMutual>(backend: &B) {
         let mut others = turned(&maps, sectors);
         others.rotate_right(3 * rings * AZIMUTHS);
         let expected: Vec<Match> = (0..count as u32).map(|i| [i, (i + 3) % count as u32]).collect();
-        assert_eq!(matched_by_parts(backend, &part(maps.clone()), &part(others)), expected, "{sectors}");
+        let found = matched_by_parts(backend, &part(maps.clone()), &part(others), By::Maps);
+        assert_eq!(found, expected, "{sectors}");
     }
 }
 
@@ -470,10 +504,10 @@ fn extreme_maps_agree_with_the_cpu() {
                 [Part { vectors: unit_rows(count, 20, seed), width: 20, maps, rings }]
             };
             let (source, target) = (part(rows, 91), part(columns, 92));
-            let expected = matched_by_parts(&cpu, &source, &target);
-            assert!(!expected.is_empty());
+            let expected = matched_by_all(&cpu, &source, &target);
+            assert!(!expected[1].is_empty());
             on_every_device!(|device| {
-                assert_eq!(matched_by_parts(device, &source, &target), expected, "{rows} × {columns}");
+                assert_eq!(matched_by_all(device, &source, &target), expected, "{rows} × {columns}");
             });
         }
     }

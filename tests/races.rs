@@ -25,7 +25,7 @@ use coregister::stages::describe::{AZIMUTHS, RINGS};
 use coregister::stages::estimate::{EstimateOptions, EstimatePoses};
 use coregister::stages::frame::{Covariance, EstimateFrames, Frame, Orientation};
 use coregister::stages::gravity::FindVertical;
-use coregister::stages::matching::{Described, Maps, Match, MatchMutual};
+use coregister::stages::matching::{By, Described, Match, MatchMutual};
 use coregister::stages::patch::GatherPatches;
 use coregister::stages::pose::{Hypotheses, Placed, RecoverPoses};
 use coregister::stages::rank::{Judged, RankCandidates};
@@ -253,12 +253,12 @@ fn match_rows(device: &Emulator) {
         device.upload(&values).unwrap()
     };
     let clouds = [[rows(150), maps(device, 150, 3)], [rows(600), maps(device, 600, 3)]];
-    for has_maps in [false, true] {
+    for by in [By::Vectors, By::Either] {
         let described = |i: usize| {
-            let [invariant, values] = &clouds[i];
-            [Described { invariant, width: 40, maps: has_maps.then_some(Maps { values, rings: 3 }) }]
+            let [invariant, equivariant]: &[_; 2] = &clouds[i];
+            [Described { invariant, width: 40, equivariant, rings: 3 }]
         };
-        let matches = device.match_mutual(&described(0), &described(1)).unwrap();
+        let matches = device.match_mutual(&described(0), &described(1), by).unwrap();
         assert!(device.len(&matches) > 80, "{} matches", device.len(&matches));
     }
 }

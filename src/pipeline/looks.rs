@@ -7,10 +7,9 @@ use super::scan::{Look, Prepared, rung};
 use crate::config::{self, Gravity};
 use crate::error::Result;
 use crate::stages::Backend;
-use crate::stages::describe::minispinnet::MAP_RINGS;
 use crate::stages::describe::{Descriptor, Features};
 use crate::stages::frame::Orientation;
-use crate::stages::matching::{Described, Maps, Match};
+use crate::stages::matching::{By, Described, Match};
 use crate::stages::pose::Hypotheses;
 
 /// One way of looking at a pair.
@@ -87,22 +86,21 @@ impl<B: Backend> Pipeline<B> {
         Ok(shared_radii(&source?, &target?))
     }
 
-    /// The mutual matches of the last view's descriptors, together with those of the larger scales that were looked at
-    /// in the same way: several scales tell places apart that look alike at one of them.
-    pub(super) fn match_scales(&self, views: &[Seen<B>]) -> Result<B::Buffer<Match>> {
+    /// The matches of the last view's descriptors, together with those of the larger scales that were looked at in the
+    /// same way: several scales tell places apart that look alike at one of them.
+    pub(super) fn match_scales(&self, views: &[Seen<B>], by: By) -> Result<B::Buffer<Match>> {
         let last = &views[views.len() - 1];
         let scales = views.iter().filter(|seen| seen.view.differs_in_scale_only(&last.view));
         let (source, target): (Vec<_>, Vec<_>) =
-            scales.map(|seen| (self.described(&seen.source), self.described(&seen.target))).unzip();
-        self.backend.match_mutual(&source, &target)
+            scales.map(|seen| (described(&seen.source), described(&seen.target))).unzip();
+        self.backend.match_mutual(&source, &target, by)
     }
+}
 
-    /// What keypoints are matched by. The published network's are by its vectors alone, as it was published.
-    fn described<'a>(&self, features: &'a Features<B>) -> Described<'a, B> {
-        let maps = Maps { values: &features.equivariant, rings: features.rings };
-        let maps = (features.rings != MAP_RINGS).then_some(maps);
-        Described { invariant: &features.invariant, width: features.width, maps }
-    }
+/// What keypoints are matched by.
+fn described<B: Backend>(features: &Features<B>) -> Described<'_, B> {
+    let Features { invariant, width, equivariant, rings, .. } = features;
+    Described { invariant, width: *width, equivariant, rings: *rings }
 }
 
 /// The proposals whose matches are heard about candidates: not those of a scale that was joined into a later one, since

@@ -7,9 +7,8 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::FREQUENCIES;
 use super::fixed_point::{BLOCK_ROWS, Pairs, packed, products, rounded};
-use super::{FREQUENCIES, Maps};
-use crate::backend::Cpu;
 use crate::stages::describe::AZIMUTHS;
 use crate::stages::lanes::LANES;
 
@@ -45,12 +44,12 @@ pub(super) struct Spectra {
 }
 
 impl Spectra {
-    /// Of all maps of a cloud.
-    pub fn of(maps: &Maps<'_, Cpu>) -> Self {
-        let length = maps.rings.div_ceil(RINGS);
+    /// Of `count × rings × AZIMUTHS` values.
+    pub fn of(maps: &[f32], rings: usize) -> Self {
+        let length = rings.div_ceil(RINGS);
         let waves = waves();
         let of_map = |map: &[f32]| coefficients_of(map, &waves, length);
-        let coefficients = maps.values.par_chunks(maps.rings * AZIMUTHS).flat_map_iter(of_map).collect();
+        let coefficients = maps.par_chunks(rings * AZIMUTHS).flat_map_iter(of_map).collect();
         Self { coefficients, length }
     }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::correlation::{Fixed, Spectra};
 use super::fixed_point::{BLOCK_ROWS, Pairs, Products, packed, products};
-use super::{CLASSES, Described, MAP_WEIGHT, Match, MatchMutual};
+use super::{By, CLASSES, Described, Match, MatchMutual};
 use crate::backend::Cpu;
 use crate::error::Result;
 use crate::stages::lanes::LANES;
@@ -45,10 +45,10 @@ impl Best {
 /// Of each class the other cloud's row with the largest product, and that product; zero where there is none.
 type Shortlist = [(u32, i32); CLASSES];
 
-/// One cloud's side of the matching.
-struct Side {
-    shortlists: Vec<Shortlist>,
-    /// Of each description with maps.
+/// One cloud's side of the matching by maps.
+struct Side<'a> {
+    shortlists: &'a [Shortlist],
+    /// Of each description.
     spectra: Vec<Spectra>,
     is_source: bool,
 }
@@ -58,28 +58,34 @@ impl MatchMutual for Cpu {
         &self,
         source: &[Described<'_, Self>],
         target: &[Described<'_, Self>],
+        by: By,
     ) -> Result<Vec<Match>> {
-        let spectra = |parts: &[Described<'_, Self>]| {
-            parts.iter().filter_map(|part| part.maps.as_ref()).map(Spectra::of).collect()
-        };
         Ok(self.run(|| {
-            let (of_source, of_target) = shortlists(source, target);
-            let source = Side { shortlists: of_source, spectra: spectra(source), is_source: true };
-            let target = Side { shortlists: of_target, spectra: spectra(target), is_source: false };
-            most_similar(&source, &target)
+            let shortlists = shortlists(source, target);
+            let by_vectors = || nearest(&shortlists).mutual();
+            let by_maps = || most_similar(&shortlists, source, target).mutual();
+            match by {
+                By::Vectors => by_vectors(),
+                By::Maps => by_maps(),
+                By::Either => {
+                    let mut either = [by_vectors(), by_maps()].concat();
+                    either.sort_unstable();
+                    either.dedup();
+                    either
+                }
+            }
         }))
     }
 }
 
-/// The shortlists of all rows of both clouds.
-fn shortlists(
-    source: &[Described<'_, Cpu>],
-    target: &[Described<'_, Cpu>],
-) -> (Vec<Shortlist>, Vec<Shortlist>) {
+/// Of all rows of the source and of the target.
+type Shortlists = [Vec<Shortlist>; 2];
+
+fn shortlists(source: &[Described<'_, Cpu>], target: &[Described<'_, Cpu>]) -> Shortlists {
     let width = source.iter().map(|part| part.width).sum();
     let (source, target) = (side_by_side(source), side_by_side(target));
     if source.is_empty() || target.is_empty() {
-        return (Vec::new(), Vec::new());
+        return [Vec::new(), Vec::new()];
     }
     let panels: Vec<Vec<Pairs<LANES>>> =
         target.par_chunks(LANES * width).map(|rows| packed(rows, width)).collect();
@@ -101,7 +107,7 @@ fn shortlists(
     };
     let rows = source.len() / width;
     let of_rows = tasks.iter().flat_map(|(of_rows, _)| of_rows).take(rows).map(of_row).collect();
-    (of_rows, (0..target.len() / width).map(of_column).collect())
+    [of_rows, (0..target.len() / width).map(of_column).collect()]
 }
 
 /// The rows of all parts, one behind another.
@@ -150,7 +156,12 @@ fn keep_larger(
     }
 }
 
-impl Side {
+impl<'a> Side<'a> {
+    fn new(shortlists: &'a [Shortlist], parts: &[Described<'_, Cpu>], is_source: bool) -> Self {
+        let spectra = parts.iter().map(|part| Spectra::of(part.equivariant, part.rings)).collect();
+        Self { shortlists, spectra, is_source }
+    }
+
     /// How similar row `i` is to those on its shortlist; zero where there is none.
     fn similarities(&self, i: u32, other: &Self) -> [u32; CLASSES] {
         let maps: Vec<Fixed> =
@@ -160,41 +171,76 @@ impl Side {
                 return 0;
             }
             let peaks = maps.iter().zip(&other.spectra).map(|(map, spectra)| map.peak(spectra, other_row));
-            product as u32 + MAP_WEIGHT * peaks.sum::<u32>()
+            product as u32 + peaks.sum::<u32>()
         })
     }
 
-    /// The pairs of all shortlists with their similarities.
-    fn pairs(&self, other: &Self) -> Vec<[(u32, u32, u32); CLASSES]> {
-        (0..self.shortlists.len() as u32)
-            .into_par_iter()
-            .map(|i| {
-                let similarities = self.similarities(i, other);
-                let list = &self.shortlists[i as usize];
-                std::array::from_fn(|class| (i, list[class].0, similarities[class]))
-            })
-            .collect()
+    /// The same of all rows.
+    fn all_similarities(&self, other: &Self) -> Vec<[u32; CLASSES]> {
+        (0..self.shortlists.len() as u32).into_par_iter().map(|i| self.similarities(i, other)).collect()
     }
 }
 
-/// The pairs than which no other of either row is more similar.
-fn most_similar(source: &Side, target: &Side) -> Vec<Match> {
-    let mut of_source = vec![0u64; source.shortlists.len()];
-    let mut of_target = vec![0u64; target.shortlists.len()];
-    let mut take = |s: u32, t: u32, similarity: u32| {
+/// The best partner of every row of either cloud, by rank.
+struct Partners {
+    of_source: Vec<u64>,
+    of_target: Vec<u64>,
+}
+
+impl Partners {
+    /// None yet.
+    fn of([of_source, of_target]: &Shortlists) -> Self {
+        Self { of_source: vec![0; of_source.len()], of_target: vec![0; of_target.len()] }
+    }
+
+    /// Takes in a pair, unless its similarity is zero.
+    fn take(&mut self, s: u32, t: u32, similarity: u32) {
         if similarity > 0 {
-            let (of_source, of_target) = (&mut of_source[s as usize], &mut of_target[t as usize]);
+            let (of_source, of_target) = (&mut self.of_source[s as usize], &mut self.of_target[t as usize]);
             *of_source = rank(similarity, t).max(*of_source);
             *of_target = rank(similarity, s).max(*of_target);
         }
-    };
-    source.pairs(target).as_flattened().iter().for_each(|&(s, t, similarity)| take(s, t, similarity));
-    target.pairs(source).as_flattened().iter().for_each(|&(t, s, similarity)| take(s, t, similarity));
-    let mutual = |(s, &best): (u32, &u64)| {
-        let t = index_of_rank(best);
-        (best != 0 && index_of_rank(of_target[t as usize]) == s).then_some([s, t])
-    };
-    (0..).zip(&of_source).filter_map(mutual).collect()
+    }
+
+    /// Those that are each other's best.
+    fn mutual(&self) -> Vec<Match> {
+        let mutual = |(s, &best): (u32, &u64)| {
+            let t = index_of_rank(best);
+            (best != 0 && index_of_rank(self.of_target[t as usize]) == s).then_some([s, t])
+        };
+        (0..).zip(&self.of_source).filter_map(mutual).collect()
+    }
+}
+
+/// By products.
+fn nearest(shortlists: &Shortlists) -> Partners {
+    let mut partners = Partners::of(shortlists);
+    let [of_source, of_target] = shortlists;
+    for (s, list) in (0..).zip(of_source) {
+        list.iter().for_each(|&(t, product)| partners.take(s, t, product as u32));
+    }
+    for (t, list) in (0..).zip(of_target) {
+        list.iter().for_each(|&(s, product)| partners.take(s, t, product as u32));
+    }
+    partners
+}
+
+/// By products and maps.
+fn most_similar(
+    shortlists: &Shortlists,
+    source: &[Described<'_, Cpu>],
+    target: &[Described<'_, Cpu>],
+) -> Partners {
+    let [of_source, of_target] = shortlists;
+    let (source, target) = (Side::new(of_source, source, true), Side::new(of_target, target, false));
+    let mut partners = Partners::of(shortlists);
+    for (s, (list, similarities)) in (0..).zip(of_source.iter().zip(source.all_similarities(&target))) {
+        list.iter().zip(similarities).for_each(|(&(t, _), similarity)| partners.take(s, t, similarity));
+    }
+    for (t, (list, similarities)) in (0..).zip(of_target.iter().zip(target.all_similarities(&source))) {
+        list.iter().zip(similarities).for_each(|(&(s, _), similarity)| partners.take(s, t, similarity));
+    }
+    partners
 }
 
 /// The more similar and, on ties, the lower the index, the larger. Zero stands for nothing.

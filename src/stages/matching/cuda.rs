@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{CLASSES, Described, FREQUENCIES, MOST_PARTS, Match, MatchMutual};
+use super::{By, CLASSES, Described, FREQUENCIES, MOST_PARTS, Match, MatchMutual};
 use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 
@@ -144,25 +144,42 @@ impl<D: Driver> Cuda<D> {
         Ok([of_source, of_target])
     }
 
-    /// For every row of either cloud the highest rank by products and maps.
-    fn rank_shortlists(&self, clouds: [&[Part<'_, D>]; 2], counts: [usize; 2]) -> Result<Ranks<D>> {
+    /// For every row of either cloud the highest rank by products, and by products and maps.
+    fn rank_shortlists(
+        &self,
+        clouds: [&[Part<'_, D>]; 2],
+        counts: [usize; 2],
+    ) -> Result<(Ranks<D>, Ranks<D>)> {
         let [of_source, of_target] = self.rank_products(clouds, counts, SHORTLIST_PRODUCTS, CLASSES)?;
-        let rings = clouds[0].iter().map(rings).sum::<usize>();
+        let rings: usize = clouds[0].iter().map(|part| part.rings).sum();
         let coefficients = [
             self.allocate(counts[0] * rings * FREQUENCIES)?,
             self.allocate(counts[1] * rings * FREQUENCIES)?,
         ];
         let [source, target] = [0, 1].map(|i| map_set(clouds[i], counts[i], &coefficients[i]));
-        let best = self.ranks(counts, 1)?;
+        let (nearest, similar) = (self.ranks(counts, 1)?, self.ranks(counts, 1)?);
         let grid = Grid::over(counts[0].max(counts[1]) * rings, THREADS).rows(2);
         // SAFETY: each part of a cloud of `count` rows has count × its rings × AZIMUTHS values, and the coefficients have room
         // for FREQUENCIES words of every ring of all parts; there is a rank for each row.
-        unsafe { self.launch(TRANSFORM_MAPS, grid, arguments![source, target, &best[0], &best[1]])? };
+        unsafe { self.launch(TRANSFORM_MAPS, grid, arguments![source, target, &similar[0], &similar[1]])? };
         let grid = Grid::over((counts[0] + counts[1]) * WARP, THREADS);
-        let arguments = arguments![source, target, &of_source, &of_target, &best[0], &best[1]];
+        let lists = (&of_source, &of_target);
+        let arguments =
+            arguments![source, target, lists.0, lists.1, &nearest[0], &nearest[1], &similar[0], &similar[1]];
         // SAFETY: as above; there are CLASSES ranks of products for each row, whose indices are those of rows.
         unsafe { self.launch(MOST_SIMILAR, grid, arguments)? };
-        Ok(best)
+        Ok((nearest, similar))
+    }
+
+    /// The pairs of rows that are each other's best by either ranks.
+    fn collect_mutual(&self, first: &Ranks<D>, second: &Ranks<D>) -> Result<CudaBuffer<Match, D>> {
+        let [rows, columns] = [first[0].len(), first[1].len()];
+        let (matches, count) = (self.allocate(2 * rows.min(columns))?, self.allocate::<u32>(1)?);
+        let arguments = arguments![&first[0], &first[1], &second[0], &second[1], rows, &matches, &count];
+        // SAFETY: there is a rank for each row and column; ranks hold indices of rows and columns, and a row or column is in
+        // at most two matches.
+        unsafe { self.launch(COLLECT_MUTUAL, Grid::new(1, COLLECTORS), arguments)? };
+        Ok(matches.truncated(self.last(&count)? as usize))
     }
 }
 
@@ -171,38 +188,28 @@ impl<D: Driver> MatchMutual for Cuda<D> {
         &self,
         source: &[Described<'_, Self>],
         target: &[Described<'_, Self>],
+        by: By,
     ) -> Result<CudaBuffer<Match, D>> {
         assert!(
             source.len() <= MOST_PARTS && target.len() <= MOST_PARTS,
             "more than {MOST_PARTS} descriptions"
         );
         let (clouds, counts) = ([source, target], [source, target].map(count));
-        let [rows, columns] = counts;
-        if rows == 0 || columns == 0 {
+        if counts.contains(&0) {
             return self.allocate(0);
         }
-        let [of_source, of_target] = if source.iter().any(|part| part.maps.is_some()) {
-            self.rank_shortlists(clouds, counts)?
-        } else {
-            self.rank_products(clouds, counts, BEST_PRODUCTS, 1)?
-        };
-        let (matches, count) = (self.allocate(rows.min(columns))?, self.allocate::<u32>(1)?);
-        let arguments = arguments![&of_source, rows, &of_target, &matches, &count];
-        // SAFETY: there is a rank for each row and column; ranks hold indices of rows and columns, and a row or column is in
-        // at most one match.
-        unsafe { self.launch(COLLECT_MUTUAL, Grid::new(1, COLLECTORS), arguments)? };
-        Ok(matches.truncated(self.last(&count)? as usize))
+        if by == By::Vectors {
+            let nearest = self.rank_products(clouds, counts, BEST_PRODUCTS, 1)?;
+            return self.collect_mutual(&nearest, &nearest);
+        }
+        let (nearest, similar) = self.rank_shortlists(clouds, counts)?;
+        self.collect_mutual(if by == By::Maps { &similar } else { &nearest }, &similar)
     }
 }
 
 /// The number of a cloud's rows.
 fn count<D: Driver>(parts: &[Part<'_, D>]) -> usize {
     parts.first().map_or(0, |part| part.invariant.len() / part.width)
-}
-
-/// The rings of a description's maps.
-fn rings<D: Driver>(part: &Part<'_, D>) -> usize {
-    part.maps.as_ref().map_or(0, |maps| maps.rings)
 }
 
 fn map_set<'a, D: Driver>(
@@ -213,9 +220,7 @@ fn map_set<'a, D: Driver>(
     let (count, coefficients) = (count as u32, coefficients.address());
     let mut set = MapSet { parts: [0; MOST_PARTS], rings: [0; MOST_PARTS], coefficients, count, padding: 0 };
     for (i, part) in parts.iter().enumerate() {
-        if let Some(maps) = &part.maps {
-            (set.parts[i], set.rings[i]) = (maps.values.address(), maps.rings as u32);
-        }
+        (set.parts[i], set.rings[i]) = (part.equivariant.address(), part.rings as u32);
     }
     Argument::value(set)
 }

@@ -22,16 +22,21 @@ pub struct Described<'a, D: Device + ?Sized> {
     pub invariant: &'a D::Buffer<f32>,
     /// Length of a row, 1 at least.
     pub width: usize,
-    /// The equivariant maps, where the patches are compared by them as well.
-    pub maps: Option<Maps<'a, D>>,
-}
-
-/// The equivariant maps of all keypoints of a cloud.
-pub struct Maps<'a, D: Device + ?Sized> {
     /// `count × rings × AZIMUTHS` values, each map of unit length.
-    pub values: &'a D::Buffer<f32>,
+    pub equivariant: &'a D::Buffer<f32>,
     /// Rings of a map, 1 at least.
     pub rings: usize,
+}
+
+/// What makes two keypoints a match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// No other row of either has a larger product with the other.
+    Vectors,
+    /// No pair that shares a row with them is more similar.
+    Maps,
+    /// The one or the other.
+    Either,
 }
 
 /// Most descriptions that are matched together.
@@ -41,19 +46,18 @@ pub const CLASSES: usize = 16;
 
 /// See the module.
 pub trait MatchMutual: Device {
-    /// All pairs `(s, t)` of the shortlist such that it has no pair of `s` and none of `t` that is more similar. The
-    /// clouds are described in up to [`MOST_PARTS`] ways, in the same order, with the same widths and rings.
+    /// All matches `(s, t)`, in ascending order. The clouds are described in up to [`MOST_PARTS`] ways, in the same order,
+    /// with the same widths and rings.
     ///
-    /// * The *product* of a pair is the sum of the inner products of its invariant vectors.
+    /// * The *product* of a pair is the sum of the inner products of its invariant vectors. One that is not positive does
+    ///   not count.
     /// * The *shortlist* has, for each row of the source, of each class of target rows the one with the largest product
-    ///   with it, and, for each row of the target, of each class of source rows the same; but no pair whose product is not
-    ///   positive.
-    /// * The *similarity* of a pair is its product and, of each description with maps, [`MAP_WEIGHT`] times the highest
-    ///   value of the circular correlation `Σ source[ring, k] · target[ring, k + s]` over the turns `s`, or zero if that is
-    ///   more, both maps reduced to their azimuthal [frequencies](FREQUENCIES).
+    ///   with it, and, for each row of the target, of each class of source rows the same.
+    /// * The *similarity* of a pair of the shortlist is its product and, of each description, the highest value of the
+    ///   circular correlation `Σ source[ring, k] · target[ring, k + s]` over the turns `s`, or zero if that is more, both maps
+    ///   reduced to their azimuthal [frequencies](FREQUENCIES).
     ///
-    /// Without maps, these are the rows that are nearest to each other. Ties go to the lower index; the answer ascends
-    /// in `s`.
+    /// Ties go to the lower index.
     ///
     /// Values count as whole numbers of steps of 2⁻¹⁴: the nearest, even on ties, short of one; what is not a number
     /// counts as zero. So do the coefficients of the maps and the correlations at each frequency, rounded in halves
@@ -64,11 +68,10 @@ pub trait MatchMutual: Device {
         &self,
         source: &[Described<'_, Self>],
         target: &[Described<'_, Self>],
+        by: By,
     ) -> Result<Self::Buffer<Match>>;
 }
 
-/// How much the correlation of maps counts beside the product of vectors.
-pub const MAP_WEIGHT: u32 = 1;
 /// The azimuthal frequencies by which maps are compared are 1 to this. What is constant along a ring the vectors tell;
 /// of what is finer, little is the same in two scans.
 pub const FREQUENCIES: usize = 4;
