@@ -28,7 +28,7 @@ LEAST_IN_FRONT = 0.01
 """As in judge.rs: what hold and share in front are compared with."""
 
 NAMES = ["hold", "in front", "support", "bias"]
-CURRENT = np.array([1.0, -3.7, 2.2, -6.0])
+CURRENT = np.array([1.0, -3.6, 2.1, -6.3])
 CURRENT_CALIBRATION = np.array([1.2, 0.55])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 

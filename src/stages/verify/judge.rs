@@ -10,7 +10,7 @@ use crate::stages::viewpoint::Viewpoint;
 /// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
 /// those that `training/fit_judge.py` names.
 pub(in crate::stages) const WEIGHTS: Weights =
-    Weights { bias: -6.0, hold: 1.0, in_front: -3.7, support: 2.2, least_hold: 0.0005, least_in_front: 0.01 };
+    Weights { bias: -6.3, hold: 1.0, in_front: -3.6, support: 2.1, least_hold: 0.0005, least_in_front: 0.01 };
 
 /// What the witnesses weigh. Kernels have the same: `Weights` in `kernels/rank.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
