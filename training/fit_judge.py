@@ -29,7 +29,7 @@ LEAST_IN_FRONT = 0.01
 
 NAMES = ["hold", "in front", "support", "bias"]
 CURRENT = np.array([1.0, -3.6, 2.1, -6.3])
-CURRENT_CALIBRATION = np.array([1.2, 0.55])
+CURRENT_CALIBRATION = np.array([1.2, 0.3])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
 NOTHING = -1e9

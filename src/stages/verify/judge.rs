@@ -71,7 +71,7 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
 
 /// Calibration of the choice among candidates (Platt scaling) on the same pairs, 62 of which do not overlap.
 const CALIBRATION_SLOPE: f64 = 1.2;
-const CALIBRATION_BIAS: f64 = 0.55;
+const CALIBRATION_BIAS: f64 = 0.3;
 
 /// Probability that the first of some distinct candidates is right, given the log-odds of each. At most one is, so
 /// its odds stand against all others' and against none being right; what they give is then calibrated.
