@@ -8,7 +8,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::FREQUENCIES;
-use super::fixed_point::{BLOCK_ROWS, Pairs, packed, products, rounded};
+use super::fixed_point::{BLOCK_ROWS, Pairs, pack, products, rounded};
 use crate::stages::describe::AZIMUTHS;
 use crate::stages::lanes::LANES;
 
@@ -18,6 +18,8 @@ const WAVE: [i16; AZIMUTHS] = around([5181, 4927, 4192, 3045, 1601, 0]);
 /// `sin(2πk/20) = cos(2π(k + 15)/20)`.
 const TO_SINE: usize = 3 * AZIMUTHS / 4;
 
+/// Maps of a task at least.
+const TASK_MAPS: usize = 64;
 /// Rings that are worked on side by side, and their coefficients `(α_f, β_f)`, frequency by frequency, from 1 on.
 const RINGS: usize = LANES / FREQUENCIES;
 type Coefficients = Pairs<LANES>;
@@ -48,8 +50,13 @@ impl Spectra {
     pub fn of(maps: &[f32], rings: usize) -> Self {
         let length = rings.div_ceil(RINGS);
         let waves = waves();
-        let of_map = |map: &[f32]| coefficients_of(map, &waves, length);
-        let coefficients = maps.par_chunks(rings * AZIMUTHS).flat_map_iter(of_map).collect();
+        let maps = maps.par_chunks(rings * AZIMUTHS);
+        let mut coefficients = vec![[[0; 2]; LANES]; maps.len() * length];
+        coefficients
+            .par_chunks_mut(length)
+            .zip(maps)
+            .with_min_len(TASK_MAPS)
+            .for_each(|(coefficients, map)| take_apart(map, &waves, coefficients));
         Self { coefficients, length }
     }
 
@@ -70,18 +77,20 @@ fn waves() -> Vec<Pairs<LANES>> {
     (0..AZIMUTHS / 2).map(pair).collect()
 }
 
-fn coefficients_of(map: &[f32], waves: &[Pairs<LANES>], length: usize) -> Vec<Coefficients> {
-    let mut all = vec![[[0; 2]; LANES]; length];
-    let (rings, _) = all.as_flattened_mut().as_chunks_mut::<FREQUENCIES>();
+/// The coefficients of one map.
+fn take_apart(map: &[f32], waves: &[Pairs<LANES>], coefficients: &mut [Coefficients]) {
+    let (rings, _) = coefficients.as_flattened_mut().as_chunks_mut::<FREQUENCIES>();
+    let mut steps = [0; BLOCK_ROWS * AZIMUTHS];
     for (rings, rows) in rings.chunks_mut(BLOCK_ROWS).zip(map.chunks(BLOCK_ROWS * AZIMUTHS)) {
-        let along = products(&packed(rows, AZIMUTHS), waves);
+        let mut block = [[[0; 2]; BLOCK_ROWS]; AZIMUTHS / 2];
+        pack(rows, AZIMUTHS, &mut steps, &mut block);
+        let along = products(&block, waves);
         for (ring, along) in rings.iter_mut().zip(along) {
             for (f, pair) in ring.iter_mut().enumerate() {
-                *pair = [along[f], along[FREQUENCIES + f]].map(rounded);
+                *pair = [rounded(along[f]), rounded(along[FREQUENCIES + f])];
             }
         }
     }
-    all
 }
 
 /// A map that many are correlated with.
@@ -114,20 +123,27 @@ fn highest(map: &[Coefficients], turned: &[Coefficients], other: &[Coefficients]
             q[lane] = q[lane].wrapping_add(product(turned[lane], other[lane]));
         }
     }
-    let (mut even, mut odd) = ([0i32; LANES], [0i32; LANES]);
-    for f in 0..FREQUENCIES {
-        let over_rings = |sums: &[i32; LANES]| {
-            rounded((0..RINGS).fold(0, |sum: i32, ring| sum.wrapping_add(sums[ring * FREQUENCIES + f])))
-        };
-        let (p, q) = (i32::from(over_rings(&p)), i32::from(over_rings(&q)));
-        for lane in 0..LANES {
-            even[lane] = even[lane].wrapping_add(p * TURNS[f][lane][0]);
-            odd[lane] = odd[lane].wrapping_add(q * TURNS[f][lane][1]);
+    let ([p, q], [cosines, sines]) = ([p, q].map(over_rings), &TURNS);
+    let mut most = 0;
+    for lane in 0..LANES {
+        let even = product(p[0], cosines[0][lane]).wrapping_add(product(p[1], cosines[1][lane]));
+        let odd = product(q[0], sines[0][lane]).wrapping_add(product(q[1], sines[1][lane]));
+        // Turns to the left and to the right have the same cosines and opposite sines.
+        most = most.max(even.wrapping_add(odd.wrapping_abs()));
+    }
+    most as u32
+}
+
+/// The sums of each frequency, rounded, in pairs.
+#[inline(always)]
+fn over_rings(sums: [i32; LANES]) -> [[i16; 2]; FREQUENCIES / 2] {
+    let mut all = [0i32; FREQUENCIES];
+    for ring in sums.as_chunks::<FREQUENCIES>().0 {
+        for (all, sum) in all.iter_mut().zip(ring) {
+            *all = all.wrapping_add(*sum);
         }
     }
-    // Turns to the left and to the right have the same cosines and opposite sines.
-    let higher = |lane: usize| even[lane].wrapping_add(odd[lane].wrapping_abs());
-    (0..LANES).fold(0, |most, lane| most.max(higher(lane))) as u32
+    [[rounded(all[0]), rounded(all[1])], [rounded(all[2]), rounded(all[3])]]
 }
 
 /// Two products and their sum.
@@ -136,14 +152,15 @@ fn product(a: [i16; 2], b: [i16; 2]) -> i32 {
     (i32::from(a[0]) * i32::from(b[0])).wrapping_add(i32::from(a[1]) * i32::from(b[1]))
 }
 
-/// Cosine and sine of each frequency at turns of so many sectors, half a turn and more.
-const TURNS: [[[i32; 2]; LANES]; FREQUENCIES] = {
-    let mut turns = [[[0; 2]; LANES]; FREQUENCIES];
+/// Cosines, then sines, of two frequencies and of the next two, at turns of so many sectors: half a turn and more.
+const TURNS: [[Pairs<LANES>; FREQUENCIES / 2]; 2] = {
+    let mut turns = [[[[0; 2]; LANES]; FREQUENCIES / 2]; 2];
     let mut i = 0;
     while i < FREQUENCIES * LANES {
         let (f, s) = (i / LANES, i % LANES);
         let angle = (f + 1) * s;
-        turns[f][s] = [COSINES[angle % AZIMUTHS] as i32, COSINES[(angle + TO_SINE) % AZIMUTHS] as i32];
+        turns[0][f / 2][s][f % 2] = COSINES[angle % AZIMUTHS];
+        turns[1][f / 2][s][f % 2] = COSINES[(angle + TO_SINE) % AZIMUTHS];
         i += 1;
     }
     turns

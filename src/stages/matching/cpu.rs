@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::correlation::{Fixed, Spectra};
 use super::fixed_point::{BLOCK_ROWS, Pairs, Products, packed, products};
+use super::partners::Partners;
 use super::{By, CLASSES, Described, Match, MatchMutual};
 use crate::backend::Cpu;
 use crate::error::Result;
@@ -181,41 +182,10 @@ impl<'a> Side<'a> {
     }
 }
 
-/// The best partner of every row of either cloud, by rank.
-struct Partners {
-    of_source: Vec<u64>,
-    of_target: Vec<u64>,
-}
-
-impl Partners {
-    /// None yet.
-    fn of([of_source, of_target]: &Shortlists) -> Self {
-        Self { of_source: vec![0; of_source.len()], of_target: vec![0; of_target.len()] }
-    }
-
-    /// Takes in a pair, unless its similarity is zero.
-    fn take(&mut self, s: u32, t: u32, similarity: u32) {
-        if similarity > 0 {
-            let (of_source, of_target) = (&mut self.of_source[s as usize], &mut self.of_target[t as usize]);
-            *of_source = rank(similarity, t).max(*of_source);
-            *of_target = rank(similarity, s).max(*of_target);
-        }
-    }
-
-    /// Those that are each other's best.
-    fn mutual(&self) -> Vec<Match> {
-        let mutual = |(s, &best): (u32, &u64)| {
-            let t = index_of_rank(best);
-            (best != 0 && index_of_rank(self.of_target[t as usize]) == s).then_some([s, t])
-        };
-        (0..).zip(&self.of_source).filter_map(mutual).collect()
-    }
-}
-
 /// By products.
 fn nearest(shortlists: &Shortlists) -> Partners {
-    let mut partners = Partners::of(shortlists);
     let [of_source, of_target] = shortlists;
+    let mut partners = Partners::none(of_source.len(), of_target.len());
     for (s, list) in (0..).zip(of_source) {
         list.iter().for_each(|&(t, product)| partners.take(s, t, product as u32));
     }
@@ -232,22 +202,16 @@ fn most_similar(
     target: &[Described<'_, Cpu>],
 ) -> Partners {
     let [of_source, of_target] = shortlists;
-    let (source, target) = (Side::new(of_source, source, true), Side::new(of_target, target, false));
-    let mut partners = Partners::of(shortlists);
-    for (s, (list, similarities)) in (0..).zip(of_source.iter().zip(source.all_similarities(&target))) {
+    let (source, target) =
+        rayon::join(|| Side::new(of_source, source, true), || Side::new(of_target, target, false));
+    let (by_source, by_target) =
+        rayon::join(|| source.all_similarities(&target), || target.all_similarities(&source));
+    let mut partners = Partners::none(of_source.len(), of_target.len());
+    for (s, (list, similarities)) in (0..).zip(of_source.iter().zip(by_source)) {
         list.iter().zip(similarities).for_each(|(&(t, _), similarity)| partners.take(s, t, similarity));
     }
-    for (t, (list, similarities)) in (0..).zip(of_target.iter().zip(target.all_similarities(&source))) {
+    for (t, (list, similarities)) in (0..).zip(of_target.iter().zip(by_target)) {
         list.iter().zip(similarities).for_each(|(&(s, _), similarity)| partners.take(s, t, similarity));
     }
     partners
-}
-
-/// The more similar and, on ties, the lower the index, the larger. Zero stands for nothing.
-fn rank(similarity: u32, index: u32) -> u64 {
-    u64::from(similarity) << 32 | u64::from(!index)
-}
-
-fn index_of_rank(rank: u64) -> u32 {
-    !(rank as u32)
 }

@@ -25,11 +25,16 @@ pub(super) type Products = [[i32; LANES]; BLOCK_ROWS];
 
 /// Up to `N` rows of `width` values, pair of values by pair; zeros where there is no row or value.
 pub(super) fn packed<const N: usize>(rows: &[f32], width: usize) -> Vec<Pairs<N>> {
-    let mut pairs = vec![[[0; 2]; N]; width.div_ceil(2)];
-    let mut steps = vec![0; width];
-    for (i, row) in rows.chunks_exact(width).enumerate() {
-        in_steps(row, &mut steps);
-        let (whole, rest) = steps.as_chunks();
+    let (mut pairs, mut steps) = (vec![[[0; 2]; N]; width.div_ceil(2)], vec![0; rows.len()]);
+    pack(rows, width, &mut steps, &mut pairs);
+    pairs
+}
+
+/// The same to zeroed pairs, by way of the values in steps.
+pub(super) fn pack<const N: usize>(rows: &[f32], width: usize, steps: &mut [i16], pairs: &mut [Pairs<N>]) {
+    in_steps(rows, steps);
+    for (i, row) in steps[..rows.len()].chunks_exact(width).enumerate() {
+        let (whole, rest) = row.as_chunks();
         for (pair, &values) in pairs.iter_mut().zip(whole) {
             pair[i] = values;
         }
@@ -37,7 +42,6 @@ pub(super) fn packed<const N: usize>(rows: &[f32], width: usize) -> Vec<Pairs<N>
             pair[i] = [last, 0];
         }
     }
-    pairs
 }
 
 /// Values as whole numbers of steps.
@@ -50,6 +54,7 @@ fn in_steps(values: &[f32], steps: &mut [i16]) {
 }
 
 /// A sum of products as a value again, in steps: the nearest, halves upwards, short of one.
+#[inline(always)]
 pub(super) fn rounded(sum: i32) -> i16 {
     const BITS: u32 = 14;
     let steps = sum.wrapping_add(1 << (BITS - 1)) >> BITS;

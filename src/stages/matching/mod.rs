@@ -9,6 +9,7 @@ mod correlation;
 mod cpu;
 mod cuda;
 mod fixed_point;
+mod partners;
 
 use crate::backend::Device;
 use crate::error::Result;
