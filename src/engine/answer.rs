@@ -18,6 +18,10 @@ pub const LEAST_CONFIDENCE: f64 = 0.8;
 /// Fewer points in contact than this say nothing about a transform.
 const LEAST_CONTACTS: f64 = 20.0;
 
+/// An answer whose rotation may be off by more than this, in degrees, one standard deviation, is not accepted: what is
+/// sampled as coarsely as that fits a wrong place nearly as well.
+const LARGEST_DEVIATION: f64 = 1.25;
+
 /// The answer in the files' frames and units.
 pub(super) fn registration(
     pair: &CanonicalPair,
@@ -101,6 +105,14 @@ fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
     if !free.is_empty() {
         let reason = "the overlap does not determine the transform: the surfaces slide or turn on each other";
         return (Status::Rejected, reason.into());
+    }
+    let deviation = verify::rotation_deviation(&answer.observation).map_or(0.0, f64::to_degrees);
+    if deviation > LARGEST_DEVIATION {
+        let reason = format!(
+            "the overlap holds the rotation too loosely: its standard deviation is {deviation:.1} degrees, at most \
+             {LARGEST_DEVIATION} is relied on"
+        );
+        return (Status::Rejected, reason);
     }
     if answer.confidence < LEAST_CONFIDENCE {
         let reason = format!(

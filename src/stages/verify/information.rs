@@ -1,6 +1,6 @@
 //! How exactly the overlap holds the transform.
 
-use nalgebra::Matrix6;
+use nalgebra::{Matrix3, Matrix6};
 
 use super::Observation;
 
@@ -30,6 +30,15 @@ pub fn information(observation: &Observation) -> Matrix6<f64> {
     (information + information.transpose()) / 2.0
 }
 
+/// The largest standard deviation that the rotation has about any axis, in radians; none where the information says
+/// nothing about some motion.
+pub fn rotation_deviation(observation: &Observation) -> Option<f64> {
+    let covariance = information(observation).cholesky()?.inverse();
+    let of_rotation: Matrix3<f64> = covariance.fixed_view::<3, 3>(0, 0).into();
+    let deviation = of_rotation.symmetric_eigenvalues().max().sqrt();
+    deviation.is_finite().then_some(deviation)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +58,14 @@ mod tests {
             count: 1200.0,
             pose: IDENTITY,
         }
+    }
+
+    #[test]
+    fn the_deviation_is_that_of_the_axis_held_least() {
+        let found = rotation_deviation(&observation([0.5, 0.1, 0.3, 0.01, 0.02, 0.03], 3.0)).unwrap();
+        let expected = (0.01 * (1.0 + 3.0) / (1200.0 * 0.1f64)).sqrt();
+        assert!((found - expected).abs() < 1e-9 * expected, "{found}, not {expected}");
+        assert_eq!(rotation_deviation(&observation([0.0; 6], 1.0)), None);
     }
 
     #[test]

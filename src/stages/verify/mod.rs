@@ -12,7 +12,7 @@ mod cuda;
 mod information;
 pub mod judge;
 
-pub use information::information;
+pub use information::{information, rotation_deviation};
 
 use super::surface::Surface;
 use super::viewpoint::RangeImage;
