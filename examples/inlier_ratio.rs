@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors [BY]]]`
 //!
-//! What makes a match is, by BY: `vectors`, `maps` or `either`, as the method has it with all but the published network.
+//! What makes a match is `vectors`, `maps` or `either`, by BY; without it, what the method takes.
 //! Every look is matched twice: alone, and, as the method does, together with the larger scales before it. The last
 //! lines hold, for every set and both ways, the mean share over all looks, right and all matches a look, and the mean of
 //! the looks' median angles; and the time that describing took per look (of both clouds). Without a set, or with an empty
@@ -35,14 +35,15 @@ fn main() -> coregister::Result<()> {
     let list = arguments.get(1).map_or("data/demo_pair.csv", String::as_str);
     let wanted = arguments.get(2).cloned().unwrap_or_default();
     let config = config(arguments.get(3).map_or("classic", String::as_str));
-    let by = match arguments.get(4).map(String::as_str) {
-        Some("vectors") => By::Vectors,
-        Some("maps") => By::Maps,
-        _ => By::Either,
-    };
     let backend = Cpu::new(0)?;
     let network = load_network(&backend, &config)?;
     let pipeline = Pipeline { backend, config, network };
+    let by = match arguments.get(4).map(String::as_str) {
+        Some("vectors") => By::Vectors,
+        Some("maps") => By::Maps,
+        Some("either") => By::Either,
+        _ => pipeline.matched_by(),
+    };
     let mut sums = BTreeMap::<String, (Sums, Sums, Duration)>::new();
     for pair in read_pairs(Path::new(list))?.iter().filter(|pair| pair.set.starts_with(&wanted)) {
         let (source, target) = (read_cloud(&pair.source)?, read_cloud(&pair.target)?);

@@ -2,6 +2,7 @@
 // src/stages/matching/correlation.rs has it, which see for what is summed up.
 #pragma once
 #include "common.cuh"
+#include "fixed_point.cuh"
 
 // As in src/stages/describe/ and src/stages/matching/.
 constexpr unsigned AZIMUTHS = 20;
@@ -14,9 +15,9 @@ __constant__ const int WAVE[QUARTER + 1] = {5181, 4927, 4192, 3045, 1601, 0};
 // sin(2 pi k / 20) = cos(2 pi (k + 15) / 20).
 constexpr unsigned TO_SINE = 3 * QUARTER;
 
-// The most steps of a coefficient, and bits of a step.
-constexpr int MOST_STEPS = 16383;
-constexpr unsigned STEP_BITS = 14;
+// What stands for one is two to the power of these.
+constexpr unsigned STEP_BITS = 2 * LOW_BITS;
+static_assert(FIXED_ONE == 1u << STEP_BITS, "coefficients have the steps of all values");
 
 // A wave at any angle in sectors, from its first quarter.
 __device__ __forceinline__ int wave_at(const int (&quarter)[QUARTER + 1], unsigned sectors) {
@@ -28,7 +29,7 @@ __device__ __forceinline__ int wave_at(const int (&quarter)[QUARTER + 1], unsign
 // A sum of products as a value again: the nearest number of steps, halves upwards. Unsigned sums wrap.
 __device__ __forceinline__ int rounded(unsigned sum) {
     int steps = static_cast<int>(sum + (1u << (STEP_BITS - 1))) >> STEP_BITS;
-    return min(max(steps, -MOST_STEPS), MOST_STEPS);
+    return min(max(steps, -FIXED_MOST), FIXED_MOST);
 }
 
 // Of one ring, the coefficient along the cosine in the lower half and that along the sine in the upper, for each frequency

@@ -184,7 +184,7 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// What makes a match. The published network's are by its vectors alone, as it was published.
-    fn matched_by(&self) -> By {
+    pub fn matched_by(&self) -> By {
         if let Some(Network::MiniSpinNet(..)) = self.network { By::Vectors } else { By::Either }
     }
 

@@ -12,7 +12,7 @@ use crate::stages::verify;
 use crate::stages::verify::judge::{self, FreeMotion};
 
 /// Answers with at least this confidence are accepted. Of the simulated pairs that the confidence was fitted to, most of
-/// which overlap little or not at all, one in 170 of those that it accepts is wrong.
+/// which overlap little or not at all, one in 140 of those that it accepts is wrong.
 pub const LEAST_CONFIDENCE: f64 = 0.8;
 
 /// Fewer points in contact than this say nothing about a transform.

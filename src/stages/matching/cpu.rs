@@ -103,8 +103,8 @@ fn shortlists(source: &[Described<'_, Cpu>], target: &[Described<'_, Cpu>]) -> S
         std::array::from_fn(|lane| ((best.index[lane] as usize * LANES + lane) as u32, best.product[lane]))
     };
     let of_column = |i: usize| {
-        let of_panel = &of_panels[i / LANES];
-        of_panel.map(|best| (best.index[i % LANES], best.product[i % LANES]))
+        let (of_panel, lane) = (&of_panels[i / LANES], i % LANES);
+        std::array::from_fn(|class| (of_panel[class].index[lane], of_panel[class].product[lane]))
     };
     let rows = source.len() / width;
     let of_rows = tasks.iter().flat_map(|(of_rows, _)| of_rows).take(rows).map(of_row).collect();

@@ -44,6 +44,9 @@ pub enum By {
 pub const MOST_PARTS: usize = 4;
 /// Vectors whose indices are equal modulo this are a class; a shortlist has one of each.
 pub const CLASSES: usize = 16;
+/// The azimuthal frequencies by which maps are compared are 1 to this. What is constant along a ring the vectors tell;
+/// of what is finer, little is the same in two scans.
+pub const FREQUENCIES: usize = 4;
 
 /// See the module.
 pub trait MatchMutual: Device {
@@ -72,7 +75,3 @@ pub trait MatchMutual: Device {
         by: By,
     ) -> Result<Self::Buffer<Match>>;
 }
-
-/// The azimuthal frequencies by which maps are compared are 1 to this. What is constant along a ring the vectors tell;
-/// of what is finer, little is the same in two scans.
-pub const FREQUENCIES: usize = 4;
