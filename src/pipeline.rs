@@ -7,7 +7,7 @@ pub mod scan;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candidates::confidence_of;
+use candidates::{IN_PASSING, IN_THE_END, confidence_of};
 pub use candidates::{circumstances, distinct};
 use looks::heard;
 pub use looks::{Seen, View};
@@ -118,7 +118,9 @@ impl<B: Backend> Pipeline<B> {
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
         let (mut seen, mut proposals, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
-        for view in self.views(&s, &t) {
+        let views = self.views(&s, &t);
+        for (i, &view) in views.iter().enumerate() {
+            let effort = if i + 1 < views.len() { &IN_PASSING } else { &IN_THE_END };
             let describe = |(scan, cloud, look), timings: &mut _| self.describe(scan, cloud, look, timings);
             let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
             let (of_source, of_target) = self.both(&describe, of_source, of_target, timings)?;
@@ -126,8 +128,8 @@ impl<B: Backend> Pipeline<B> {
             proposals.push(Arc::new(self.propose(&s, &t, &seen, self.matched_by(), timings)?));
             let hypotheses = self.join(&proposals)?;
             let witnesses = self.join(&heard(&seen, &proposals))?;
-            let estimated = self.agree(&s, &hypotheses, timings)?;
-            candidates = self.compare(&s, &t, &estimated, &witnesses, timings)?;
+            let estimated = self.agree(&s, &hypotheses, effort, timings)?;
+            candidates = self.compare(&s, &t, &estimated, &witnesses, effort, timings)?;
             let confidence = confidence_of(&self.distinct(&s, &candidates));
             self.log_view(&view, s.recorded.unit, &hypotheses, &candidates, confidence);
             if confidence >= SURE {

@@ -86,6 +86,8 @@ fn a_pair_stays_on_the_device() {
     println!("to the device: {}\n{uploads}", uploads.copies());
     println!("back: {}\n{downloads}", downloads.copies());
     println!("other waits: {waits}");
+    let launches = pipeline.backend.driver().launches();
+    println!("launches: {}\n{launches:#?}", launches.values().sum::<usize>());
     assert!(uploads.copies() <= MOST_UPLOADS && downloads.copies() <= MOST_DOWNLOADS);
     assert_eq!(waits, 0);
     assert!(uploads.bytes() - clouds <= MOST_BYTES && downloads.bytes() <= MOST_BYTES);

@@ -15,23 +15,35 @@ use crate::stages::refine::RefineOptions;
 use crate::stages::verify::judge::{Circumstances, chance, confidence, reliance};
 use crate::stages::verify::{AgreementOptions, Scene};
 
-/// Candidates that are refined and compared on the clouds.
-const CANDIDATES: usize = 64;
+/// How much is done to find the best candidate.
+pub(super) struct Effort {
+    /// Candidates that are refined and compared on the clouds.
+    candidates: usize,
+    /// They are compared on the fine surfaces only where the best one has this confidence on the coarse ones.
+    promising: f64,
+}
+
+/// After the last look, when the best candidate is the answer.
+pub(super) const IN_THE_END: Effort = Effort { candidates: 64, promising: 0.0 };
+/// After the looks before it, when it only matters whether one candidate is sure already. If so, many matches agree with it,
+/// so it is among the first, and the coarse surfaces show it too. Pairs without an answer pay for this after every look.
+pub(super) const IN_PASSING: Effort = Effort { candidates: 16, promising: 0.5 };
+
 /// Candidates that are compared on the fine surfaces as well.
 const SHORTLIST: usize = 12;
-/// Points of each cloud on which candidates are compared, on coarse surfaces and on fine ones.
-const SHORTLIST_SAMPLES: usize = 500;
-const SAMPLES: usize = 2_000;
 /// Points on which the answer is refined in the end.
 const CONCLUDING_SAMPLES: usize = 6_000;
 
-/// How closely candidates are compared.
-#[derive(Clone, Copy)]
-struct Comparison {
-    /// Points of each cloud that are looked at.
-    samples: usize,
-    /// Most candidates that are kept.
-    kept: usize,
+/// How candidates are compared.
+struct Comparison<'a, B: Backend> {
+    /// Where: the same surfaces of source and target.
+    scenes: (Scene<'a, B>, Scene<'a, B>),
+    /// Points of each cloud on which they are refined.
+    refined_on: usize,
+    /// Points of each cloud on which they are judged.
+    judged_on: usize,
+    /// The matches that are heard.
+    matches: &'a Hypotheses<B>,
     /// What is kept in mind.
     circumstances: Circumstances,
 }
@@ -42,6 +54,7 @@ impl<B: Backend> Pipeline<B> {
         &self,
         source: &Prepared<B>,
         all: &Hypotheses<B>,
+        effort: &Effort,
         timings: &mut Timings,
     ) -> Result<B::Buffer<Pose>> {
         let (b, spacing) = (&self.backend, source.surface.spacing);
@@ -49,7 +62,7 @@ impl<B: Backend> Pipeline<B> {
         let support = timings
             .measure("consensus", || b.score_hypotheses(&all.poses, Some(&all.source), all, tolerance))?;
         let options = EstimateOptions {
-            candidates: CANDIDATES,
+            candidates: effort.candidates,
             tolerance,
             precision: 2.0 * spacing,
             distinct: distinct(source),
@@ -58,28 +71,45 @@ impl<B: Backend> Pipeline<B> {
     }
 
     /// The candidates moved to where the surfaces meet and judged there, best first: all of them on the coarse
-    /// surfaces, the most promising on the fine ones.
+    /// surfaces, the best of them on the fine ones, unless what is found before does not promise as much as it must.
     pub(super) fn compare(
         &self,
         source: &Prepared<B>,
         target: &Prepared<B>,
         estimated: &B::Buffer<Pose>,
         matches: &Hypotheses<B>,
+        effort: &Effort,
         timings: &mut Timings,
     ) -> Result<Vec<Candidate>> {
         let b = &self.backend;
-        let circumstances = circumstances(source, target, self.backend.len(&matches.poses));
-        let coarse = (source.coarse_scene(), target.coarse_scene());
-        let options = RefineOptions { samples: 500, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let near = self.refine(coarse, estimated, options, timings)?;
-        let looked_at = Comparison { samples: SHORTLIST_SAMPLES, kept: SHORTLIST, circumstances };
-        let shortlist = self.judge(coarse, estimated, &near, matches, looked_at, timings)?;
-        let fine = (source.scene(), target.scene());
-        let options = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
-        let refined = self.refine(fine, &shortlist.poses, options, timings)?;
-        let looked_at = Comparison { samples: SAMPLES, kept: SHORTLIST, circumstances };
-        let ranked = self.judge(fine, &shortlist.estimated, &refined, matches, looked_at, timings)?;
+        let circumstances = circumstances(source, target, b.len(&matches.poses));
+        let scenes = (source.coarse_scene(), target.coarse_scene());
+        let coarsely = Comparison { scenes, refined_on: 500, judged_on: 500, matches, circumstances };
+        let shortlist = self.lay_down(&coarsely, estimated, estimated, timings)?;
+        if effort.promising > 0.0 {
+            let candidates = timings.measure("verify", || b.download(&shortlist.candidates))?;
+            if confidence_of(&self.distinct(source, &candidates)) < effort.promising {
+                return Ok(candidates);
+            }
+        }
+        let scenes = (source.scene(), target.scene());
+        let finely = Comparison { scenes, refined_on: 1000, judged_on: 2000, ..coarsely };
+        let ranked = self.lay_down(&finely, &shortlist.estimated, &shortlist.poses, timings)?;
         timings.measure("verify", || b.download(&ranked.candidates))
+    }
+
+    /// The most promising of these poses, which were once `estimated`, moved to where the surfaces meet; best first.
+    fn lay_down(
+        &self,
+        comparison: &Comparison<B>,
+        estimated: &B::Buffer<Pose>,
+        poses: &B::Buffer<Pose>,
+        timings: &mut Timings,
+    ) -> Result<Ranked<B>> {
+        let samples = comparison.refined_on;
+        let options = RefineOptions { samples, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
+        let refined = self.refine(comparison.scenes, poses, options, timings)?;
+        self.judge(comparison, estimated, &refined, timings)
     }
 
     /// Each pose after refinement.
@@ -97,22 +127,21 @@ impl<B: Backend> Pipeline<B> {
     /// What clouds and matches say about the candidates that they speak for most, best first.
     fn judge(
         &self,
-        (source, target): (Scene<B>, Scene<B>),
+        comparison: &Comparison<B>,
         estimated: &B::Buffer<Pose>,
         poses: &B::Buffer<Pose>,
-        matches: &Hypotheses<B>,
-        Comparison { samples, kept, circumstances }: Comparison,
         timings: &mut Timings,
     ) -> Result<Ranked<B>> {
-        let b = &self.backend;
-        let options = agreement_options(&source, samples);
+        let (b, &Comparison { scenes: (source, target), matches, circumstances, .. }) =
+            (&self.backend, comparison);
+        let options = agreement_options(&source, comparison.judged_on);
         let measure = || b.measure_agreement(source, target, poses, options);
         let agreement = timings.measure("verify", measure)?;
         let tolerance = Tolerance { base: TOLERANCE * source.spacing, slope: 0.0 };
         let score = || b.score_hypotheses(poses, None, matches, tolerance);
         let support = timings.measure("consensus", score)?;
         let (agreement, support) = (&agreement, &support);
-        b.rank_candidates(Judged { estimated, poses, agreement, support, circumstances }, kept)
+        b.rank_candidates(Judged { estimated, poses, agreement, support, circumstances }, SHORTLIST)
     }
 
     /// The candidates that differ from all better ones.

@@ -19,7 +19,8 @@ pub struct Emulated {
     pub downloads: Traffic,
     /// Waits for all work without a copy.
     pub waits: AtomicUsize,
-    launched: Mutex<BTreeSet<&'static str>>,
+    /// How often each kernel was launched.
+    launches: Mutex<BTreeMap<&'static str, usize>>,
     latest: Mutex<&'static str>,
     most_blocks: BTreeMap<&'static str, u32>,
     largest_cluster: AtomicU32,
@@ -117,7 +118,7 @@ impl Emulated {
             downloads: Traffic::default(),
             waits: AtomicUsize::new(0),
             latest: Mutex::new("the start"),
-            launched: Mutex::default(),
+            launches: Mutex::default(),
             most_blocks: BTreeMap::new(),
             largest_cluster: AtomicU32::new(1),
             allocations: CountDown::default(),
@@ -139,7 +140,12 @@ impl Emulated {
 
     /// Names of all kernels that have run.
     pub fn launched(&self) -> BTreeSet<&'static str> {
-        self.launched.lock().expect("nothing panics with it").clone()
+        self.launches().into_keys().collect()
+    }
+
+    /// How often each of them was launched.
+    pub fn launches(&self) -> BTreeMap<&'static str, usize> {
+        self.launches.lock().expect("nothing panics with it").clone()
     }
 
     /// Bytes that are taken.
@@ -263,7 +269,7 @@ impl Driver for Emulated {
             shared_bytes: grid.shared_bytes as usize,
             schedule: self.schedule,
         };
-        self.launched.lock().expect("nothing panics with it").insert(kernel.name);
+        *self.launches.lock().expect("nothing panics with it").entry(kernel.name).or_default() += 1;
         *self.latest.lock().expect("nothing panics with it") = kernel.name;
         let pointers: Vec<_> = arguments.iter().map(Argument::as_pointer).collect();
         // SAFETY: the caller's word that these are the kernel's arguments.
