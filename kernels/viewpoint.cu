@@ -56,10 +56,19 @@ __device__ __forceinline__ Point moved_along(Point p, unsigned axis, float by) {
     return p;
 }
 
-// chosen[i] = the point that a fixed hash of `i` picks, as on the host.
-extern "C" __global__ void select_points(const Point* points, unsigned length, unsigned count, Point* chosen) {
+// A cloud and the points that are looked at: `count` of its `length` points, or the points themselves where that is all. As
+// the host has it. Clouds are looked at side by side, since a search alone leaves most of a device idle.
+struct Selection {
+    const Point* points;
+    Point* chosen;
+    unsigned length, count;
+};
+
+// chosen[i] = the point that a fixed hash of `i` picks, as on the host. A cloud for each row of blocks.
+extern "C" __global__ void select_points(const Selection* clouds) {
+    const auto [points, chosen, length, count] = clouds[blockIdx.y];
     unsigned i = thread_number();
-    if (i >= count) return;
+    if (i >= count || count == length) return;
     unsigned long long hash = i * 0x9E3779B97F4A7C15ull;
     hash = (hash << 29 | hash >> 35) * 0xBF58476D1CE4E5B9ull;
     chosen[i] = points[__umul64hi(hash, length)];
@@ -222,7 +231,9 @@ struct Observer {
     unsigned count;
     Point directions[POINTS];
 
-    __device__ Observer(Shared& shared, const Point* points, unsigned count) : shared(shared), points(points), count(count) {}
+    // Looks at the first points of the selection.
+    __device__ Observer(Shared& shared, const Selection& cloud)
+        : shared(shared), points(cloud.chosen), count(min(cloud.count, POINTS * THREADS) / LANES * LANES) {}
 
     // The mean direction to the points; takes note of all directions.
     __device__ Point mean_direction(Point eye) {
@@ -441,25 +452,28 @@ __device__ Start start_of(unsigned i, const Shape& shape, const Point* direction
     return {shape.median, {step, step, step}};
 }
 
-// One block: the starts of the search from at most START_POINTS points. `directions` point all around.
+// A block for each cloud: the starts of the search, from at most START_POINTS points. `directions` point all around.
 extern "C" __global__ void __launch_bounds__(THREADS)
-find_starts(const Point* points, unsigned count, const Point* directions, Start* starts) {
+find_starts(const Selection* clouds, const Point* directions, Start* starts) {
     __shared__ Terms terms;
+    const Selection& cloud = clouds[blockIdx.x];
+    unsigned count = min(cloud.count, START_POINTS);
     Shape shape = {};
-    Own own(points, count);
+    Own own(cloud.chosen, count);
     find_bounds(own, shape);
     find_median(terms, own, count, shape);
-    if (threadIdx.x < STARTS) starts[threadIdx.x] = start_of(threadIdx.x, shape, directions);
+    if (threadIdx.x < STARTS) starts[blockIdx.x * STARTS + threadIdx.x] = start_of(threadIdx.x, shape, directions);
 }
 static_assert(STARTS <= THREADS, "every start has a thread");
 
-// ratings[i] = how uneven the view from the `i`-th start is; a block for each.
+// How uneven the view from each start is; a row of blocks for each cloud, and a block for each of its starts.
 extern "C" __global__ void __launch_bounds__(THREADS)
-rate_starts(const Point* points, unsigned count, const Start* starts, float* ratings) {
+rate_starts(const Selection* clouds, const Start* starts, float* ratings) {
     __shared__ Observer<COARSE>::Shared shared;
-    Observer<COARSE> observer(shared, points, count);
-    float rating = observer.look(starts[blockIdx.x].position).unevenness;
-    if (threadIdx.x == 0) ratings[blockIdx.x] = rating;
+    Observer<COARSE> observer(shared, clouds[blockIdx.y]);
+    unsigned start = blockIdx.y * STARTS + blockIdx.x;
+    float rating = observer.look(starts[start].position).unevenness;
+    if (threadIdx.x == 0) ratings[start] = rating;
 }
 
 // Both ways along each axis.
@@ -557,64 +571,66 @@ __device__ unsigned start_of_rank(const float* ratings, unsigned rank) {
     return chosen;
 }
 
-// The end of the search from the start of this rank.
+// The end of the search from the start of this rank among the cloud's.
 template <class Team>
 __device__ Found search_from(Observer<SEARCH>& observer, Team team, const Start* starts, const float* ratings, unsigned rank) {
-    return pattern_search(observer, team, starts[start_of_rank(ratings, rank)], 0, HALVINGS);
+    const Start* own = starts + blockIdx.y * STARTS;
+    return pattern_search(observer, team, own[start_of_rank(ratings + blockIdx.y * STARTS, rank)], 0, HALVINGS);
 }
 
-// The end of the search from the best of the BEST places that were found, with small steps on more points.
+// The end of the search from the best of the BEST places that were found in the cloud, with small steps on more points.
 template <class Team>
-__device__ Found search_on_from(Observer<FINE>& observer, Team team, const Found* found) {
+__device__ Found search_on_from(Observer<FINE>& observer, Team team, const Found* all_found) {
+    const Found* found = all_found + blockIdx.y * BEST;
     Found best = found[0];
     for (unsigned i = 1; i < BEST; ++i)
         if (found[i].unevenness < best.unevenness) best = found[i];
     return pattern_search(observer, team, {best.position, best.step}, HALVINGS - 1, HALVINGS + 1);
 }
 
-// found[b] = the end of the search from the `b`-th best start. The steps of a search follow one another, so a block takes
-// as long as its some 90 looks at most; the blocks run side by side.
+// The ends of the searches from the BEST best starts of each cloud, which has a row of blocks. The steps of a search follow
+// one another, so a block takes as long as its some 90 looks at most; the blocks run side by side.
 extern "C" __global__ void __launch_bounds__(THREADS)
-search_from_best(const Point* points, unsigned count, const Start* starts, const float* ratings, Found* found) {
+search_from_best(const Selection* clouds, const Start* starts, const float* ratings, Found* found) {
     __shared__ Observer<SEARCH>::Shared shared;
-    Observer<SEARCH> observer(shared, points, count);
+    Observer<SEARCH> observer(shared, clouds[blockIdx.y]);
     Found end = search_from(observer, Alone<SEARCH>{observer}, starts, ratings, blockIdx.x);
-    if (threadIdx.x == 0) found[blockIdx.x] = end;
+    if (threadIdx.x == 0) found[blockIdx.y * BEST + blockIdx.x] = end;
 }
 
-// One block: searches on from the best place.
+// One block for each cloud: searches on from the best place.
 extern "C" __global__ void __launch_bounds__(THREADS)
-search_on(const Point* points, unsigned count, const Found* found, Found* last) {
+search_on(const Selection* clouds, const Found* found, Found* last) {
     __shared__ Observer<FINE>::Shared shared;
-    Observer<FINE> observer(shared, points, count);
+    Observer<FINE> observer(shared, clouds[blockIdx.y]);
     Found end = search_on_from(observer, Alone<FINE>{observer}, found);
-    if (threadIdx.x == 0) *last = end;
+    if (threadIdx.x == 0) last[blockIdx.y] = end;
 }
 
 // The same two with a cluster of WAYS blocks for each search. Most steps of a search find no better place and look in vain
 // in all ways; a cluster takes as long for that as a block for one.
 extern "C" __global__ void __launch_bounds__(THREADS)
-search_from_best_in_clusters(const Point* points, unsigned count, const Start* starts, const float* ratings, Found* found) {
+search_from_best_in_clusters(const Selection* clouds, const Start* starts, const float* ratings, Found* found) {
 #ifdef HAS_CLUSTERS
     __shared__ Observer<SEARCH>::Shared shared;
     __shared__ Look looks[2][WAYS];
-    Observer<SEARCH> observer(shared, points, count);
+    Observer<SEARCH> observer(shared, clouds[blockIdx.y]);
     // Before the first look is told to a block it has to be there.
     cluster_sync();
     Found end = search_from(observer, Together<SEARCH>{observer, looks, 0}, starts, ratings, blockIdx.x / WAYS);
-    if (cluster_rank() == 0 && threadIdx.x == 0) found[blockIdx.x / WAYS] = end;
+    if (cluster_rank() == 0 && threadIdx.x == 0) found[blockIdx.y * BEST + blockIdx.x / WAYS] = end;
 #endif
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-search_on_in_cluster(const Point* points, unsigned count, const Found* found, Found* last) {
+search_on_in_cluster(const Selection* clouds, const Found* found, Found* last) {
 #ifdef HAS_CLUSTERS
     __shared__ Observer<FINE>::Shared shared;
     __shared__ Look looks[2][WAYS];
-    Observer<FINE> observer(shared, points, count);
+    Observer<FINE> observer(shared, clouds[blockIdx.y]);
     cluster_sync();
     Found end = search_on_from(observer, Together<FINE>{observer, looks, 0}, found);
-    if (cluster_rank() == 0 && threadIdx.x == 0) *last = end;
+    if (cluster_rank() == 0 && threadIdx.x == 0) last[blockIdx.y] = end;
 #endif
 }
 
@@ -628,13 +644,16 @@ constexpr unsigned DIRECTIONS_PER_THREAD = 2;
 constexpr unsigned DIRECTIONS_AT_ONCE = DIRECTIONS_PER_THREAD * FINDING_THREADS;
 static_assert(DIRECTIONS_AT_ONCE % (2 * LANES) == 0, "tiles are whole blocks of lanes, and off by half of the memory banks");
 
-// One block: the number of cells along the edges of a range image from a place so that about `cells` of them see `points`,
-// of which `count`, a multiple of LANES, are looked at. While one tile of directions is added up, in the host's order as
-// above, the next one is found.
+// A block for each cloud: the number of cells along the edges of a range image from its place so that about one cell for so
+// many points sees any. While one tile of directions is added up, in the host's order as above, the next one is found.
 extern "C" __global__ void __launch_bounds__(THREADS)
-choose_edge(const Point* points, unsigned count, float cells, float fewest, float most, Found* from) {
+choose_edge(const Selection* clouds, float points_per_cell, float fewest, float most, Found* places) {
     __shared__ float tiles[2][3][DIRECTIONS_AT_ONCE + LANES];
     __shared__ LaneSums sums;
+    const Point* points = clouds[blockIdx.x].chosen;
+    unsigned all = clouds[blockIdx.x].count, count = all / LANES * LANES;
+    float cells = static_cast<float>(all) / points_per_cell;
+    Found* from = places + blockIdx.x;
     const Point eye = from->position;
     bool adds = threadIdx.x < ADDING_THREADS;
     float sum = 0.0f;

@@ -147,8 +147,7 @@ impl<B: Backend> Pipeline<B> {
         timings: &mut Timings,
     ) -> Result<PreparedPair<B>> {
         let unit = CanonicalPair { source: &source.cloud, target: &target.cloud }.unit();
-        let record = |scan, timings: &mut _| self.record(scan, unit, timings);
-        let (s, t) = self.both(&record, source, target, timings)?;
+        let (s, t) = self.record_both(unit, source, target, timings)?;
         let spacing = s.spacing.max(t.spacing);
         self.prepare_at(spacing, (source, &s), (target, &t), timings)
     }

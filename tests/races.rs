@@ -171,7 +171,7 @@ fn see(device: &Emulator) {
     let points = device.upload(&[[1.0, 2.0, 3.0]; 6_200]).unwrap();
     for blocks in [1, 8] {
         device.driver().set_largest_cluster(blocks);
-        device.estimate_viewpoint(&points).unwrap();
+        device.estimate_views(&[&points, &points]).unwrap();
     }
     device.driver().set_largest_cluster(1);
     let points = device.upload(&room(600, 7)).unwrap();

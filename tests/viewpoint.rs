@@ -268,6 +268,29 @@ fn check_sight<B: EstimateViewpoint>(cpu: &Cpu, device: &B, name: &str, points: 
     }
 }
 
+/// Clouds of which all points are looked at, or some in the search, or in the image as well, and one without any.
+fn check_together<B: EstimateViewpoint>(backend: &B) {
+    let clouds = [room(61_000, 5), Vec::new(), room(2_571, 8), room(7_000, 6)];
+    let buffers = clouds.each_ref().map(|points| backend.upload(points).unwrap());
+    let views = backend.estimate_views(&buffers.each_ref()).unwrap();
+    assert_eq!(views.len(), clouds.len());
+    for ((found, seen), points) in views.into_iter().zip(&clouds) {
+        let alone = viewpoint(backend, points);
+        assert_eq!(bits(&found), bits(&alone), "{} points: {found:?}, alone {alone:?}", points.len());
+        let expected = image(backend, points, alone.position);
+        assert_eq!(seen.edge, expected.edge);
+        assert_eq!(backend.download(&seen.nearest).unwrap(), expected.nearest);
+    }
+}
+
+#[test]
+fn clouds_are_seen_together_as_each_alone() {
+    on_every_backend!(check_together);
+    let [device, ..] = emulated();
+    device.driver().set_largest_cluster(8);
+    check_together(&device);
+}
+
 /// A cloud for each order of threads.
 #[test]
 fn clusters_search_as_blocks_do() {

@@ -167,18 +167,41 @@ impl<D: Device> Prepared<D> {
 }
 
 impl<B: Backend> Pipeline<B> {
-    /// The cloud on the device in this unit, at least its own.
-    pub fn record(&self, scan: &Scan<B>, unit: f64, timings: &mut Timings) -> Result<Arc<Recorded<B>>> {
+    /// Both clouds on the device in this unit, at least their own.
+    pub fn record_both(
+        &self,
+        unit: f64,
+        source: &Scan<B>,
+        target: &Scan<B>,
+        timings: &mut Timings,
+    ) -> Result<(Arc<Recorded<B>>, Arc<Recorded<B>>)> {
+        let known = |scan: &Scan<B>| scan.recorded.get(&self.backend, &unit);
+        let record = |new: &[&Scan<B>]| self.record(new, unit, timings);
+        complete((source, known(source)?), (target, known(target)?), record)
+    }
+
+    /// Records clouds of which nothing is known yet, which are then kept. Their viewpoints are searched together.
+    fn record(&self, scans: &[&Scan<B>], unit: f64, timings: &mut Timings) -> Result<Vec<Arc<Recorded<B>>>> {
         let b = &self.backend;
-        scan.recorded.get_or(b, unit, || {
-            let points = b.upload(&scan.cloud.points_in(unit))?;
-            let spacing = timings.measure("voxel", || match self.config.voxel {
-                Voxel::Size(size) => Ok((size / unit).clamp(FINEST, COARSEST) as f32),
-                Voxel::Auto => b.voxel_size(&points, WANTED_POINTS).map(rung),
-            })?;
-            let (viewpoint, view) = timings.measure("viewpoint", || b.estimate_view(&points))?;
-            Ok(Recorded { points, unit, spacing, viewpoint, view })
-        })
+        let upload = |scan: &Scan<B>, timings: &mut _| self.upload(scan, unit, timings);
+        let uploaded = self.each(&upload, scans.to_vec(), timings)?;
+        let points: Vec<_> = uploaded.iter().map(|(points, _)| points).collect();
+        let views = timings.measure("viewpoint", || b.estimate_views(&points))?;
+        let keep = |((scan, (points, spacing)), (viewpoint, view)): ((&&Scan<B>, _), _)| {
+            scan.recorded.keep(b, unit, Recorded { points, unit, spacing, viewpoint, view })
+        };
+        scans.iter().zip(uploaded).zip(views).map(keep).collect()
+    }
+
+    /// A cloud on the device, and the voxel edge that it asks for, or the user's.
+    fn upload(&self, scan: &Scan<B>, unit: f64, timings: &mut Timings) -> Result<(B::Buffer<Point>, f32)> {
+        let b = &self.backend;
+        let points = b.upload(&scan.cloud.points_in(unit))?;
+        let spacing = timings.measure("voxel", || match self.config.voxel {
+            Voxel::Size(size) => Ok((size / unit).clamp(FINEST, COARSEST) as f32),
+            Voxel::Auto => b.voxel_size(&points, WANTED_POINTS).map(rung),
+        })?;
+        Ok((points, spacing))
     }
 
     /// Both recorded clouds thinned to one spacing, with their keypoints and surfaces.
@@ -192,24 +215,17 @@ impl<B: Backend> Pipeline<B> {
         let known = |(scan, recorded): RecordedScan<'_, B>| {
             scan.prepared.get(&self.backend, &Thinning { unit: recorded.unit, spacing })
         };
-        let (s, t) = (known(source)?, known(target)?);
-        let new = [s.is_none().then_some(source), t.is_none().then_some(target)].into_iter().flatten();
-        let mut new = self.prepare(&new.collect::<Vec<_>>(), spacing, timings)?.into_iter();
-        let mut or_new = |known: Option<_>| known.or_else(|| new.next()).expect("what is not known is new");
-        Ok((or_new(s), or_new(t)))
+        let prepare = |new: &[RecordedScan<'_, B>]| self.prepare(new, spacing, timings);
+        complete((source, known(source)?), (target, known(target)?), prepare)
     }
 
-    /// Prepares none, one or both clouds of a pair, which are then kept. Keypoints of both are sampled together.
+    /// Prepares recorded clouds, which are then kept. Their keypoints are sampled together.
     fn prepare(
         &self,
         clouds: &[RecordedScan<'_, B>],
         spacing: f32,
         timings: &mut Timings,
     ) -> Result<Vec<Arc<Prepared<B>>>> {
-        if clouds.is_empty() {
-            // Stages that had nothing to do take no time that could be reported.
-            return Ok(Vec::new());
-        }
         let thin =
             |(_, recorded): RecordedScan<'_, B>, timings: &mut _| self.thin(recorded, spacing, timings);
         let thinned = self.each(&thin, clouds.to_vec(), timings)?;
@@ -305,6 +321,21 @@ impl<B: Backend> Pipeline<B> {
             })
         })
     }
+}
+
+/// What is known of source and target, and what is made, together, of those of which nothing is known.
+fn complete<C, T>(
+    (source, of_source): (C, Option<Arc<T>>),
+    (target, of_target): (C, Option<Arc<T>>),
+    make: impl FnOnce(&[C]) -> Result<Vec<Arc<T>>>,
+) -> Result<(Arc<T>, Arc<T>)> {
+    let new = [of_source.is_none().then_some(source), of_target.is_none().then_some(target)];
+    let new: Vec<C> = new.into_iter().flatten().collect();
+    // Stages that have nothing to do take no time that could be reported.
+    let made = if new.is_empty() { Vec::new() } else { make(&new)? };
+    let mut made = made.into_iter();
+    let mut or_made = |known: Option<_>| known.or_else(|| made.next()).expect("what is not known is made");
+    Ok((or_made(of_source), or_made(of_target)))
 }
 
 /// Values of a function that were computed already, on device `D`. There are few of them.

@@ -68,8 +68,8 @@ impl Scene {
         let pipeline = Pipeline { backend: backend.clone(), config, network: None };
         let target_from_source = canonical_pose(&canonical, &pair.target_from_source);
         let (unit, mut timings) = (canonical.unit(), Timings::default());
-        let recorded_source = pipeline.record(&source, unit, &mut timings)?;
-        let recorded_target = pipeline.record(&target, unit, &mut timings)?;
+        let (recorded_source, recorded_target) =
+            pipeline.record_both(unit, &source, &target, &mut timings)?;
         let factor = random.random_range(voxel_factors);
         let spacing = factor * recorded_source.spacing.max(recorded_target.spacing);
         let (source, target) = ((&source, &recorded_source), (&target, &recorded_target));

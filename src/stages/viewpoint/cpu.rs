@@ -86,6 +86,14 @@ impl EstimateViewpoint for Cpu {
             image
         }))
     }
+
+    fn estimate_views(&self, clouds: &[&Vec<Point>]) -> Result<Vec<(Viewpoint, RangeImage<Self>)>> {
+        let view = |points: &&Vec<Point>| {
+            let viewpoint = self.estimate_viewpoint(points)?;
+            Ok((viewpoint, self.range_image(points, viewpoint.position)?))
+        };
+        self.run(|| clouds.par_iter().map(view).collect())
+    }
 }
 
 /// Where a search starts and how far it steps along each axis.

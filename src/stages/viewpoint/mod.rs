@@ -62,9 +62,7 @@ pub trait EstimateViewpoint: Device {
     /// The ranges at which `points`, as they were recorded, are seen from `eye`.
     fn range_image(&self, points: &Self::Buffer<Point>, eye: Point) -> Result<RangeImage<Self>>;
 
-    /// The viewpoint, and the ranges that were seen from there. Devices wait once for both.
-    fn estimate_view(&self, points: &Self::Buffer<Point>) -> Result<(Viewpoint, RangeImage<Self>)> {
-        let viewpoint = self.estimate_viewpoint(points)?;
-        Ok((viewpoint, self.range_image(points, viewpoint.position)?))
-    }
+    /// The viewpoint of each cloud, and the ranges that were seen from there. Devices look at the clouds side by side, and
+    /// wait once for all.
+    fn estimate_views(&self, clouds: &[&Self::Buffer<Point>]) -> Result<Vec<(Viewpoint, RangeImage<Self>)>>;
 }
