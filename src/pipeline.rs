@@ -200,14 +200,14 @@ impl<B: Backend> Pipeline<B> {
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
         let matches = timings.measure("matching", || self.match_scales(views, by))?;
-        let (s, t) = (&views[views.len() - 1].source, &views[views.len() - 1].target);
+        let Seen { view, source: s, target: t } = &views[views.len() - 1];
         let (maps, of_target) = (&s.equivariant, &t.equivariant);
         let angles = timings.measure("azimuth", || match self.cost_volume(s.rings) {
             Some(volume) => b.align_by_cost_volume(maps, of_target, volume, &matches),
             None => b.align_azimuth(maps, of_target, s.rings, &matches),
         })?;
-        let source = Placed { keypoints: &source.keypoints, frames: &s.frames };
-        let target = Placed { keypoints: &target.keypoints, frames: &t.frames };
+        let source = Placed { keypoints: source.at(view.source.keypoints), frames: &s.frames };
+        let target = Placed { keypoints: target.at(view.target.keypoints), frames: &t.frames };
         timings.measure("pose", || b.recover_poses(source, target, &matches, &angles))
     }
 

@@ -43,6 +43,10 @@ impl Device for Cpu {
         Ok(parts.iter().flat_map(|part| part.iter().copied()).collect())
     }
 
+    fn first<T: Element>(&self, buffer: &Vec<T>, count: usize) -> Result<Vec<T>> {
+        Ok(buffer[..buffer.len().min(count)].to_vec())
+    }
+
     fn both<A: Send, B: Send>(
         &self,
         first: impl FnOnce() -> A + Send,

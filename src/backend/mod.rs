@@ -27,6 +27,9 @@ pub trait Device: Send + Sync {
     /// One buffer after another, in one.
     fn concatenate<T: Element>(&self, parts: &[&Self::Buffer<T>]) -> Result<Self::Buffer<T>>;
 
+    /// A copy of the first `count` elements, or of all where there are fewer.
+    fn first<T: Element>(&self, buffer: &Self::Buffer<T>, count: usize) -> Result<Self::Buffer<T>>;
+
     /// Does two things that do not depend on each other, side by side where the device can.
     fn both<A: Send, B: Send>(
         &self,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Pipeline;
-use super::scan::{Look, Prepared, rung};
+use super::scan::{Keypoints, Look, Prepared, rung};
 use crate::config::{self, Gravity};
 use crate::error::Result;
 use crate::stages::Backend;
@@ -32,22 +32,23 @@ pub struct Seen<B: Backend> {
 }
 
 impl View {
-    /// Whether both views look along the same axes and describe in the same way, be it at other scales.
+    /// Whether both views look along the same axes at the same keypoints, and describe in the same way, be it at other
+    /// scales.
     fn differs_in_scale_only(&self, other: &Self) -> bool {
-        let same = |a: &Look, b: &Look| a.axes == b.axes && a.descriptor == b.descriptor;
+        let same = |a: &Look, b: &Look| Look { radius: b.radius, ..*a } == *b;
         same(&self.source, &other.source) && same(&self.target, &other.target)
     }
 }
 
 impl<B: Backend> Pipeline<B> {
     /// The ways in which the pair is looked at, one after another: with each pair of axes in turn at all scales, largest
-    /// first; and before that, where the settings leave the descriptor open, at the largest scale with the one that
-    /// costs little.
+    /// first; and before that, where the settings leave the descriptor open, at half of the keypoints at the largest scale
+    /// with the one that costs little.
     pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Vec<View> {
         let radii = shared_radii(&source.radii, &target.radii);
         let axes = self.axes(source, target);
-        let view = |(source, target), radius, descriptor| {
-            let look = |axes| Look { radius, axes, descriptor };
+        let view = |(source, target), keypoints, radius, descriptor| {
+            let look = |axes| Look { keypoints, radius, axes, descriptor };
             View { source: look(source), target: look(target) }
         };
         let (quick, thorough) = match self.config.descriptor {
@@ -55,8 +56,9 @@ impl<B: Backend> Pipeline<B> {
             config::Descriptor::Learned => (None, Descriptor::Learned),
             config::Descriptor::Classic => (None, Descriptor::Classic),
         };
-        let quick = quick.map(|descriptor| view(axes[0], radii[0], descriptor));
-        let at_all_scales = |axes| radii.iter().map(move |&radius| view(axes, radius, thorough));
+        let quick = quick.map(|descriptor| view(axes[0], Keypoints::First, radii[0], descriptor));
+        let at_all_scales =
+            |axes| radii.iter().map(move |&radius| view(axes, Keypoints::All, radius, thorough));
         quick.into_iter().chain(axes.into_iter().flat_map(at_all_scales)).collect()
     }
 
@@ -133,7 +135,7 @@ mod tests {
             rings: 1,
             frames: Vec::new(),
         };
-        let look = Look { radius, axes, descriptor };
+        let look = Look { keypoints: Keypoints::All, radius, axes, descriptor };
         Seen {
             view: View { source: look, target: look },
             source: Arc::new(features()),
@@ -164,5 +166,14 @@ mod tests {
         assert_eq!(lengths(2), [0, 1]);
         assert_eq!(lengths(3), [0, 2], "the larger scale is part of the smaller one's matches");
         assert_eq!(lengths(4), [0, 2, 3]);
+    }
+
+    #[test]
+    fn looks_at_other_keypoints_are_not_joined() {
+        let all = seen(2.0, Orientation::Towards([1.0, 0.0, 0.0]), Descriptor::Classic).view;
+        let first = |look| Look { keypoints: Keypoints::First, ..look };
+        let few = View { source: first(all.source), target: first(all.target) };
+        assert!(all.differs_in_scale_only(&all) && few.differs_in_scale_only(&few));
+        assert!(!few.differs_in_scale_only(&all));
     }
 }

@@ -29,6 +29,8 @@ use crate::stages::viewpoint::{RangeImage, Viewpoint};
 const WANTED_POINTS: usize = 15_000;
 /// Keypoints per cloud.
 const KEYPOINTS: usize = 1_500;
+/// Those of them that a quick look takes: enough to find what is easily found, at half the cost.
+const FIRST_KEYPOINTS: usize = 750;
 /// Share of the cloud in a keypoint's ball, one per scale, largest first.
 const SHARES: [f32; 2] = [0.05, 0.02];
 /// Edge of the coarse voxels in fine ones.
@@ -81,6 +83,8 @@ pub struct Prepared<D: Device> {
     pub points: D::Buffer<Point>,
     /// Where patches are taken.
     pub keypoints: D::Buffer<Point>,
+    /// The first of them, which lie as evenly.
+    pub first_keypoints: D::Buffer<Point>,
     /// How far the keypoints spread.
     pub extent: Extent,
     /// Radii of patches that the cloud asks for, one per scale, largest first.
@@ -106,9 +110,20 @@ struct Thinning {
     spacing: f32,
 }
 
+/// The keypoints of a cloud at which it is looked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Keypoints {
+    /// The first half.
+    First,
+    /// All of them.
+    All,
+}
+
 /// One way of looking at a cloud: patches of this radius, with these axes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Look {
+    /// Where patches are taken.
+    pub keypoints: Keypoints,
     /// Patch radius.
     pub radius: f32,
     /// The axes of the patches.
@@ -142,8 +157,17 @@ impl<D: Device> Prepared<D> {
     fn bytes(&self, device: &D) -> usize {
         device.bytes(&self.points)
             + device.bytes(&self.keypoints)
+            + device.bytes(&self.first_keypoints)
             + self.surface.bytes(device)
             + self.coarse.bytes(device)
+    }
+
+    /// Its keypoints, or the first of them.
+    pub fn at(&self, keypoints: Keypoints) -> &D::Buffer<Point> {
+        match keypoints {
+            Keypoints::First => &self.first_keypoints,
+            Keypoints::All => &self.keypoints,
+        }
     }
 
     /// The fine surface and what was seen of it.
@@ -268,7 +292,9 @@ impl<B: Backend> Pipeline<B> {
         let (surface, coarse) = (next(), next());
         let up = timings.measure("gravity", || self.up(&scan.cloud, &surface, &recorded.viewpoint))?;
         let (recorded, unit) = (recorded.clone(), recorded.unit);
-        let prepared = Prepared { recorded, points, keypoints, extent, radii, surface, coarse, up };
+        let first_keypoints = b.first(&keypoints, FIRST_KEYPOINTS)?;
+        let prepared =
+            Prepared { recorded, points, keypoints, first_keypoints, extent, radii, surface, coarse, up };
         scan.prepared.keep(b, Thinning { unit, spacing }, prepared)
     }
 
@@ -304,8 +330,8 @@ impl<B: Backend> Pipeline<B> {
         let b = &self.backend;
         let thinning = Thinning { unit: cloud.recorded.unit, spacing: cloud.surface.spacing };
         scan.features.get_or(b, (thinning, look), || {
-            let Look { radius, axes, descriptor } = look;
-            let (points, keypoints) = (&cloud.points, &cloud.keypoints);
+            let Look { keypoints, radius, axes, descriptor } = look;
+            let (points, keypoints) = (&cloud.points, cloud.at(keypoints));
             let patches = timings.measure("patch", || b.gather_patches(points, keypoints, radius))?;
             let network = self.network.as_ref().filter(|_| descriptor == Descriptor::Learned);
             let covariance = match network {

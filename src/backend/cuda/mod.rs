@@ -137,6 +137,14 @@ impl<D: Driver> Device for Cuda<D> {
         Ok(whole)
     }
 
+    fn first<T: Element>(&self, buffer: &CudaBuffer<T, D>, count: usize) -> Result<CudaBuffer<T, D>> {
+        let copy = self.allocate(count.min(buffer.len()))?;
+        if let (Some(from), Some(to)) = (buffer.memory(), copy.memory()) {
+            self.driver.copy(from, to, 0, copy.bytes())?;
+        }
+        Ok(copy)
+    }
+
     /// One after the other: they share a stream.
     fn both<A: Send, B: Send>(
         &self,
