@@ -100,6 +100,9 @@ pub struct Prepared<D: Device> {
 /// A cloud, recorded in the unit of the pair.
 pub type RecordedScan<'a, B> = (&'a Scan<B>, &'a Arc<Recorded<B>>);
 
+/// Source and target as they were recorded.
+pub type RecordedPair<D> = (Arc<Recorded<D>>, Arc<Recorded<D>>);
+
 /// Source and target, ready to be described and compared.
 pub type PreparedPair<D> = (Arc<Prepared<D>>, Arc<Prepared<D>>);
 
@@ -198,7 +201,7 @@ impl<B: Backend> Pipeline<B> {
         source: &Scan<B>,
         target: &Scan<B>,
         timings: &mut Timings,
-    ) -> Result<(Arc<Recorded<B>>, Arc<Recorded<B>>)> {
+    ) -> Result<RecordedPair<B>> {
         let known = |scan: &Scan<B>| scan.recorded.get(&self.backend, &unit);
         let record = |new: &[&Scan<B>]| self.record(new, unit, timings);
         complete((source, known(source)?), (target, known(target)?), record)
