@@ -4,8 +4,8 @@ mod common;
 
 use common::found::{on_every_device, on_one_device};
 use common::random;
-use coregister::backend::Device;
 use coregister::backend::cuda::{Cuda, CudaBuffer, Driver};
+use coregister::backend::{Cpu, Device};
 use rand::RngExt;
 
 /// Around the sizes of a warp, a block, a tile, and of what one block does by itself.
@@ -74,4 +74,19 @@ fn check_concatenation<D: Driver>(device: &Cuda<D>) {
 #[test]
 fn what_is_concatenated_comes_back() {
     on_one_device!(check_concatenation);
+}
+
+fn check_first<B: Device>(device: &B) {
+    let all = device.upload(&[1u32, 2, 3]).unwrap();
+    for (count, expected) in [(0, &[][..]), (2, &[1, 2]), (3, &[1, 2, 3]), (4, &[1, 2, 3])] {
+        let first = device.first(&all, count).unwrap();
+        assert_eq!(device.download(&first).unwrap(), expected, "the first {count}");
+    }
+    assert_eq!(device.download(&all).unwrap(), [1, 2, 3]);
+}
+
+#[test]
+fn the_first_elements_are_copied() {
+    check_first(&Cpu::new(1).unwrap());
+    on_one_device!(check_first);
 }

@@ -26,7 +26,8 @@ pub(super) struct Effort {
 /// After the last look, when the best candidate is the answer.
 pub(super) const IN_THE_END: Effort = Effort { candidates: 64, promising: 0.0 };
 /// After the looks before it, when it only matters whether one candidate is sure already. If so, many matches agree with it,
-/// so it is among the first, and the coarse surfaces show it too. Pairs without an answer pay for this after every look.
+/// so it is among the first, and the coarse surfaces show it too; where they do not, the next look does. Pairs without an
+/// answer pay for this after every look.
 pub(super) const IN_PASSING: Effort = Effort { candidates: 16, promising: 0.5 };
 
 /// Candidates that are compared on the fine surfaces as well.
