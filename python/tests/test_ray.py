@@ -84,10 +84,11 @@ def test_pairs_are_drawn_no_faster_than_they_are_done(stored):
             next(drawn)
             yield stored
 
-    rows = iterate_pairs(pairs(), CONFIG, actors=2, pairs_per_task=1)
+    # Of several actors one may be through with many pairs before another, which has the first one, has started.
+    rows = iterate_pairs(pairs(), CONFIG, actors=1, pairs_per_task=1)
     next(rows)
-    # Two actors with two pairs each, one that is done and handed out, and one that waits for a place.
-    assert next(drawn) <= 6
+    # One pair that is done and handed out, and two with the actor.
+    assert next(drawn) <= 3
     assert len(list(rows)) == 8
 
 
