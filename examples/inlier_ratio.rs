@@ -4,7 +4,7 @@
 //! `cargo run --release --example inlier_ratio -- PAIRS.csv [SET [classic | learned | WEIGHTS.safetensors [BY]]]`
 //!
 //! What makes a match is `vectors`, `maps` or `either`, by BY; without it, what the method takes.
-//! Every look is matched twice: alone, and, as the method does, together with the larger scales before it. The last
+//! Every look is matched twice: alone, and, as the method does, together with the larger scales. The last
 //! lines hold, for every set and both ways, the mean share over all looks, right and all matches a look, and the mean of
 //! the looks' median angles; and the time that describing took per look (of both clouds). Without a set, or with an empty
 //! one, all pairs are looked at.
@@ -23,7 +23,7 @@ use coregister::evaluate::{Thresholds, Truth, read_pairs};
 use coregister::geometry::to_vector;
 use coregister::io::read_cloud;
 use coregister::pipeline::scan::Scan;
-use coregister::pipeline::{Pipeline, Seen, View, to_rigid};
+use coregister::pipeline::{Pipeline, View, to_rigid};
 use coregister::registration::Timings;
 use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::stages::matching::By;
@@ -133,15 +133,17 @@ fn looks(
 ) -> coregister::Result<(Vec<[Hypotheses<Cpu>; 2]>, Duration)> {
     let mut timings = Timings::default();
     let (s, t) = pipeline.prepare_both(source, target, &mut timings)?;
-    let mut seen = Vec::new();
-    let mut look = |view: View| {
-        let of_source = pipeline.describe(source, &s, view.source, &mut timings)?;
-        let of_target = pipeline.describe(target, &t, view.target, &mut timings)?;
-        seen.push(Seen { view, source: of_source, target: of_target });
-        let alone = pipeline.propose(&s, &t, &seen[seen.len() - 1..], by, &mut timings)?;
-        Ok([alone, pipeline.propose(&s, &t, &seen, by, &mut timings)?])
+    let mut matches = |view: View| {
+        let seen = pipeline.see(&view, (source, &s), (target, &t), &mut timings)?;
+        pipeline.propose(&s, &t, &seen, by, &mut timings)
     };
-    let looks = pipeline.views(&s, &t).into_iter().map(&mut look).collect::<coregister::Result<_>>()?;
+    let mut looks = Vec::new();
+    for view in pipeline.views(&s, &t).iter().filter(|view| !view.is_glance) {
+        for scale in 0..view.radii.len() {
+            let at = |radii: &[f32]| View { radii: radii.to_vec(), ..view.clone() };
+            looks.push([matches(at(&view.radii[scale..=scale]))?, matches(at(&view.radii[..=scale]))?]);
+        }
+    }
     let describing = timings.stages.iter().filter(|(stage, _)| *stage == "describe");
     Ok((looks, describing.map(|(_, spent)| *spent).sum()))
 }

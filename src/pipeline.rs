@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use candidates::{IN_PASSING, IN_THE_END, confidence_of};
 pub use candidates::{circumstances, distinct};
-use looks::heard;
 pub use looks::{Seen, View};
 use nalgebra::{Matrix3, Vector3};
 use scan::{Prepared, PreparedPair, Recorded, Scan};
@@ -36,8 +35,10 @@ const DISTINCT: f32 = 10.0;
 const DISTINCT_SHARE: f32 = 0.25;
 /// Matches agree with a pose that leaves their keypoints this close to each other, in voxels.
 pub const TOLERANCE: f32 = 3.0;
-/// No further scale is looked at once the best candidate is as sure as this.
+/// The pair is not looked at again once the best candidate is as sure as this.
 const SURE: f64 = 0.95;
+/// A glance after a look that gave less than this is passed over: one that shows little more is unlikely to be enough.
+const WORTH_A_GLANCE: f64 = 0.1;
 
 /// The registration of pairs on one backend.
 pub struct Pipeline<B: Backend> {
@@ -55,14 +56,6 @@ pub enum Network<B: Backend> {
     Compact(B::Network),
     /// The published one, with its way to find azimuths where the file has it.
     MiniSpinNet(B::MiniSpinNet, Option<B::CostVolume>),
-}
-
-/// What came of all views that were needed.
-struct Search<B: Backend> {
-    answer: Answer,
-    seen: Vec<Seen<B>>,
-    /// The hypotheses of each view.
-    proposals: Vec<Arc<Hypotheses<B>>>,
 }
 
 /// The answer in canonical frames.
@@ -94,9 +87,9 @@ pub struct Matches {
 
 impl<B: Backend> Pipeline<B> {
     /// The method: describe both clouds, let every match propose a pose and every match judge it, refine the best few
-    /// on the clouds and let the clouds choose; scale after scale, until the choice is clear.
+    /// on the clouds and let the clouds choose; look after look, until the choice is clear.
     pub fn register(&self, source: &Scan<B>, target: &Scan<B>, timings: &mut Timings) -> Result<Answer> {
-        Ok(self.search(source, target, timings)?.answer)
+        Ok(self.search(source, target, timings)?.0)
     }
 
     /// The same, with the matches that the answer rests on.
@@ -106,37 +99,44 @@ impl<B: Backend> Pipeline<B> {
         target: &Scan<B>,
         timings: &mut Timings,
     ) -> Result<(Answer, Matches)> {
-        let Search { answer, seen, proposals } = self.search(source, target, timings)?;
-        let witnesses = self.join(&heard(&seen, &proposals))?;
-        let matches = self.matches(&answer, &witnesses)?;
+        let (answer, proposals) = self.search(source, target, timings)?;
+        let matches = self.matches(&answer, &*self.join(&proposals)?)?;
         Ok((answer, matches))
     }
 
-    /// The answer and what it rests on.
-    fn search(&self, source: &Scan<B>, target: &Scan<B>, timings: &mut Timings) -> Result<Search<B>> {
+    /// The answer and the hypotheses that it rests on: those of all views, but for glances that left a doubt. Nearly all right
+    /// matches of a glance come again when more is seen, and would count twice.
+    fn search(
+        &self,
+        source: &Scan<B>,
+        target: &Scan<B>,
+        timings: &mut Timings,
+    ) -> Result<(Answer, Vec<Arc<Hypotheses<B>>>)> {
         let (s, t) = self.prepare_both(source, target, timings)?;
         self.log_prepared("source", &s, &source.cloud);
         self.log_prepared("target", &t, &target.cloud);
-        let (mut seen, mut proposals, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut proposals, mut candidates, mut confidence) = (Vec::new(), Vec::new(), 1.0);
         let views = self.views(&s, &t);
-        for (i, &view) in views.iter().enumerate() {
+        for (i, view) in views.iter().enumerate() {
+            if view.is_glance && confidence < WORTH_A_GLANCE {
+                continue;
+            }
             let effort = if i + 1 < views.len() { &IN_PASSING } else { &IN_THE_END };
-            let describe = |(scan, cloud, look), timings: &mut _| self.describe(scan, cloud, look, timings);
-            let (of_source, of_target) = ((source, &*s, view.source), (target, &*t, view.target));
-            let (of_source, of_target) = self.both(&describe, of_source, of_target, timings)?;
-            seen.push(Seen { view, source: of_source, target: of_target });
+            let seen = self.see(view, (source, &s), (target, &t), timings)?;
             proposals.push(Arc::new(self.propose(&s, &t, &seen, self.matched_by(), timings)?));
             let hypotheses = self.join(&proposals)?;
-            let witnesses = self.join(&heard(&seen, &proposals))?;
             let estimated = self.agree(&s, &hypotheses, effort, timings)?;
-            candidates = self.compare(&s, &t, &estimated, &witnesses, effort, timings)?;
-            let confidence = confidence_of(&self.distinct(&s, &candidates));
-            self.log_view(&view, s.recorded.unit, &hypotheses, &candidates, confidence);
+            candidates = self.compare(&s, &t, &estimated, &hypotheses, effort, timings)?;
+            confidence = confidence_of(&self.distinct(&s, &candidates));
+            self.log_view(view, s.recorded.unit, &hypotheses, &candidates, confidence);
             if confidence >= SURE {
                 break;
             }
+            if view.is_glance {
+                proposals.pop();
+            }
         }
-        Ok(Search { answer: self.conclude(&s, &t, candidates, timings)?, seen, proposals })
+        Ok((self.conclude(&s, &t, candidates, timings)?, proposals))
     }
 
     /// Both clouds in one unit and thinned to one spacing: that of the cloud which asks for the coarser one.
@@ -189,25 +189,24 @@ impl<B: Backend> Pipeline<B> {
         if let Some(Network::MiniSpinNet(..)) = self.network { By::Vectors } else { By::Either }
     }
 
-    /// One hypothesis per match of the last of the views, which must not be empty.
+    /// One hypothesis per match, by the frames and maps of the smallest scale.
     pub fn propose(
         &self,
         source: &Prepared<B>,
         target: &Prepared<B>,
-        views: &[Seen<B>],
+        seen: &Seen<B>,
         by: By,
         timings: &mut Timings,
     ) -> Result<Hypotheses<B>> {
         let b = &self.backend;
-        let matches = timings.measure("matching", || self.match_scales(views, by))?;
-        let Seen { view, source: s, target: t } = &views[views.len() - 1];
-        let (maps, of_target) = (&s.equivariant, &t.equivariant);
+        let matches = timings.measure("matching", || self.match_scales(seen, by))?;
+        let (s, t) = seen.scales.last().expect("every view has a scale");
         let angles = timings.measure("azimuth", || match self.cost_volume(s.rings) {
-            Some(volume) => b.align_by_cost_volume(maps, of_target, volume, &matches),
-            None => b.align_azimuth(maps, of_target, s.rings, &matches),
+            Some(volume) => b.align_by_cost_volume(&s.equivariant, &t.equivariant, volume, &matches),
+            None => b.align_azimuth(&s.equivariant, &t.equivariant, s.rings, &matches),
         })?;
-        let source = Placed { keypoints: source.at(view.source.keypoints), frames: &s.frames };
-        let target = Placed { keypoints: target.at(view.target.keypoints), frames: &t.frames };
+        let source = Placed { keypoints: source.at(seen.keypoints), frames: &s.frames };
+        let target = Placed { keypoints: target.at(seen.keypoints), frames: &t.frames };
         timings.measure("pose", || b.recover_poses(source, target, &matches, &angles))
     }
 
@@ -252,10 +251,10 @@ impl<B: Backend> Pipeline<B> {
         confidence: f64,
     ) {
         debug!(
-            radius = view.target.radius * unit as f32,
-            descriptor = ?view.target.descriptor,
-            upright = matches!(view.target.axes, Orientation::Fixed(_)),
-            from_behind = matches!(view.target.axes, Orientation::AwayFrom(_)),
+            radii = ?view.radii.iter().map(|radius| radius * unit as f32).collect::<Vec<_>>(),
+            descriptor = ?view.descriptor,
+            upright = matches!(view.axes.1, Orientation::Fixed(_)),
+            from_behind = matches!(view.axes.1, Orientation::AwayFrom(_)),
             hypotheses = self.backend.len(&hypotheses.poses),
             candidates = candidates.len(),
             confidence,

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use common::{random, room, squared_distance};
 use coregister::backend::Cpu;
 use coregister::cloud::Point;
+use coregister::config;
 use coregister::evaluate::{Truth, read_pairs};
 use coregister::io::read_cloud;
-use coregister::pipeline::scan::{Prepared, Scan};
-use coregister::pipeline::{Pipeline, TOLERANCE, circumstances, distinct};
+use coregister::pipeline::scan::{Keypoints, Prepared, Scan};
+use coregister::pipeline::{Pipeline, TOLERANCE, View, circumstances, distinct};
 use coregister::registration::{KeypointMatch, Timings};
 use coregister::simulate::{Kind, Motion, PairOptions, simulate_pair};
 use coregister::stages::clean::canonical_cloud;
+use coregister::stages::describe::Descriptor;
 use coregister::{Cloud, Config, Engine, Registration, RigidTransform, Status};
 use nalgebra::{Rotation3, Unit, Vector3};
 use rand::seq::SliceRandom;
@@ -357,6 +359,41 @@ fn what_a_cloud_has_within_reach_is_known_roughly() {
     let chance = |cloud: &Prepared<Cpu>| circumstances(cloud, cloud, 100).chance;
     assert!(chance(&sparse) > 2.0 && chance(&dense) < 0.5, "{} {}", chance(&sparse), chance(&dense));
     assert_eq!(chance(&dense), 0.5 * 100.0 * dense.share_within(TOLERANCE * dense.surface.spacing));
+}
+
+#[test]
+fn glances_come_before_the_views_that_show_more() {
+    let cloud = Arc::new(canonical_cloud(&Cloud::from_f32(room(3_000, 1)), "source").unwrap());
+    let views = |descriptor| {
+        let config = Config { descriptor, ..Config::default() };
+        let pipeline = Pipeline { backend: Cpu::new(1).unwrap(), config, network: None };
+        let scan = Scan::new(cloud.clone());
+        let (source, target) = pipeline.prepare_both(&scan, &scan, &mut Timings::default()).unwrap();
+        let axes = pipeline.axes(&source, &target).len();
+        (pipeline.views(&source, &target), axes)
+    };
+    for thorough in [config::Descriptor::Auto, config::Descriptor::Learned, config::Descriptor::Classic] {
+        let (views, axes) = views(thorough);
+        let glances: Vec<_> = views.iter().take_while(|view| view.is_glance).collect();
+        let whole = &views[glances.len()..];
+        let is_auto = thorough == config::Descriptor::Auto;
+        assert_eq!((glances.len(), whole.len()), (if is_auto { 2 } else { 1 }, axes), "{thorough:?}");
+        for glance in &glances {
+            assert_eq!(glance.radii, whole[0].radii[..1]);
+            assert_eq!(glance.axes, whole[0].axes);
+        }
+        let quick = (glances[0].keypoints, glances[0].descriptor);
+        assert_eq!(quick == (Keypoints::First, Descriptor::Classic), is_auto, "{thorough:?}");
+        let of_scale = |view: &View| (view.keypoints, view.descriptor);
+        assert!(whole.iter().all(|view| of_scale(view) == of_scale(glances[glances.len() - 1])));
+        for view in whole {
+            assert!(!view.is_glance && view.keypoints == Keypoints::All);
+            assert!(view.radii.len() == 2 && view.radii[0] > view.radii[1]);
+            let looks = view.looks();
+            let expected = |i: usize| (view.radii[i], view.axes.0, view.axes.1);
+            assert!((0..2).all(|i| (looks[i].0.radius, looks[i].0.axes, looks[i].1.axes) == expected(i)));
+        }
+    }
 }
 
 #[test]

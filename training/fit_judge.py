@@ -3,10 +3,11 @@
     coregister simulate -o scans --pairs 450 --none-share 0.15 --overlap 0.05..0.7 --seed 4242
     coregister simulate -o little --pairs 150 --overlap 0.06..0.3 --seed 9090
     coregister simulate -o less --pairs 320 --none-share 0.12 --overlap 0.05..0.3 --seed 5151
-    for pairs in scans little less; do
+    coregister simulate -o none --pairs 150 --none-share 1 --seed 8888
+    for pairs in scans little less none; do
         cargo run --release --example candidates -- $pairs/pairs.csv > $pairs.csv
     done
-    python training/fit_judge.py scans.csv little.csv less.csv [--test OTHER.csv ...]
+    python training/fit_judge.py scans.csv little.csv less.csv none.csv [--test OTHER.csv ...]
 
 The log-odds of a candidate are linear in the logarithms of its hold, its share in front of what the other scan saw and
 its support beyond chance. Together they say how likely each candidate of a pair is the right one, and that none is: the candidates'
@@ -25,11 +26,12 @@ from scipy.optimize import minimize
 
 LEAST_HOLD = 0.0005
 LEAST_IN_FRONT = 0.01
-"""As in judge.rs: what hold and share in front are compared with."""
+LEAST_SUPPORT = 0.5
+"""As in judge.rs: what hold, share in front and support by chance are compared with."""
 
 NAMES = ["hold", "in front", "support", "bias"]
-CURRENT = np.array([1.0, -3.6, 2.1, -6.3])
-CURRENT_CALIBRATION = np.array([1.2, 0.3])
+CURRENT = np.array([1.1, -3.6, 2.4, -7.0])
+CURRENT_CALIBRATION = np.array([0.95, 0.5])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
 NOTHING = -1e9
@@ -67,11 +69,11 @@ class Pairs:
 def witnesses(candidate):
     """The numbers that the log-odds are linear in."""
     value = {name: float(text) for name, text in candidate.items() if name not in ("set", "name")}
-    hold = (value["source_hold"] + value["target_hold"]) / 2
+    hold = np.sqrt(value["source_hold"] * value["target_hold"])
     by_target = value["target_reliance"] * value["source_in_front"]
     by_source = value["source_reliance"] * value["target_in_front"]
     in_front = (by_target + by_source) / 2
-    beyond_chance = max(value["support"] - value["chance"], 0.0)
+    beyond_chance = max(value["support"] - value["chance"], 0.0) / (LEAST_SUPPORT + value["chance"])
     return [np.log1p(hold / LEAST_HOLD), np.log1p(in_front / LEAST_IN_FRONT), np.log1p(beyond_chance), 1.0]
 
 

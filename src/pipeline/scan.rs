@@ -106,6 +106,9 @@ pub type RecordedPair<D> = (Arc<Recorded<D>>, Arc<Recorded<D>>);
 /// Source and target, ready to be described and compared.
 pub type PreparedPair<D> = (Arc<Prepared<D>>, Arc<Prepared<D>>);
 
+/// Descriptions of source and target, at one scale.
+pub type DescribedPair<B> = (Arc<Features<B>>, Arc<Features<B>>);
+
 /// How a cloud is thinned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Thinning {

@@ -9,8 +9,15 @@ use crate::stages::viewpoint::Viewpoint;
 
 /// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
 /// those that `training/fit_judge.py` names.
-pub(in crate::stages) const WEIGHTS: Weights =
-    Weights { bias: -6.3, hold: 1.0, in_front: -3.6, support: 2.1, least_hold: 0.0005, least_in_front: 0.01 };
+pub(in crate::stages) const WEIGHTS: Weights = Weights {
+    bias: -7.0,
+    hold: 1.1,
+    in_front: -3.6,
+    support: 2.4,
+    least_hold: 0.0005,
+    least_in_front: 0.01,
+    least_support: 0.5,
+};
 
 /// What the witnesses weigh. Kernels have the same: `Weights` in `kernels/rank.cu`.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -24,6 +31,8 @@ pub(in crate::stages) struct Weights {
     /// much as the one before.
     least_hold: f32,
     least_in_front: f32,
+    /// Support beyond chance is compared with what chance gives, and with this where that is next to nothing.
+    least_support: f32,
 }
 
 /// What has to be kept in mind about a pair when its candidates are weighed.
@@ -57,7 +66,7 @@ pub fn chance(matches: usize, share: f32) -> f32 {
 /// Log-odds that a candidate is right, from what the clouds and the matches say about it alone.
 pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circumstances) -> f32 {
     let Circumstances { source_reliance, target_reliance, chance } = *circumstances;
-    let hold = 0.5 * (agreement.source_hold + agreement.target_hold);
+    let hold = (agreement.source_hold * agreement.target_hold).sqrt();
     let in_front =
         0.5 * (target_reliance * agreement.source_in_front + source_reliance * agreement.target_in_front);
     let beyond_chance = support.score - chance;
@@ -66,13 +75,13 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
     WEIGHTS.bias
         + WEIGHTS.hold * (hold / WEIGHTS.least_hold).ln_1p()
         + WEIGHTS.in_front * (in_front / WEIGHTS.least_in_front).ln_1p()
-        + WEIGHTS.support * beyond_chance.ln_1p()
+        + WEIGHTS.support * (beyond_chance / (WEIGHTS.least_support + chance)).ln_1p()
 }
 
-/// Calibration of the choice among candidates (Platt scaling). The bias lies between that of a fit to the same pairs, one in
-/// nine of which do not overlap, and that with 150 more that do not (0.5 and 0.0).
+/// Calibration of the choice among candidates (Platt scaling), from answers to pairs that `docs/benchmarks.md` names: they are
+/// surer than candidates that the network alone finds, which the weights are fitted to.
 const CALIBRATION_SLOPE: f64 = 1.2;
-const CALIBRATION_BIAS: f64 = 0.3;
+const CALIBRATION_BIAS: f64 = 0.6;
 
 /// Probability that the first of some distinct candidates is right, given the log-odds of each. At most one is, so
 /// its odds stand against all others' and against none being right; what they give is then calibrated.
