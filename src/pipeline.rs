@@ -74,7 +74,7 @@ pub struct Answer {
     pub spacing: f32,
 }
 
-/// The keypoints that were matched, in canonical frames, of the looks that were heard about the answer.
+/// The keypoints that were matched, in canonical frames, of the looks that the answer rests on.
 #[derive(Default)]
 pub struct Matches {
     /// One end of each match.

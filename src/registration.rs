@@ -64,7 +64,8 @@ impl Status {
 /// [`Engine::register_with_details`]: crate::Engine::register_with_details
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Details {
-    /// The keypoints that were matched, of every look at the clouds; a pair of keypoints may come more than once.
+    /// The keypoints that were matched, of the looks that the answer rests on; a pair of keypoints may come more than
+    /// once.
     pub matches: Vec<KeypointMatch>,
     /// Edge of the voxels that both clouds were thinned to, in the clouds' unit.
     pub voxel: f64,
