@@ -100,7 +100,8 @@ impl<B: Backend> Pipeline<B> {
         timings: &mut Timings,
     ) -> Result<(Answer, Matches)> {
         let (answer, proposals) = self.search(source, target, timings)?;
-        let matches = self.matches(&answer, &*self.join(&proposals)?)?;
+        let hypotheses = self.join(&proposals)?;
+        let matches = self.matches(&answer, &hypotheses)?;
         Ok((answer, matches))
     }
 

@@ -31,7 +31,7 @@ LEAST_SUPPORT = 0.5
 
 NAMES = ["hold", "in front", "support", "bias"]
 CURRENT = np.array([1.1, -3.6, 2.4, -7.0])
-CURRENT_CALIBRATION = np.array([1.2, 0.6])
+CURRENT_CALIBRATION = np.array([1.2, 0.55])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
 NOTHING = -1e9

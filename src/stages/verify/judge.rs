@@ -81,7 +81,7 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
 /// Calibration of the choice among candidates (Platt scaling), from answers to pairs that `docs/benchmarks.md` names: they are
 /// surer than candidates that the network alone finds, which the weights are fitted to.
 const CALIBRATION_SLOPE: f64 = 1.2;
-const CALIBRATION_BIAS: f64 = 0.6;
+const CALIBRATION_BIAS: f64 = 0.55;
 
 /// Probability that the first of some distinct candidates is right, given the log-odds of each. At most one is, so
 /// its odds stand against all others' and against none being right; what they give is then calibrated.
