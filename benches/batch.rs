@@ -34,7 +34,7 @@ fn throughput<B: Backend + 'static>(
         let config = Config { descriptor, threads: 1, ..Config::default() };
         Engine::on(backend, name, false, config).expect("an engine")
     };
-    let batch = Batch::on(backends.into_iter().map(engine).collect(), MOST_BYTES).expect("lanes");
+    let batch = Batch::on(backends.into_iter().map(engine).collect(), Some(MOST_BYTES)).expect("lanes");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
     let clouds: [Cloud; 2] = ["demo_source.ply", "demo_target.ply"]
         .map(|file| read_cloud(&folder.join(file)).expect("a demo cloud"));

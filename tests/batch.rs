@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use coregister::backend::{Cpu, Device as _};
 use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices};
 use coregister::config::{Config, Descriptor, DeviceChoice};
 use coregister::io::write_cloud;
@@ -54,7 +55,8 @@ fn a_batch_says_what_the_engine_says_whatever_is_kept() {
         pairs.iter().map(|&(s, t)| bits(&engine.register(&clouds[s], &clouds[t]).unwrap())).collect();
     // Everything is kept, nothing is, and about two clouds are.
     for (threads, most_bytes) in [(1, usize::MAX), (3, 0), (2, 8 << 20)] {
-        let options = BatchOptions { devices: Devices::Cpu, most_bytes, ..BatchOptions::default() };
+        let options =
+            BatchOptions { devices: Devices::Cpu, most_bytes: Some(most_bytes), ..BatchOptions::default() };
         let batch = Batch::open(&Config { threads, ..config() }, &options).unwrap();
         assert_eq!(batch.lanes(), threads);
         let mut found = Vec::new();
@@ -72,7 +74,8 @@ fn a_cloud_is_read_once_while_there_is_room_for_it() {
     let clouds = clouds();
     let reads = |most_bytes| {
         let reads = AtomicUsize::new(0);
-        let options = BatchOptions { devices: Devices::Cpu, most_bytes, ..BatchOptions::default() };
+        let options =
+            BatchOptions { devices: Devices::Cpu, most_bytes: Some(most_bytes), ..BatchOptions::default() };
         let pairs = [(0, 1), (1, 0), (0, 1)].map(|(source, target)| BatchPair { label: (), source, target });
         Batch::open(&Config { threads: 1, ..config() }, &options).unwrap().run(
             pairs.into_iter(),
@@ -304,4 +307,14 @@ fn results_are_not_overwritten_and_must_fit() {
     assert_eq!(content(folder.path(), "rows.csv"), "precious\n");
     assert_eq!(batch(folder.path(), "-o rows.txt").status.code(), Some(2));
     assert_eq!(batch(folder.path(), "-o missing/rows.csv").status.code(), Some(2));
+}
+
+#[test]
+fn a_quarter_of_the_free_memory_is_for_clouds_that_are_kept() {
+    let options = BatchOptions { devices: Devices::Cpu, ..BatchOptions::default() };
+    let batch = Batch::open(&Config { threads: 2, ..config() }, &options).unwrap();
+    let free = Cpu::new(1).unwrap().free_memory().unwrap();
+    // Other programs take and free memory in between.
+    let &[most_bytes] = batch.most_bytes() else { panic!("{:?}", batch.most_bytes()) };
+    assert!((free / 16..free).contains(&most_bytes), "{most_bytes} bytes, of {free} that are free");
 }

@@ -109,7 +109,7 @@ fn the_number_of_devices_and_the_order_of_threads_change_no_bit() {
         let engine = |(i, &order): (usize, &Schedule)| {
             Engine::on(Cuda::new(Emulated::new(order)), &format!("emulated:{i}"), false, config()).unwrap()
         };
-        let batch = Batch::on(schedules[..devices].iter().enumerate().map(engine).collect(), 1 << 30);
+        let batch = Batch::on(schedules[..devices].iter().enumerate().map(engine).collect(), Some(1 << 30));
         let (source, target) = ("demo_source.ply", "demo_target.ply");
         let pairs = [(source, target), (target, source), (source, target)];
         let mut answers = Vec::new();
@@ -125,4 +125,20 @@ fn the_number_of_devices_and_the_order_of_threads_change_no_bit() {
     for devices in [2, 4] {
         assert_eq!(run(devices), expected, "{devices} devices");
     }
+}
+
+#[test]
+fn half_of_what_may_be_taken_of_a_device_is_for_clouds_that_are_kept() {
+    let most_bytes = |max_gpu_memory, most_bytes| {
+        let config = || Config { descriptor: Descriptor::Classic, max_gpu_memory, ..Config::default() };
+        let lane = |name| {
+            let device = Emulated::with_memory(Schedule::Ascending, 64 << 20);
+            Engine::on(Cuda::new(device), name, false, config()).unwrap()
+        };
+        let lanes = ["emulated:0", "emulated:1", "emulated:0", "emulated:0"].map(lane);
+        Batch::on(lanes.into(), most_bytes).unwrap().most_bytes().to_vec()
+    };
+    assert_eq!(most_bytes(None, None), [32 << 20, 32 << 20]);
+    assert_eq!(most_bytes(Some(10 << 20), None), [15 << 20, 5 << 20], "a lane may take 10 MiB");
+    assert_eq!(most_bytes(Some(10 << 20), Some(7)), [7, 7]);
 }

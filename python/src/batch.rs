@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use coregister::batch::{BatchCloud, BatchOptions, BatchPair, Devices, KeptClouds, USUAL_BYTES};
+use coregister::batch::{BatchCloud, BatchOptions, BatchPair, Devices, KeptClouds};
 use coregister::config::DeviceChoice;
 use coregister::{Engine, Registration};
 use pyo3::prelude::*;
@@ -69,7 +69,8 @@ type Answer = (usize, coregister::Result<Registration>);
 #[pymethods]
 impl Batch {
     /// Opens the devices: of "auto" all CUDA devices, or the CPU where there is none. Clouds that are kept for pairs to come
-    /// take `cloud_memory` bytes at most.
+    /// take `cloud_memory` bytes at most; if none are
+    /// given, a share of what is free.
     #[new]
     fn new(py: Python<'_>, config: &Bound<'_, PyAny>, cloud_memory: Option<usize>) -> PyResult<Self> {
         let config = read_config(config)?;
@@ -81,9 +82,7 @@ impl Batch {
         if devices != Devices::Cpu {
             check_cuda()?;
         }
-        let usual = config.max_gpu_memory.map_or(USUAL_BYTES, |bytes| USUAL_BYTES.min(bytes / 2));
-        let most_bytes = cloud_memory.unwrap_or(usual);
-        let options = BatchOptions { devices, most_bytes, ..BatchOptions::default() };
+        let options = BatchOptions { devices, most_bytes: cloud_memory, ..BatchOptions::default() };
         let batch = py.detach(|| coregister::batch::Batch::open(&config, &options)).map_err(exception)?;
         if batch.devices().any(|device| device != "cpu") {
             remember_cuda();

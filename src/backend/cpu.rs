@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sysinfo::{CGroupLimits, System};
+
 use super::{Device, Element};
 use crate::error::{Error, Result};
 
@@ -53,6 +55,15 @@ impl Device for Cpu {
         second: impl FnOnce() -> B + Send,
     ) -> (A, B) {
         self.pool.join(first, second)
+    }
+
+    /// Of the machine, or of the control group that the process is confined to.
+    fn free_memory(&self) -> Result<usize> {
+        let mut system = System::new();
+        system.refresh_memory();
+        let of_group = |limits: CGroupLimits| limits.total_memory.saturating_sub(limits.rss);
+        let of_group = system.cgroup_limits().map_or(u64::MAX, of_group);
+        Ok(usize::try_from(system.available_memory().min(of_group)).unwrap_or(usize::MAX))
     }
 
     fn wait(&self) -> Result<()> {

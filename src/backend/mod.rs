@@ -37,6 +37,9 @@ pub trait Device: Send + Sync {
         second: impl FnOnce() -> B + Send,
     ) -> (A, B);
 
+    /// Bytes of memory that nobody has taken, as far as the system says.
+    fn free_memory(&self) -> Result<usize>;
+
     /// Returns when all that was asked for is done.
     fn wait(&self) -> Result<()>;
 

@@ -29,8 +29,10 @@ use crate::registration::Registration;
 
 /// Streams on each CUDA device.
 const STREAMS: usize = 8;
-/// Memory for clouds that are kept, in bytes: see [`BatchOptions::most_bytes`].
-pub const USUAL_BYTES: usize = 2 << 30;
+/// Of a CUDA device's free memory, which is there to compute with, one part in so many is for clouds that are kept.
+const SHARE_OF_DEVICE: usize = 2;
+/// The same of the host's, which others need as well.
+const SHARE_OF_HOST: usize = 4;
 
 /// Which devices a batch uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,8 +52,9 @@ pub struct BatchOptions {
     /// Where to compute.
     pub devices: Devices,
     /// Memory for clouds that are kept for pairs to come, on the host or on each CUDA device, in bytes. Those that lanes
-    /// are at work on, two each, may come on top.
-    pub most_bytes: usize,
+    /// are at work on, two each, may come on top. Where it is open, half of what is free on a CUDA device, or of what may be
+    /// taken there, and a quarter of what is free on the host.
+    pub most_bytes: Option<usize>,
     /// Most lanes that there is work for: the number of pairs, where it is known. On the CPU fewer lanes have more threads
     /// each.
     pub most_lanes: usize,
@@ -59,7 +62,7 @@ pub struct BatchOptions {
 
 impl Default for BatchOptions {
     fn default() -> Self {
-        Self { devices: Devices::All, most_bytes: USUAL_BYTES, most_lanes: usize::MAX }
+        Self { devices: Devices::All, most_bytes: None, most_lanes: usize::MAX }
     }
 }
 
@@ -89,8 +92,8 @@ pub struct KeptClouds<K>(Vec<Kept<K, PreparedCloud>>);
 /// Engines that share out pairs; see the module.
 pub struct Batch {
     lanes: Lanes<Lane>,
-    devices: usize,
-    most_bytes: usize,
+    /// Memory for clouds, by device.
+    most_bytes: Vec<usize>,
 }
 
 struct Lane {
@@ -129,11 +132,12 @@ impl Batch {
     }
 
     /// A batch on these engines, which have the same settings. Those with the same [`Engine::device`] share clouds, for
-    /// which there is so much memory on each device.
+    /// which there is so much memory on each device; see [`BatchOptions::most_bytes`].
     ///
     /// # Errors
-    /// [`Error::Config`] without engines, [`Error::Threads`] when their threads cannot be started.
-    pub fn on(engines: Vec<Engine>, most_bytes: usize) -> Result<Self> {
+    /// [`Error::Config`] without engines, [`Error::Threads`] when their threads cannot be started, [`Error::Device`] when a
+    /// device does not say what is free.
+    pub fn on(engines: Vec<Engine>, most_bytes: Option<usize>) -> Result<Self> {
         let mut names: Vec<String> = Vec::new();
         let mut lane = |engine: Engine| {
             let known = names.iter().position(|name| name == engine.device());
@@ -143,8 +147,13 @@ impl Batch {
             });
             Lane { engine, device }
         };
-        let lanes = engines.into_iter().map(&mut lane).collect();
-        Ok(Self { lanes: Lanes::new(lanes)?, devices: names.len(), most_bytes })
+        let lanes: Vec<Lane> = engines.into_iter().map(&mut lane).collect();
+        let most_bytes_of = |device| match most_bytes {
+            Some(bytes) => Ok(bytes),
+            None => usual_bytes(lanes.iter().filter(|lane| lane.device == device).map(|lane| &lane.engine)),
+        };
+        let most_bytes = (0..names.len()).map(most_bytes_of).collect::<Result<_>>()?;
+        Ok(Self { lanes: Lanes::new(lanes)?, most_bytes })
     }
 
     /// Number of pairs that are worked on at once.
@@ -157,9 +166,14 @@ impl Batch {
         self.lanes.all().iter().map(|lane| lane.engine.device())
     }
 
+    /// Memory for clouds that are kept on each device, in bytes.
+    pub fn most_bytes(&self) -> &[usize] {
+        &self.most_bytes
+    }
+
     /// A place for clouds that are to be kept from one run to the next, for runs of this batch only.
     pub fn keep<K: Clone + Eq + Hash>(&self) -> KeptClouds<K> {
-        KeptClouds((0..self.devices).map(|_| Kept::new(self.most_bytes)).collect())
+        KeptClouds(self.most_bytes.iter().map(|&bytes| Kept::new(bytes)).collect())
     }
 
     /// Registers all pairs. `read` gives the cloud of a key, and is asked once for each device as long as the cloud is
@@ -233,6 +247,18 @@ impl Lane {
             BatchCloud::Prepared(cloud) => Ok(Arc::new(self.engine.prepare_anew(&cloud))),
         }
     }
+}
+
+/// Memory for clouds that are kept on the device of these engines, where nobody says how much.
+fn usual_bytes<'e>(mut engines: impl Iterator<Item = &'e Engine>) -> Result<usize> {
+    let Some(first) = engines.next() else { return Ok(0) };
+    let free = first.free_memory()?;
+    if !first.has_accelerator() {
+        return Ok(free / SHARE_OF_HOST);
+    }
+    let allowed = |engine: &Engine| engine.config().max_gpu_memory.unwrap_or(usize::MAX);
+    let allowed = engines.map(allowed).fold(allowed(first), usize::saturating_add);
+    Ok(free.min(allowed) / SHARE_OF_DEVICE)
 }
 
 /// Threads of all lanes together.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use coregister::batch::table::{PairStatus, Row, Table};
-use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices, USUAL_BYTES};
+use coregister::batch::{Batch, BatchCloud, BatchOptions, BatchPair, Devices};
 use coregister::evaluate::{Pair, read_pairs};
 use coregister::io::read_cloud;
 use coregister::report::{BatchRow, batch_page};
@@ -50,9 +50,9 @@ pub struct Arguments {
     shard: Option<Shard>,
 
     /// Memory for clouds that are kept for pairs to come, in MiB, on the host or on each CUDA device; those of the pairs
-    /// at work may come on top
-    #[arg(long, value_name = "MIB", default_value_t = USUAL_BYTES / MEBIBYTE)]
-    cloud_memory: usize,
+    /// at work may come on top [default: half of what is free on a CUDA device, a quarter of it on the host]
+    #[arg(long, value_name = "MIB")]
+    cloud_memory: Option<usize>,
 
     #[command(flatten)]
     settings: Settings,
@@ -120,7 +120,7 @@ impl Arguments {
         }
         let options = BatchOptions {
             devices: self.devices.clone(),
-            most_bytes: self.cloud_memory.saturating_mul(MEBIBYTE),
+            most_bytes: self.cloud_memory.map(|mebibytes| mebibytes.saturating_mul(MEBIBYTE)),
             most_lanes: pairs.len(),
         };
         let batch = Batch::open(&self.settings.config(), &options)?;

@@ -18,6 +18,9 @@ pub(super) trait Method: Send + Sync {
     /// Bytes that the device keeps for a cloud.
     fn bytes(&self, scan: &AnyScan) -> usize;
 
+    /// Bytes of the device's memory that are free.
+    fn free_memory(&self) -> Result<usize>;
+
     /// See [`Pipeline::register`]. Nothing is at work on the clouds any more when this returns.
     fn register(&self, source: &AnyScan, target: &AnyScan, timings: &mut Timings) -> Result<Answer>;
 
@@ -40,6 +43,10 @@ impl<B: Backend + 'static> Method for Pipeline<B> {
 
     fn bytes(&self, scan: &AnyScan) -> usize {
         scan.downcast_ref::<Scan<B>>().map_or(0, |scan| scan.bytes(&self.backend))
+    }
+
+    fn free_memory(&self) -> Result<usize> {
+        self.backend.free_memory()
     }
 
     fn register(&self, source: &AnyScan, target: &AnyScan, timings: &mut Timings) -> Result<Answer> {

@@ -124,6 +124,17 @@ impl Engine {
         self.accelerator.as_ref().map_or(CPU, |device| &device.name)
     }
 
+    /// Whether something other than the CPU computes.
+    pub(crate) fn has_accelerator(&self) -> bool {
+        self.accelerator.is_some()
+    }
+
+    /// Bytes of memory that are free where clouds are kept: on the accelerator, or else on the host.
+    pub(crate) fn free_memory(&self) -> Result<usize> {
+        let accelerated = self.accelerator.as_ref().map(|device| device.method.free_memory());
+        accelerated.unwrap_or_else(|| self.cpu.backend.free_memory())
+    }
+
     /// Finds the transform that lays `source` onto `target`; see [`Registration`]. A pair without a confident
     /// answer is no error: its status is [`Status::Rejected`](crate::Status::Rejected).
     ///

@@ -237,6 +237,11 @@ impl Driver for Emulated {
         Ok(())
     }
 
+    fn free_memory(&self) -> Result<usize> {
+        self.enter()?;
+        Ok(self.account.free())
+    }
+
     fn wait(&self) -> Result<()> {
         self.waits.fetch_add(1, Ordering::Relaxed);
         self.enter()

@@ -23,6 +23,11 @@ impl Account {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Bytes that may still be taken.
+    pub fn free(&self) -> usize {
+        self.most.saturating_sub(self.taken())
+    }
+
     /// Notes that so many bytes are about to be allocated.
     ///
     /// # Errors

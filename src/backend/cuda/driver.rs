@@ -38,6 +38,9 @@ pub trait Driver: Send + Sync + 'static {
     /// Sets the first `bytes` bytes, at most the memory's, to `value`.
     fn fill(&self, memory: &Self::Memory, value: u8, bytes: usize) -> Result<()>;
 
+    /// Bytes of the device's memory that nobody has taken, on this stream or elsewhere.
+    fn free_memory(&self) -> Result<usize>;
+
     /// Waits for all work.
     fn wait(&self) -> Result<()>;
 

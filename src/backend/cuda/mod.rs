@@ -154,6 +154,10 @@ impl<D: Driver> Device for Cuda<D> {
         (first(), second())
     }
 
+    fn free_memory(&self) -> Result<usize> {
+        self.driver.free_memory()
+    }
+
     fn wait(&self) -> Result<()> {
         self.driver.wait()
     }

@@ -438,6 +438,12 @@ impl Driver for Nvidia {
         self.said(filled, "cannot fill memory")
     }
 
+    fn free_memory(&self) -> Result<usize> {
+        self.enter()?;
+        let (free, _) = self.said(result::mem_get_info(), "does not say how much of its memory is free")?;
+        Ok(free)
+    }
+
     fn wait(&self) -> Result<()> {
         self.enter()?;
         self.said(self.stream.synchronize(), "has failed")
