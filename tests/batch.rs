@@ -310,7 +310,7 @@ fn results_are_not_overwritten_and_must_fit() {
 }
 
 #[test]
-fn a_quarter_of_the_free_memory_is_for_clouds_that_are_kept() {
+fn a_part_of_the_free_memory_is_for_clouds_that_are_kept() {
     let options = BatchOptions { devices: Devices::Cpu, ..BatchOptions::default() };
     let batch = Batch::open(&Config { threads: 2, ..config() }, &options).unwrap();
     let free = Cpu::new(1).unwrap().free_memory().unwrap();

@@ -142,3 +142,12 @@ fn half_of_what_may_be_taken_of_a_device_is_for_clouds_that_are_kept() {
     assert_eq!(most_bytes(Some(10 << 20), None), [15 << 20, 5 << 20], "a lane may take 10 MiB");
     assert_eq!(most_bytes(Some(10 << 20), Some(7)), [7, 7]);
 }
+
+#[test]
+fn a_device_that_is_lost_keeps_no_clouds_and_leaves_the_word_to_the_first_pair() {
+    let device = Cuda::new(Emulated::new(Schedule::Ascending));
+    let config = Config { descriptor: Descriptor::Classic, ..Config::default() };
+    let lane = Engine::on(device.clone(), "emulated", false, config).unwrap();
+    device.driver().calls.fail_after(0);
+    assert_eq!(Batch::on(vec![lane], None).unwrap().most_bytes(), [0]);
+}

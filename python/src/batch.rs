@@ -69,8 +69,7 @@ type Answer = (usize, coregister::Result<Registration>);
 #[pymethods]
 impl Batch {
     /// Opens the devices: of "auto" all CUDA devices, or the CPU where there is none. Clouds that are kept for pairs to come
-    /// take `cloud_memory` bytes at most; if none are
-    /// given, a share of what is free.
+    /// take `cloud_memory` bytes at most, or a share of what is free where none is given.
     #[new]
     fn new(py: Python<'_>, config: &Bound<'_, PyAny>, cloud_memory: Option<usize>) -> PyResult<Self> {
         let config = read_config(config)?;

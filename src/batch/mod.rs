@@ -135,8 +135,7 @@ impl Batch {
     /// which there is so much memory on each device; see [`BatchOptions::most_bytes`].
     ///
     /// # Errors
-    /// [`Error::Config`] without engines, [`Error::Threads`] when their threads cannot be started, [`Error::Device`] when a
-    /// device does not say what is free.
+    /// [`Error::Config`] without engines, [`Error::Threads`] when their threads cannot be started.
     pub fn on(engines: Vec<Engine>, most_bytes: Option<usize>) -> Result<Self> {
         let mut names: Vec<String> = Vec::new();
         let mut lane = |engine: Engine| {
@@ -148,11 +147,10 @@ impl Batch {
             Lane { engine, device }
         };
         let lanes: Vec<Lane> = engines.into_iter().map(&mut lane).collect();
-        let most_bytes_of = |device| match most_bytes {
-            Some(bytes) => Ok(bytes),
-            None => usual_bytes(lanes.iter().filter(|lane| lane.device == device).map(|lane| &lane.engine)),
-        };
-        let most_bytes = (0..names.len()).map(most_bytes_of).collect::<Result<_>>()?;
+        let engines =
+            |device| lanes.iter().filter(move |lane| lane.device == device).map(|lane| &lane.engine);
+        let most_bytes_of = |device| most_bytes.unwrap_or_else(|| usual_bytes(engines(device)));
+        let most_bytes = (0..names.len()).map(most_bytes_of).collect();
         Ok(Self { lanes: Lanes::new(lanes)?, most_bytes })
     }
 
@@ -250,15 +248,16 @@ impl Lane {
 }
 
 /// Memory for clouds that are kept on the device of these engines, where nobody says how much.
-fn usual_bytes<'e>(mut engines: impl Iterator<Item = &'e Engine>) -> Result<usize> {
-    let Some(first) = engines.next() else { return Ok(0) };
-    let free = first.free_memory()?;
+fn usual_bytes<'e>(mut engines: impl Iterator<Item = &'e Engine>) -> usize {
+    let Some(first) = engines.next() else { return 0 };
+    // A device that does not even say this keeps nothing; what is wrong with it, the first pair tells, or the CPU takes over.
+    let free = first.free_memory().unwrap_or(0);
     if !first.has_accelerator() {
-        return Ok(free / SHARE_OF_HOST);
+        return free / SHARE_OF_HOST;
     }
     let allowed = |engine: &Engine| engine.config().max_gpu_memory.unwrap_or(usize::MAX);
     let allowed = engines.map(allowed).fold(allowed(first), usize::saturating_add);
-    Ok(free.min(allowed) / SHARE_OF_DEVICE)
+    free.min(allowed) / SHARE_OF_DEVICE
 }
 
 /// Threads of all lanes together.

@@ -6,8 +6,8 @@
 //!   the points) are dropped: one wild return must not decide where the cloud's centre and axes lie;
 //! * each cloud is centred on its mean in f64, so that UTM-sized coordinates keep their detail in f32;
 //! * each cloud is turned to its principal axes, with signs fixed by its skewness along them;
-//! * each cloud is divided by a power of two near its size, and both clouds of a pair by the same power of sixteen, which
-//!   is exact in floating point and keeps squares of very small or very large coordinates in range.
+//! * each cloud is divided by a power of two near its size, and a pair by that of the larger cloud, which is exact in
+//!   floating point and keeps squares of very small or very large coordinates in range.
 //!
 //! This is host work in f64 before anything is uploaded, so it is a function and no backend's trait.
 
@@ -63,11 +63,9 @@ pub struct CanonicalPair<'a> {
 }
 
 impl CanonicalPair<'_> {
-    /// The unit of the pair: that of the larger cloud, or the next longer power of sixteen. So clouds that take part in
-    /// many pairs meet few units, and what is computed of them in one recurs.
+    /// The unit of the pair: that of the larger cloud.
     pub fn unit(&self) -> f64 {
-        let larger = self.source.unit.max(self.target.unit);
-        16f64.powi((larger.log2().round() as i32 + 3).div_euclid(4))
+        self.source.unit.max(self.target.unit)
     }
 
     /// `T_target_source` in the files' frames, of the transform between the canonical frames in the pair's unit.
