@@ -41,6 +41,9 @@ pub enum Error {
     /// The asked-for device is missing or failed.
     #[error("{0}")]
     Device(String),
+    /// The device has no room for what the pair needs.
+    #[error("{0}")]
+    OutOfMemory(String),
     /// The library has failed in a way that it should not.
     #[error("this is a bug in coregister, please report it with the clouds: {0}")]
     Bug(String),

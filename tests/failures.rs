@@ -6,6 +6,7 @@ use std::path::Path;
 
 use common::emulated::{CountDown, Emulated};
 use coregister::backend::cuda::Cuda;
+use coregister::batch::{Batch, BatchCloud, BatchPair};
 use coregister::config::{Config, Descriptor, DeviceChoice};
 use coregister::error::Error;
 use coregister::io::read_cloud;
@@ -46,7 +47,7 @@ fn said(registration: &Registration) -> Registration {
 
 fn reason(result: Result<Registration>) -> String {
     match result {
-        Err(Error::Device(reason)) => reason,
+        Err(Error::Device(reason) | Error::OutOfMemory(reason)) => reason,
         other => panic!("{other:?} is no error of the device"),
     }
 }
@@ -113,4 +114,32 @@ fn the_cpu_finishes_what_a_device_cannot() {
         ("emulated", &[][..]),
         "later pairs are tried again"
     );
+}
+
+/// Registers pairs of clouds thinned so much, each with its other half, in a batch that keeps so much of them.
+fn register_thinned(device: &Cuda<Emulated>, thinning: &[usize], most_bytes: usize) -> Vec<Registration> {
+    let batch = Batch::on(vec![engine(device, true)], Some(most_bytes)).expect("a lane");
+    let pairs = thinning.iter().map(|&every| BatchPair { label: (), source: (every, 0), target: (every, 1) });
+    let mut answers = Vec::new();
+    batch.run(
+        pairs,
+        |&(every, half)| Ok(BatchCloud::Points(thinned(every)[half].clone())),
+        |(), answer| answers.push(said(&answer.expect("an answer"))),
+    );
+    answers
+}
+
+#[test]
+fn clouds_that_are_kept_make_room_for_those_at_work() {
+    let thinning = [100, 110, 120];
+    let roomy = device(usize::MAX);
+    let expected = register_thinned(&roomy, &thinning, 0);
+    let needed = roomy.driver().most_taken();
+    register_thinned(&roomy, &thinning, usize::MAX);
+    assert!(roomy.driver().most_taken() > needed, "what is kept takes no room");
+    // On the device, where all answers are the same: the CPU has to help out with none.
+    assert_eq!(register_thinned(&device(needed), &thinning, usize::MAX), expected);
+    let too_small = register_thinned(&device(needed - 1), &thinning, usize::MAX);
+    let helped: Vec<bool> = too_small.iter().map(|answer| answer.device == "cpu").collect();
+    assert!(helped.contains(&true) && helped.contains(&false), "{helped:?}");
 }

@@ -67,7 +67,7 @@ impl From<Error> for Failure {
             Error::Format { .. } => CoregisterStatus::Format,
             Error::Cloud { .. } => CoregisterStatus::Cloud,
             Error::Config(_) => CoregisterStatus::Config,
-            Error::Device(_) => CoregisterStatus::Device,
+            Error::Device(_) | Error::OutOfMemory(_) => CoregisterStatus::Device,
             Error::Threads { .. } => CoregisterStatus::Threads,
             _ => CoregisterStatus::Internal,
         };

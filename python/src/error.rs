@@ -14,7 +14,7 @@ pub fn exception(error: coregister::Error) -> PyErr {
     match error {
         coregister::Error::Cloud { .. } => CloudError::new_err(message),
         coregister::Error::Config(_) => ConfigError::new_err(message),
-        coregister::Error::Device(_) => DeviceError::new_err(message),
+        coregister::Error::Device(_) | coregister::Error::OutOfMemory(_) => DeviceError::new_err(message),
         coregister::Error::File { .. } | coregister::Error::Format { .. } => FileError::new_err(message),
         _ => Error::new_err(message),
     }

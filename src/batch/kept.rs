@@ -54,6 +54,12 @@ impl<K: Eq + Hash + Clone, V> Kept<K, V> {
         while shelf.bytes > self.most_bytes && shelf.drop_oldest() {}
     }
 
+    /// Drops all values. Whoever still works with one of them keeps it until then.
+    pub fn clear(&self) {
+        // Dropped when others may reach the shelf again: a value may be large.
+        let _dropped = self.shelf().clear();
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf<K, V>> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,6 +79,11 @@ impl<K: Eq + Hash + Clone, V> Shelf<K, V> {
             self.bytes = self.bytes - entry.bytes + bytes;
             entry.bytes = bytes;
         }
+    }
+
+    fn clear(&mut self) -> HashMap<K, Entry<V>> {
+        self.bytes = 0;
+        std::mem::take(&mut self.entries)
     }
 
     /// Whether there was one.

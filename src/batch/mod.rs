@@ -20,6 +20,7 @@ use std::thread::available_parallelism;
 
 use kept::Kept;
 pub use lanes::Lanes;
+use tracing::debug;
 
 use crate::cloud::CloudView;
 use crate::config::{Config, DeviceChoice};
@@ -52,8 +53,9 @@ pub struct BatchOptions {
     /// Where to compute.
     pub devices: Devices,
     /// Memory for clouds that are kept for pairs to come, on the host or on each CUDA device, in bytes. Those that lanes
-    /// are at work on, two each, may come on top. Where it is open, half of what is free on a CUDA device, or of what may be
-    /// taken there, and a quarter of what is free on the host.
+    /// are at work on, two each, may come on top; where a device has no room for these, the others are dropped. Where it
+    /// is open, half of what is free on a CUDA device, or of what may be taken there, and a quarter of what is free on the
+    /// host.
     pub most_bytes: Option<usize>,
     /// Most lanes that there is work for: the number of pairs, where it is known. On the CPU fewer lanes have more threads
     /// each.
@@ -98,6 +100,8 @@ pub struct Batch {
 
 struct Lane {
     engine: Engine,
+    /// The same, but what a device fails to do is not left to the CPU.
+    strict: Engine,
     /// Lanes of the same number share the clouds on their device.
     device: usize,
 }
@@ -144,7 +148,7 @@ impl Batch {
                 names.push(engine.device().to_owned());
                 names.len() - 1
             });
-            Lane { engine, device }
+            Lane { strict: engine.without_fallback(), engine, device }
         };
         let lanes: Vec<Lane> = engines.into_iter().map(&mut lane).collect();
         let engines =
@@ -216,6 +220,7 @@ impl Batch {
 }
 
 impl Lane {
+    /// The answer of a pair. Where the device has no room for it, the clouds that are kept there make room.
     fn register<K: Clone + Eq + Hash, C, R>(
         &self,
         source: &K,
@@ -228,11 +233,23 @@ impl Lane {
         for<'c> &'c C: Into<CloudView<'c>>,
     {
         let prepare = |key: &K, role| clouds.get_or(key, || self.prepare(read(key)?, role));
-        let (s, t) = (prepare(source, "source")?, prepare(target, "target")?);
-        let answer = register(&self.engine, &s, &t);
-        clouds.weigh(source, self.engine.bytes(&s));
-        clouds.weigh(target, self.engine.bytes(&t));
-        answer
+        let register_with = |engine: &Engine| {
+            let (s, t) = (prepare(source, "source")?, prepare(target, "target")?);
+            let answer = register(engine, &s, &t);
+            clouds.weigh(source, engine.bytes(&s));
+            clouds.weigh(target, engine.bytes(&t));
+            answer
+        };
+        match register_with(&self.strict) {
+            Err(Error::OutOfMemory(reason)) => {
+                debug!("{reason}; dropping the clouds that are kept");
+                clouds.clear();
+                register_with(&self.engine)
+            }
+            // For the CPU, where it may take over.
+            Err(Error::Device(_)) => register_with(&self.engine),
+            answer => answer,
+        }
     }
 
     fn prepare<C>(&self, cloud: BatchCloud<C>, role: &'static str) -> Result<Arc<PreparedCloud>>

@@ -1,6 +1,7 @@
 //! The run-time choice of a device: the only place where backends are matched on.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tracing::warn;
 
@@ -16,8 +17,9 @@ use crate::stages::Backend;
 use crate::stages::describe::weights::Weights;
 
 /// A device that computes in place of the CPU.
+#[derive(Clone)]
 pub(super) struct Accelerator {
-    pub method: Box<dyn Method>,
+    pub method: Arc<dyn Method>,
     /// What results call it.
     pub name: String,
     /// Whether the CPU does what it cannot.
@@ -49,7 +51,7 @@ pub(super) fn choose_cuda(config: &Config, falls_back: bool) -> Result<Choice> {
         DeviceChoice::Auto | DeviceChoice::Cpu => return Ok(Choice::default()),
     };
     match open_cuda(number, falls_back, config) {
-        Err(Error::Device(reason)) if falls_back => {
+        Err(Error::Device(reason) | Error::OutOfMemory(reason)) if falls_back => {
             let warning = going_on_with_the_cpu(&reason);
             warn!("{warning}");
             Ok(Choice { accelerator: None, warning: Some(warning) })
@@ -73,7 +75,7 @@ pub(crate) fn cuda_devices() -> usize {
 fn open_cuda(number: usize, falls_back: bool, config: &Config) -> Result<Accelerator> {
     let backend = Cuda::new(Nvidia::open(number, config.max_gpu_memory)?);
     let network = load_network(&backend, config)?;
-    let method = Box::new(Pipeline { backend, config: config.clone(), network });
+    let method = Arc::new(Pipeline { backend, config: config.clone(), network });
     Ok(Accelerator { method, name: format!("cuda:{number}"), falls_back })
 }
 

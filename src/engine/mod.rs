@@ -29,7 +29,7 @@ use method::{AnyScan, Method, PREPARED_ELSEWHERE};
 /// A device that is ready to register pairs. Make one, use it for many pairs.
 pub struct Engine {
     /// Always there: it cleans the clouds, and it finishes what an accelerator that was not asked for by name cannot.
-    cpu: Pipeline<Cpu>,
+    cpu: Arc<Pipeline<Cpu>>,
     accelerator: Option<Accelerator>,
     /// Why the CPU computes in place of a device that could not be opened; every answer repeats it.
     warning: Option<String>,
@@ -99,7 +99,7 @@ impl Engine {
     ) -> Result<Self> {
         config.check()?;
         let network = load_network(&backend, &config)?;
-        let method = Box::new(Pipeline { backend, config: config.clone(), network });
+        let method = Arc::new(Pipeline { backend, config: config.clone(), network });
         let accelerator = Some(Accelerator { method, name: name.to_owned(), falls_back });
         Self::assemble(config, Choice { accelerator, warning: None })
     }
@@ -111,7 +111,17 @@ impl Engine {
             None => info!(threads = backend.run(rayon::current_num_threads), "computing on the CPU"),
         }
         let network = load_network(&backend, &config)?;
-        Ok(Self { cpu: Pipeline { backend, config, network }, accelerator, warning })
+        Ok(Self { cpu: Arc::new(Pipeline { backend, config, network }), accelerator, warning })
+    }
+
+    /// The same engine; what the accelerator fails to do is an error, and not left to the CPU.
+    pub(crate) fn without_fallback(&self) -> Self {
+        let strict = |device: Accelerator| Accelerator { falls_back: false, ..device };
+        Self {
+            cpu: self.cpu.clone(),
+            accelerator: self.accelerator.clone().map(strict),
+            warning: self.warning.clone(),
+        }
     }
 
     /// The settings.
@@ -329,7 +339,7 @@ impl Engine {
         {
             let before = timings.clone();
             match register(device.method.as_ref(), s, t, timings) {
-                Err(Error::Device(reason)) if device.falls_back => {
+                Err(Error::Device(reason) | Error::OutOfMemory(reason)) if device.falls_back => {
                     warnings.push(going_on_with_the_cpu(&reason));
                     warn!("{}", warnings[warnings.len() - 1]);
                     *timings = before;
@@ -337,7 +347,7 @@ impl Engine {
                 answer => return Ok(Computed { answer: answer?, device: &device.name, warnings }),
             }
         }
-        let answer = register(&self.cpu, &source.cpu, &target.cpu, timings)?;
+        let answer = register(&*self.cpu, &source.cpu, &target.cpu, timings)?;
         Ok(Computed { answer, device: CPU, warnings })
     }
 }

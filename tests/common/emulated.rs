@@ -25,6 +25,7 @@ pub struct Emulated {
     most_blocks: BTreeMap<&'static str, u32>,
     largest_cluster: AtomicU32,
     account: Arc<Account>,
+    most_taken: AtomicUsize,
     /// When it comes, allocations find no room.
     pub allocations: CountDown,
     /// When it comes, the device is lost.
@@ -121,6 +122,7 @@ impl Emulated {
             launches: Mutex::default(),
             most_blocks: BTreeMap::new(),
             largest_cluster: AtomicU32::new(1),
+            most_taken: AtomicUsize::new(0),
             allocations: CountDown::default(),
             calls: CountDown::default(),
         }
@@ -151,6 +153,11 @@ impl Emulated {
     /// Bytes that are taken.
     pub fn taken(&self) -> usize {
         self.account.taken()
+    }
+
+    /// Most bytes that were taken at any time.
+    pub fn most_taken(&self) -> usize {
+        self.most_taken.load(Ordering::Relaxed)
     }
 
     fn latest(&self) -> &'static str {
@@ -192,6 +199,7 @@ impl Driver for Emulated {
             return Err(self.account.out_of_memory(bytes));
         }
         self.account.take(bytes)?;
+        self.most_taken.fetch_max(self.taken(), Ordering::Relaxed);
         let memory = Memory::new(bytes).expect("memory of the host");
         Ok(EmulatedMemory { memory, account: self.account.clone() })
     }

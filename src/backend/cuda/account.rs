@@ -31,7 +31,7 @@ impl Account {
     /// Notes that so many bytes are about to be allocated.
     ///
     /// # Errors
-    /// [`Error::Device`] where that is more than there may be; then nothing is noted.
+    /// [`Error::OutOfMemory`] where that is more than there may be; then nothing is noted.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let within = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.most);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within) {
@@ -47,7 +47,7 @@ impl Account {
 
     /// What to tell when there are no `bytes` more.
     pub fn out_of_memory(&self, bytes: usize) -> Error {
-        Error::Device(format!(
+        Error::OutOfMemory(format!(
             "{} has no room for {} more: {} of at most {} are taken; thin the clouds, allow more memory, or use the device cpu",
             self.device,
             mebibytes(bytes),

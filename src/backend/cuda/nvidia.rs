@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CString, c_int};
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUdeviceptr, CUfunction, CUresult};
@@ -136,7 +136,7 @@ impl OpenStream {
     }
 
     /// A thread that panicked has left the counts whole.
-    fn counts() -> std::sync::MutexGuard<'static, BTreeMap<usize, usize>> {
+    fn counts() -> MutexGuard<'static, BTreeMap<usize, usize>> {
         OPEN_STREAMS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -174,22 +174,55 @@ struct Pool {
     free: FreeBlocks,
 }
 
+/// The memory of all streams of this process.
+static POOLS: Mutex<Vec<Weak<Pool>>> = Mutex::new(Vec::new());
+
 impl Pool {
+    fn open(stream: Arc<CudaStream>, account: Account) -> Arc<Self> {
+        let pool = Arc::new(Self { stream, account, free: FreeBlocks::default() });
+        let mut pools = Self::all();
+        pools.retain(|pool| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&pool));
+        pool
+    }
+
+    /// A thread that panicked has left the list whole.
+    fn all() -> MutexGuard<'static, Vec<Weak<Self>>> {
+        POOLS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A block of this size: a free one, or a new one where so much may be taken. The device's context is the thread's
     /// current one.
     fn take(&self, size: usize) -> Result<CUdeviceptr, NoBlock> {
         if let Some(address) = self.free.take(size) {
             return Ok(address);
         }
-        match self.allocate(size) {
-            // Blocks of other sizes may have taken the room.
-            Err(NoBlock::NoRoom(_)) => {
-                self.release();
-                self.stream.synchronize().map_err(NoBlock::Failed)?;
-                self.allocate(size)
+        // Blocks of other sizes may have taken the room, here or on other streams.
+        for release in [Self::release_own, Self::release_all] {
+            match self.allocate(size) {
+                Err(NoBlock::NoRoom(_)) => release(self).map_err(NoBlock::Failed)?,
+                other => return other,
             }
-            other => other,
         }
+        self.allocate(size)
+    }
+
+    /// Gives the free blocks back, and waits until they are.
+    fn release_own(&self) -> Result<(), DriverError> {
+        self.release();
+        self.stream.synchronize()
+    }
+
+    /// The same for all streams on the device.
+    fn release_all(&self) -> Result<(), DriverError> {
+        let context = self.stream.context();
+        // Listed in a statement of its own: other streams may be opened while these are waited for.
+        let pools: Vec<_> = Self::all().iter().filter_map(Weak::upgrade).collect();
+        for pool in pools.iter().filter(|pool| pool.stream.context() == context) {
+            pool.release_own()?;
+        }
+        // SAFETY: the device's pool is there as long as the device.
+        unsafe { result::mem_pool::trim_to(result::device::get_mem_pool(context.cu_device())?, 0) }
     }
 
     /// A new block.
@@ -249,11 +282,7 @@ impl Nvidia {
         let name = format!("cuda:{number} ({})", device.name);
         Ok(Self {
             staging: Staging::new(stream.clone()),
-            pool: Arc::new(Pool {
-                stream: stream.clone(),
-                account: Account::new(&name, most),
-                free: FreeBlocks::default(),
-            }),
+            pool: Pool::open(stream.clone(), Account::new(&name, most)),
             name,
             stream,
             functions: Mutex::default(),
