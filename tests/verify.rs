@@ -428,6 +428,10 @@ fn confidence_rises_with_the_best_and_falls_with_its_rivals() {
     let crowd: Vec<f64> = (1..6).map(|rivals| confidence(&vec![1.0; rivals])).collect();
     assert!(crowd.is_sorted_by(|a, b| a > b), "{crowd:?}");
     assert!(confidence(&[9.0, 9.0]) < confidence(&[9.0]), "one of two equals is wrong");
+    assert!(
+        confidence(&[12.0, 9.0]) < 0.7 && confidence(&[12.0, 2.0]) > 0.95,
+        "both look right, or one does"
+    );
     for extreme in [&[1e4, -1e4][..], &[-1e4, -1e4], &[1e3, 1e3], &[f32::MIN], &[f32::MAX]] {
         assert!((0.0..=1.0).contains(&confidence(extreme)), "{extreme:?}");
     }

@@ -12,7 +12,8 @@
 The log-odds of a candidate are linear in the logarithms of its hold, its share in front of what the other scan saw and
 its support beyond chance. Together they say how likely each candidate of a pair is the right one, and that none is: the candidates'
 odds stand against each other and against one. The weights are those under which what is the case is likeliest. A logistic
-function of the best one's log-odds against all that differ from it is the confidence.
+function of the best one's log-odds against all that differ from it, all of them bounded by what looks right and is not, is
+the confidence.
 
 Needs numpy and scipy.
 """
@@ -34,10 +35,15 @@ CURRENT = np.array([1.1, -3.6, 2.4, -7.0])
 CURRENT_CALIBRATION = np.array([1.2, 0.55])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
+LOOKALIKES = 0.0025
+"""Share of things that look like the right candidate and are not, which bounds the odds of the confidence."""
+
 NOTHING = -1e9
 """Log-odds of a place without a candidate."""
 MOST = 60.0
 """Log-odds beyond this are as good as certain."""
+LEAST = -700.0
+"""The exponential of less is zero in f64, and that of its negative infinite."""
 RIDGE = 0.5
 """Keeps weights that the data leave open from growing: its square counts as much as so many pairs' losses."""
 
@@ -96,11 +102,16 @@ def chosen(weights, pairs):
     best = log_odds.argmax(axis=1)
     # The candidates were ranked by the weights of their day, and a cluster of near-equal ones is represented by its
     # first. Where other weights choose another one of a cluster, that one stands for it.
-    odds = np.exp(log_odds) * pairs.distinct
+    odds = bounded(log_odds) * pairs.distinct
     represented = pairs.distinct[pair, best]
     own = np.where(represented, odds[pair, best], odds[:, 0])
     rivals = 1 + np.maximum(odds.sum(axis=1) - own, 0)
-    return log_odds[pair, best] - np.log(rivals), pairs.right[pair, best]
+    return np.log(bounded(log_odds[pair, best]) / rivals), pairs.right[pair, best]
+
+
+def bounded(log_odds):
+    """Odds as the confidence compares them."""
+    return 1 / (np.exp(-np.maximum(log_odds, LEAST)) + LOOKALIKES)
 
 
 def loss(calibration, against_all, right):

@@ -83,12 +83,16 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
 const CALIBRATION_SLOPE: f64 = 1.2;
 const CALIBRATION_BIAS: f64 = 0.55;
 
+/// How often something looks like the right candidate in every respect and is not: things are symmetric and come in several
+/// copies. What speaks for a candidate beyond that says nothing against a rival for which as much speaks.
+const LOOKALIKES: f64 = 0.0025;
+
 /// Probability that the first of some distinct candidates is right, given the log-odds of each. At most one is, so
 /// its odds stand against all others' and against none being right; what they give is then calibrated.
 pub fn confidence(log_odds: &[f32]) -> f64 {
+    let odds = |log_odds: &f32| 1.0 / ((-f64::from(*log_odds)).exp() + LOOKALIKES);
     let Some((first, others)) = log_odds.split_first() else { return 0.0 };
-    let rivals = 1.0 + others.iter().map(|x| f64::from(*x).exp()).sum::<f64>();
-    let chosen = f64::from(*first) - rivals.ln();
+    let chosen = (odds(first) / (1.0 + others.iter().map(odds).sum::<f64>())).ln();
     1.0 / (1.0 + (-CALIBRATION_SLOPE * chosen - CALIBRATION_BIAS).exp())
 }
 
