@@ -50,46 +50,87 @@ struct Distinct {
     }
 };
 
-// What a block of COUNT threads shares while it keeps distinct poses.
-template <unsigned COUNT>
+// Poses to keep apart, by their indices.
+struct Poses {
+    using Item = Placed;
+    const Pose* poses;
+    Extent extent;
+    Distinct distinct;
+
+    __device__ Poses(const Pose* poses, const Extent& extent, float limit)
+        : poses(poses), extent(extent), distinct(extent.radius, limit) {}
+
+    __device__ Item at(unsigned i) const { return placed(poses[i], extent); }
+
+    // Whether `other` is kept beside `kept`.
+    __device__ bool apart(const Item& kept, const Item& other) const { return distinct(kept, other); }
+};
+
+// A hypothesis and the match that suggests it.
+struct Proposal {
+    Placed placed;
+    Point source, target;
+};
+
+// Hypotheses to keep apart: `Proposal` of the host's side.
+struct Proposals {
+    using Item = Proposal;
+    Poses poses;
+    const Point* source;
+    const Point* target;
+    float base, slope;
+
+    __device__ Item at(unsigned i) const { return {poses.at(i), source[i], target[i]}; }
+
+    __device__ bool apart(const Item& kept, const Item& other) const {
+        return poses.apart(kept.placed, other.placed) && !explains(kept, other);
+    }
+
+    __device__ bool explains(const Item& kept, const Item& other) const {
+        float limit = base + slope * sqrtf(squared_length(other.source - kept.source));
+        return squared_length(apply(kept.placed.pose, other.source) - other.target) < limit * limit;
+    }
+};
+
+// What a block of COUNT threads shares while it keeps distinct items.
+template <unsigned COUNT, class Item>
 struct Keeping {
-    Placed tile[COUNT];
+    Item tile[COUNT];
     // Of the window: those left, and for each which of all are too close to it.
     unsigned left;
     unsigned close[WARP];
 };
 
-// `Extent::distinct`, by one block of COUNT threads: `kept` gets the indices of the first `most` poses, in the given order
-// (or that of their indices), of which no two are closer than `limit`. Returns how many they are.
+// `first_distinct` of the host's side, by one block of COUNT threads: `kept` gets the indices of the first `most` items, in
+// the given order (or that of their indices), that are apart from every earlier one that is kept. Returns how many they are.
 //
-// The block looks at as many poses at once as it has threads. They are compared with what was kept before. Then window
-// after window, the poses of one warp, is settled: all its pairs are compared at once, so that which to keep is known from
+// The block looks at as many items at once as it has threads. They are compared with what was kept before. Then window
+// after window, the items of one warp, is settled: all its pairs are compared at once, so that which to keep is known from
 // bits alone, and what comes after is compared with what was kept.
-template <unsigned COUNT>
-__device__ unsigned keep_distinct(const Pose* poses, const unsigned* order, unsigned length, const Extent& extent, float limit,
-                                  unsigned most, unsigned* kept, Keeping<COUNT>& shared) {
-    Distinct distinct(extent.radius, limit);
-    Placed (&tile)[COUNT] = shared.tile;
+template <unsigned COUNT, class Items, class Item = typename Items::Item>
+__device__ unsigned keep_distinct(const Items& items, const unsigned* order, unsigned length, unsigned most, unsigned* kept,
+                                  Keeping<COUNT, Item>& shared) {
+    Item (&tile)[COUNT] = shared.tile;
     unsigned number = 0;
     for (unsigned first = 0; first < length && number < most; first += COUNT) {
         unsigned rank = first + threadIdx.x;
         bool left = rank < length;
         unsigned index = left && order ? order[rank] : rank;
-        Placed own = placed(left ? poses[index] : Pose{}, extent);
+        Item own = left ? items.at(index) : Item{};
         for (unsigned begin = 0; begin < number; begin += COUNT) {
             unsigned loaded = min(number - begin, COUNT);
-            if (threadIdx.x < loaded) tile[threadIdx.x] = placed(poses[kept[begin + threadIdx.x]], extent);
+            if (threadIdx.x < loaded) tile[threadIdx.x] = items.at(kept[begin + threadIdx.x]);
             __syncthreads();
-            for (unsigned k = 0; k < loaded && left; ++k) left = distinct(tile[k], own);
+            for (unsigned k = 0; k < loaded && left; ++k) left = items.apart(tile[k], own);
             __syncthreads();
         }
         tile[threadIdx.x] = own;
         __syncthreads();
         unsigned windows = (min(length - first, COUNT) + WARP - 1) / WARP;
         for (unsigned window = 0; window < windows && number < most; ++window) {
-            const Placed* in_window = tile + window * WARP;
+            const Item* in_window = tile + window * WARP;
             for (unsigned k = warp_number(); k < WARP; k += COUNT / WARP) {
-                unsigned close = __ballot_sync(ALL_LANES, !distinct(in_window[k], in_window[lane_number()]));
+                unsigned close = __ballot_sync(ALL_LANES, !items.apart(in_window[k], in_window[lane_number()]));
                 if (lane_number() == 0) shared.close[k] = close;
             }
             bool is_own = warp_number() == window;
@@ -104,20 +145,22 @@ __device__ unsigned keep_distinct(const Pose* poses, const unsigned* order, unsi
             }
             if (is_own && chosen >> lane_number() & 1) kept[before + __popc(chosen & ((1u << lane_number()) - 1))] = index;
             if (warp_number() > window)
-                for (; chosen != 0 && left; chosen &= chosen - 1) left = distinct(in_window[__ffs(chosen) - 1], own);
-            // Also: the next poses are compared with what this warp has written.
+                for (; chosen != 0 && left; chosen &= chosen - 1) left = items.apart(in_window[__ffs(chosen) - 1], own);
+            // Also: the next items are compared with what this warp has written.
             __syncthreads();
         }
     }
     return number;
 }
 
-// One block: chosen[..*count] = the indices of the first distinct poses in this order. Clears `finished`.
+// One block: chosen[..*count] = the indices of the first distinct hypotheses in this order. Clears `finished`.
 extern "C" __global__ void __launch_bounds__(THREADS)
-choose_hypotheses(const Pose* poses, const unsigned* order, unsigned length, const Extent* extent, float limit, unsigned most,
-                  unsigned* chosen, unsigned* count, unsigned* finished) {
-    __shared__ Keeping<THREADS> shared;
-    unsigned number = keep_distinct(poses, order, length, *extent, limit, most, chosen, shared);
+choose_hypotheses(const Pose* poses, const Point* source, const Point* target, const unsigned* order, unsigned length,
+                  const Extent* extent, float limit, float base, float slope, unsigned most, unsigned* chosen, unsigned* count,
+                  unsigned* finished) {
+    __shared__ Keeping<THREADS, Proposal> shared;
+    Proposals proposals = {Poses(poses, *extent, limit), source, target, base, slope};
+    unsigned number = keep_distinct(proposals, order, length, most, chosen, shared);
     if (threadIdx.x > 0) return;
     *count = number;
     *finished = 0;
@@ -311,7 +354,7 @@ polish_candidates(const Pose* poses, const Point* source, const Point* target, u
     // One after the other.
     __shared__ union {
         Polishing polishing;
-        Keeping<POLISHING_THREADS> keeping;
+        Keeping<POLISHING_THREADS, Placed> keeping;
     } shared;
     __shared__ bool is_last;
     unsigned candidates = *count;
@@ -328,7 +371,8 @@ polish_candidates(const Pose* poses, const Point* source, const Point* target, u
     }
     __syncthreads();
     if (!is_last) return;
-    unsigned number = keep_distinct(polished, nullptr, candidates, *extent, limit, candidates, indices, shared.keeping);
+    Poses all_polished(polished, *extent, limit);
+    unsigned number = keep_distinct(all_polished, nullptr, candidates, candidates, indices, shared.keeping);
     for (unsigned i = threadIdx.x; i < number; i += POLISHING_THREADS) kept[i] = polished[indices[i]];
     if (threadIdx.x == 0) *kept_count = number;
 }

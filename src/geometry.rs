@@ -208,17 +208,26 @@ impl Extent {
         limit: f32,
         most: usize,
     ) -> Vec<(Pose, T)> {
-        let mut kept: Vec<(Pose, T)> = Vec::new();
-        for (pose, label) in ranked {
-            if kept.len() == most {
-                break;
-            }
-            if kept.iter().all(|(other, _)| self.apart(other, &pose) >= limit) {
-                kept.push((pose, label));
-            }
-        }
-        kept
+        first_distinct(ranked, most, |(kept, _), (other, _)| self.apart(kept, other) >= limit)
     }
+}
+
+/// The first `most` items that are distinct from every earlier one that is kept.
+pub(crate) fn first_distinct<T>(
+    ranked: impl Iterator<Item = T>,
+    most: usize,
+    are_distinct: impl Fn(&T, &T) -> bool,
+) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for item in ranked {
+        if kept.len() == most {
+            break;
+        }
+        if kept.iter().all(|other| are_distinct(other, &item)) {
+            kept.push(item);
+        }
+    }
+    kept
 }
 
 #[cfg(test)]

@@ -154,6 +154,23 @@ fn candidates_are_distinct() {
     on_every_backend!(check_two);
 }
 
+/// Of two poses one has so many matches, each with its own rough idea of it, that these alone would be all that are polished.
+fn check_crowd<B: ScoreHypotheses + EstimatePoses>(backend: &B) {
+    let (crowded, lonely) = (any_pose(&mut random(21)), any_pose(&mut random(22)));
+    let mut matches = planted(&[crowded], 400, 0, 23);
+    matches.add_true(8, &lonely, &mut random(24));
+    let found = estimated(backend, &matches, EstimateOptions { candidates: 4, distinct: 0.02, ..OPTIONS });
+    for truth in [crowded, lonely] {
+        let hits = found.iter().filter(|pose| largest_displacement(&matches.source, pose, &truth) < 0.05);
+        assert_eq!(hits.count(), 1, "{truth:?}");
+    }
+}
+
+#[test]
+fn a_crowd_of_rough_hypotheses_leaves_room_for_others() {
+    on_every_backend!(check_crowd);
+}
+
 /// Matches so far apart that no fit connects them: poses come out as they went in.
 fn apart(count: usize) -> Matches {
     let mut matches = Matches::default();

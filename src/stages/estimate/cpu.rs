@@ -9,8 +9,8 @@ use super::{EstimateOptions, EstimatePoses};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
-use crate::geometry::Extent;
-use crate::stages::consensus::Support;
+use crate::geometry::{Extent, apply, distance, first_distinct, squared_distance};
+use crate::stages::consensus::{Support, Tolerance};
 use crate::stages::pose::{Hypotheses, Pose};
 
 /// Matches lie on one point when their spread is below this share of the squared distance from the origin: rounding.
@@ -31,16 +31,39 @@ impl EstimatePoses for Cpu {
         let extent = Extent::of(&hypotheses.source);
         let mut order: Vec<usize> = (0..support.len()).collect();
         order.sort_by(|&a, &b| support[b].score.total_cmp(&support[a].score).then(a.cmp(&b)));
-        let ranked = order.into_iter().map(|i| (hypotheses.poses[i], hypotheses.source[i]));
-        let chosen = extent.distinct(ranked, options.distinct, options.candidates);
+        let proposal = |i: usize| Proposal {
+            pose: hypotheses.poses[i],
+            source: hypotheses.source[i],
+            target: hypotheses.target[i],
+        };
+        let are_distinct = |kept: &Proposal, other: &Proposal| {
+            extent.apart(&kept.pose, &other.pose) >= options.distinct
+                && !kept.explains(other, options.tolerance)
+        };
+        let chosen = first_distinct(order.into_iter().map(proposal), options.candidates, are_distinct);
         let widths = options.widths();
         let matches = Matches::new(&hypotheses.source, &hypotheses.target);
         let polished: Vec<Pose> = self.run(|| {
-            chosen.par_iter().map(|(pose, anchor)| polish(pose, anchor, &matches, &widths)).collect()
+            chosen.par_iter().map(|chosen| polish(&chosen.pose, &chosen.source, &matches, &widths)).collect()
         });
         let again = polished.into_iter().map(|pose| (pose, [0.0; 3]));
         let apart = extent.distinct(again, options.distinct_polished(), options.candidates);
         Ok(apart.into_iter().map(|(pose, _)| pose).collect())
+    }
+}
+
+/// A hypothesis and the match that suggests it.
+struct Proposal {
+    pose: Pose,
+    source: Point,
+    target: Point,
+}
+
+impl Proposal {
+    /// Whether the other one's match lies within tolerance of this pose.
+    fn explains(&self, other: &Self, tolerance: Tolerance) -> bool {
+        let limit = tolerance.base + tolerance.slope * distance(&other.source, &self.source);
+        squared_distance(&apply(&self.pose, &other.source), &other.target) < limit * limit
     }
 }
 

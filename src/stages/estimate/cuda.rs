@@ -42,7 +42,7 @@ impl<D: Driver> EstimatePoses for Cuda<D> {
         if most == 0 {
             return self.allocate(0);
         }
-        let chosen = self.choose(hypotheses, support, options.distinct, most)?;
+        let chosen = self.choose(hypotheses, support, &options, most)?;
         self.polish(hypotheses, &chosen, &options)
     }
 }
@@ -53,19 +53,32 @@ impl<D: Driver> Cuda<D> {
         &self,
         hypotheses: &Hypotheses<Self>,
         support: &CudaBuffer<Support, D>,
-        distinct: f32,
+        &EstimateOptions { tolerance, distinct, .. }: &EstimateOptions,
         most: usize,
     ) -> Result<Chosen<D>> {
-        let (Hypotheses { poses, source, .. }, length) = (hypotheses, support.len());
+        let (Hypotheses { poses, source, target }, length) = (hypotheses, support.len());
         let (keys, extent) = (self.allocate(length)?, self.allocate(EXTENT)?);
         let blocks = Grid::new(length.div_ceil(THREADS as usize) + 1, THREADS);
         // SAFETY: as many source points as supports, and a key for each; `extent` has room for one.
         unsafe { self.launch(RANK, blocks, arguments![support, source, length, &keys, &extent])? };
         let (_, order) = self.sort(keys, 0..SCORE_BITS)?;
         let (indices, count, finished) = (self.allocate(most)?, self.allocate(1)?, self.allocate(1)?);
-        let arguments =
-            arguments![poses, &order, length, &extent, distinct, most, &indices, &count, &finished];
-        // SAFETY: as many poses as supports and indices in `order`; `indices` has room for `most`; one extent, one count
+        let arguments = arguments![
+            poses,
+            source,
+            target,
+            &order,
+            length,
+            &extent,
+            distinct,
+            tolerance.base,
+            tolerance.slope,
+            most,
+            &indices,
+            &count,
+            &finished
+        ];
+        // SAFETY: as many poses, sources and targets as supports and indices in `order`; `indices` has room for `most`; one extent, one count
         // and one number of finished ones.
         unsafe { self.launch(CHOOSE, Grid::new(1, THREADS), arguments)? };
         Ok(Chosen { indices, count, finished, extent })
