@@ -96,8 +96,9 @@ struct Proposals {
 template <unsigned COUNT, class Item>
 struct Keeping {
     Item tile[COUNT];
-    // Of the window: those left, and for each which of all are too close to it.
-    unsigned left;
+    // Of every window: those that are apart from all that are kept so far.
+    unsigned left[COUNT / WARP];
+    // Of the window, for each: which of all are too close to it.
     unsigned close[WARP];
 };
 
@@ -125,27 +126,31 @@ __device__ unsigned keep_distinct(const Items& items, const unsigned* order, uns
             __syncthreads();
         }
         tile[threadIdx.x] = own;
+        unsigned of_warp = __ballot_sync(ALL_LANES, left);
+        if (lane_number() == 0) shared.left[warp_number()] = of_warp;
         __syncthreads();
         unsigned windows = (min(length - first, COUNT) + WARP - 1) / WARP;
         for (unsigned window = 0; window < windows && number < most; ++window) {
+            // Whole windows of rough hypotheses of a pose that is kept.
+            if (shared.left[window] == 0) continue;
             const Item* in_window = tile + window * WARP;
             for (unsigned k = warp_number(); k < WARP; k += COUNT / WARP) {
                 unsigned close = __ballot_sync(ALL_LANES, !items.apart(in_window[k], in_window[lane_number()]));
                 if (lane_number() == 0) shared.close[k] = close;
             }
-            bool is_own = warp_number() == window;
-            unsigned of_warp = __ballot_sync(ALL_LANES, left);
-            if (is_own && lane_number() == 0) shared.left = of_warp;
             __syncthreads();
             unsigned before = number, chosen = 0;
-            for (unsigned open = shared.left; open != 0 && number < most; ++number) {
+            for (unsigned open = shared.left[window]; open != 0 && number < most; ++number) {
                 unsigned bit = open & -open;
                 chosen |= bit;
                 open &= ~(bit | shared.close[__ffs(bit) - 1]);
             }
-            if (is_own && chosen >> lane_number() & 1) kept[before + __popc(chosen & ((1u << lane_number()) - 1))] = index;
-            if (warp_number() > window)
+            if (warp_number() == window && chosen >> lane_number() & 1) kept[before + __popc(chosen & ((1u << lane_number()) - 1))] = index;
+            if (warp_number() > window) {
                 for (; chosen != 0 && left; chosen &= chosen - 1) left = items.apart(in_window[__ffs(chosen) - 1], own);
+                of_warp = __ballot_sync(ALL_LANES, left);
+                if (lane_number() == 0) shared.left[warp_number()] = of_warp;
+            }
             // Also: the next items are compared with what this warp has written.
             __syncthreads();
         }

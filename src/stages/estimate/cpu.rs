@@ -44,7 +44,7 @@ impl EstimatePoses for Cpu {
         let widths = options.widths();
         let matches = Matches::new(&hypotheses.source, &hypotheses.target);
         let polished: Vec<Pose> = self.run(|| {
-            chosen.par_iter().map(|chosen| polish(&chosen.pose, &chosen.source, &matches, &widths)).collect()
+            chosen.par_iter().map(|rough| polish(&rough.pose, &rough.source, &matches, &widths)).collect()
         });
         let again = polished.into_iter().map(|pose| (pose, [0.0; 3]));
         let apart = extent.distinct(again, options.distinct_polished(), options.candidates);

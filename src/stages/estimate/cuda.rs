@@ -78,8 +78,8 @@ impl<D: Driver> Cuda<D> {
             &count,
             &finished
         ];
-        // SAFETY: as many poses, sources and targets as supports and indices in `order`; `indices` has room for `most`; one extent, one count
-        // and one number of finished ones.
+        // SAFETY: as many poses, sources and targets as supports and indices in `order`; `indices` has room for `most`; one
+        // extent, one count and one number of finished ones.
         unsafe { self.launch(CHOOSE, Grid::new(1, THREADS), arguments)? };
         Ok(Chosen { indices, count, finished, extent })
     }

@@ -24,8 +24,8 @@ pub struct EstimateOptions {
     /// Residual at which a match has a quarter of its weight in the last round, in the clouds' unit.
     pub precision: f32,
     /// Hypotheses are the same when they move the source's matches less than this far apart, and so are polished
-    /// candidates at 0.3 of it. What is as good as another one where its own match lies, within the tolerance, is not
-    /// heard either: many rough hypotheses of one pose differ by more than this, and would leave no room for others.
+    /// candidates at 0.3 of it. A hypothesis whose own match a better one lays right, within the tolerance, is passed over
+    /// as well: many rough hypotheses of one pose differ by more than this, and would leave no room for others.
     pub distinct: f32,
 }
 
