@@ -145,7 +145,8 @@ __device__ unsigned keep_distinct(const Items& items, const unsigned* order, uns
                 chosen |= bit;
                 open &= ~(bit | shared.close[__ffs(bit) - 1]);
             }
-            if (warp_number() == window && chosen >> lane_number() & 1) kept[before + __popc(chosen & ((1u << lane_number()) - 1))] = index;
+            unsigned chosen_before = chosen & ((1u << lane_number()) - 1);
+            if (warp_number() == window && chosen >> lane_number() & 1) kept[before + __popc(chosen_before)] = index;
             if (warp_number() > window) {
                 for (; chosen != 0 && left; chosen &= chosen - 1) left = items.apart(in_window[__ffs(chosen) - 1], own);
                 of_warp = __ballot_sync(ALL_LANES, left);

@@ -45,15 +45,28 @@ fn said(registration: &Registration) -> Registration {
     Registration { timings: Default::default(), ..registration.clone() }
 }
 
-fn reason(result: Result<Registration>) -> String {
+/// What is told of a device that has no room.
+fn no_room(result: Result<Registration>) -> String {
     match result {
-        Err(Error::Device(reason) | Error::OutOfMemory(reason)) => reason,
+        Err(Error::OutOfMemory(reason)) => reason,
+        other => panic!("{other:?} is no want of memory"),
+    }
+}
+
+/// What is told of a device that has failed.
+fn failure(result: Result<Registration>) -> String {
+    match result {
+        Err(Error::Device(reason)) => reason,
         other => panic!("{other:?} is no error of the device"),
     }
 }
 
 /// Registers on a device that fails after more and more calls.
-fn check_failures(count_down: fn(&Emulated) -> &CountDown, expected_reason: &str) {
+fn check_failures(
+    count_down: fn(&Emulated) -> &CountDown,
+    reason: fn(Result<Registration>) -> String,
+    expected_reason: &str,
+) {
     let (device, [source, target]) = (device(usize::MAX), thinned(60));
     let (engine, count_down) = (engine(&device, false), count_down(device.driver()));
     let taken_before = device.driver().taken();
@@ -73,19 +86,19 @@ fn check_failures(count_down: fn(&Emulated) -> &CountDown, expected_reason: &str
 
 #[test]
 fn an_allocation_that_fails_is_an_error_wherever_it_is() {
-    check_failures(|device| &device.allocations, "emulated, Random(1) has no room for ");
+    check_failures(|device| &device.allocations, no_room, "emulated, Random(1) has no room for ");
 }
 
 #[test]
 fn a_device_that_is_lost_is_an_error_wherever_it_happens() {
-    check_failures(|device| &device.calls, "emulated, Random(1) is lost");
+    check_failures(|device| &device.calls, failure, "emulated, Random(1) is lost");
 }
 
 #[test]
 fn a_pair_too_large_for_the_device_is_told_with_the_sizes() {
     let (device, [source, target]) = (device(1 << 20), thinned(4));
     let engine = engine(&device, false);
-    let reason = reason(engine.register(&source, &target));
+    let reason = no_room(engine.register(&source, &target));
     let sizes: Vec<f64> = reason.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [wanted, taken, most] = sizes[..] else { panic!("{reason}") };
     assert!(most == 1.0 && taken <= most && taken + wanted > most - 0.1, "{reason}");

@@ -100,8 +100,8 @@ pub struct Batch {
 
 struct Lane {
     engine: Engine,
-    /// The same, but what a device fails to do is not left to the CPU.
-    strict: Engine,
+    /// The same, but where the device has no room that is an error, and not left to the CPU.
+    telling: Engine,
     /// Lanes of the same number share the clouds on their device.
     device: usize,
 }
@@ -148,7 +148,7 @@ impl Batch {
                 names.push(engine.device().to_owned());
                 names.len() - 1
             });
-            Lane { strict: engine.without_fallback(), engine, device }
+            Lane { telling: engine.telling_of_memory(), engine, device }
         };
         let lanes: Vec<Lane> = engines.into_iter().map(&mut lane).collect();
         let engines =
@@ -240,14 +240,12 @@ impl Lane {
             clouds.weigh(target, engine.bytes(&t));
             answer
         };
-        match register_with(&self.strict) {
+        match register_with(&self.telling) {
             Err(Error::OutOfMemory(reason)) => {
                 debug!("{reason}; dropping the clouds that are kept");
                 clouds.clear();
                 register_with(&self.engine)
             }
-            // For the CPU, where it may take over.
-            Err(Error::Device(_)) => register_with(&self.engine),
             answer => answer,
         }
     }

@@ -24,6 +24,19 @@ pub(super) struct Accelerator {
     pub name: String,
     /// Whether the CPU does what it cannot.
     pub falls_back: bool,
+    /// Whether that is an error all the same where it is for want of memory, which others may be able to free.
+    pub tells_of_memory: bool,
+}
+
+impl Accelerator {
+    /// Whether the CPU does what has failed with this error.
+    pub fn leaves_to_the_cpu(&self, error: &Error) -> bool {
+        match error {
+            Error::Device(_) => self.falls_back,
+            Error::OutOfMemory(_) => self.falls_back && !self.tells_of_memory,
+            _ => false,
+        }
+    }
 }
 
 /// What results call the CPU.
@@ -76,7 +89,7 @@ fn open_cuda(number: usize, falls_back: bool, config: &Config) -> Result<Acceler
     let backend = Cuda::new(Nvidia::open(number, config.max_gpu_memory)?);
     let network = load_network(&backend, config)?;
     let method = Arc::new(Pipeline { backend, config: config.clone(), network });
-    Ok(Accelerator { method, name: format!("cuda:{number}"), falls_back })
+    Ok(Accelerator { method, name: format!("cuda:{number}"), falls_back, tells_of_memory: false })
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -100,7 +100,8 @@ impl Engine {
         config.check()?;
         let network = load_network(&backend, &config)?;
         let method = Arc::new(Pipeline { backend, config: config.clone(), network });
-        let accelerator = Some(Accelerator { method, name: name.to_owned(), falls_back });
+        let accelerator =
+            Some(Accelerator { method, name: name.to_owned(), falls_back, tells_of_memory: false });
         Self::assemble(config, Choice { accelerator, warning: None })
     }
 
@@ -114,12 +115,12 @@ impl Engine {
         Ok(Self { cpu: Arc::new(Pipeline { backend, config, network }), accelerator, warning })
     }
 
-    /// The same engine; what the accelerator fails to do is an error, and not left to the CPU.
-    pub(crate) fn without_fallback(&self) -> Self {
-        let strict = |device: Accelerator| Accelerator { falls_back: false, ..device };
+    /// The same engine; where the accelerator has no room that is an error, and not left to the CPU.
+    pub(crate) fn telling_of_memory(&self) -> Self {
+        let telling = |device: Accelerator| Accelerator { tells_of_memory: true, ..device };
         Self {
             cpu: self.cpu.clone(),
-            accelerator: self.accelerator.clone().map(strict),
+            accelerator: self.accelerator.clone().map(telling),
             warning: self.warning.clone(),
         }
     }
@@ -339,8 +340,8 @@ impl Engine {
         {
             let before = timings.clone();
             match register(device.method.as_ref(), s, t, timings) {
-                Err(Error::Device(reason) | Error::OutOfMemory(reason)) if device.falls_back => {
-                    warnings.push(going_on_with_the_cpu(&reason));
+                Err(error) if device.leaves_to_the_cpu(&error) => {
+                    warnings.push(going_on_with_the_cpu(&error.to_string()));
                     warn!("{}", warnings[warnings.len() - 1]);
                     *timings = before;
                 }
