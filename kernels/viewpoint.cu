@@ -43,6 +43,8 @@ struct Found {
     Point step;
     float unevenness;
     float narrowness;
+    // Unevenness from the opposite side, once it is known.
+    float opposite;
     // Cells along the edge of a face of the range image from there, once it is chosen.
     unsigned edge;
 };
@@ -552,7 +554,7 @@ __device__ Found pattern_search(Observer<POINTS>& observer, Team team, const Sta
             if (best.unevenness >= before) break;
         }
     }
-    return {position, start.step, best.unevenness, best.narrowness, 0};
+    return {position, start.step, best.unevenness, best.narrowness, 0.0f, 0};
 }
 
 // The start whose rating is the `rank`-th lowest, the lower index first on ties, for the whole block. Ratings are not
@@ -578,14 +580,17 @@ __device__ Found search_from(Observer<SEARCH>& observer, Team team, const Start*
     return pattern_search(observer, team, own[start_of_rank(ratings + blockIdx.y * STARTS, rank)], 0, HALVINGS);
 }
 
-// The end of the search from the best of the BEST places that were found in the cloud, with small steps on more points.
+// The end of the search from the best of the BEST places that were found in the cloud, with small steps on more points, and
+// how uneven the cloud is from the opposite side.
 template <class Team>
 __device__ Found search_on_from(Observer<FINE>& observer, Team team, const Found* all_found) {
     const Found* found = all_found + blockIdx.y * BEST;
     Found best = found[0];
     for (unsigned i = 1; i < BEST; ++i)
         if (found[i].unevenness < best.unevenness) best = found[i];
-    return pattern_search(observer, team, {best.position, best.step}, HALVINGS - 1, HALVINGS + 1);
+    Found end = pattern_search(observer, team, {best.position, best.step}, HALVINGS - 1, HALVINGS + 1);
+    end.opposite = observer.look(scaled(end.position, -1.0f)).unevenness;
+    return end;
 }
 
 // The ends of the searches from the BEST best starts of each cloud, which has a row of blocks. The steps of a search follow

@@ -11,7 +11,7 @@ use candidates::{IN_PASSING, IN_THE_END, confidence_of};
 pub use candidates::{circumstances, distinct};
 pub use looks::{Seen, View};
 use nalgebra::{Matrix3, Vector3};
-use scan::{Prepared, PreparedPair, Recorded, Scan};
+use scan::{Keypoints, Prepared, PreparedPair, Recorded, Scan};
 use tracing::debug;
 
 use crate::cloud::Point;
@@ -119,7 +119,7 @@ impl<B: Backend> Pipeline<B> {
         let (mut proposals, mut candidates, mut confidence) = (Vec::new(), Vec::new(), 1.0);
         let views = self.views(&s, &t);
         for (i, view) in views.iter().enumerate() {
-            if view.is_glance && confidence < WORTH_A_GLANCE {
+            if view.is_glance && view.keypoints == Keypoints::All && confidence < WORTH_A_GLANCE {
                 continue;
             }
             let effort = if i + 1 < views.len() { &IN_PASSING } else { &IN_THE_END };

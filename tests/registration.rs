@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::f64::consts::TAU;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -107,6 +108,47 @@ const ANGLE: f64 = 0.2;
 const SHIFT: f64 = 0.01;
 
 // Accuracy
+
+/// Height of hilly ground, metres.
+fn height(x: f64, y: f64, hills: &[[f64; 4]]) -> f64 {
+    hills.iter().map(|[along, across, phase, height]| height * (along * x + across * y + phase).sin()).sum()
+}
+
+/// Two surveys of hilly ground from the air that share two thirds, each in a frame of its own, and the answer.
+fn surveys(seed: u64) -> (Vec<[f64; 3]>, Vec<[f64; 3]>, RigidTransform) {
+    let mut random = random(seed);
+    let hills = [(); 30].map(|()| {
+        let (length, direction) = (random.random_range(3.0..30.0), random.random_range(0.0..TAU));
+        [
+            TAU * f64::cos(direction) / length,
+            TAU * f64::sin(direction) / length,
+            random.random_range(0.0..TAU),
+            0.012 * length,
+        ]
+    });
+    let mut survey = |from: f64| {
+        let place = turned(&mut random);
+        let points = (0..20_000).map(|_| {
+            let (x, y) = (from + random.random_range(0.0..60.0), random.random_range(0.0..60.0));
+            place.apply(&Vector3::new(x, y, height(x, y, &hills))).into()
+        });
+        (points.collect::<Vec<_>>(), place)
+    };
+    let ((source, at_source), (target, at_target)) = (survey(0.0), survey(20.0));
+    (source, target, at_target.compose(&at_source.inverse()))
+}
+
+/// From which side it was seen cannot be told from a survey, so half of these pairs are taken for seen from opposite ones.
+#[test]
+fn ground_is_found_from_either_side() {
+    for seed in 0..6 {
+        let (source, target, truth) = surveys(seed);
+        let registration = register(&source, &target);
+        assert_eq!(registration.status, Status::Accepted, "{seed}: {}", registration.reason);
+        let deviation = Deviation::between(&registration.target_from_source, &truth, &source);
+        deviation.assert_below(1.0, 0.02, "hilly ground");
+    }
+}
 
 #[test]
 fn answers_are_right_and_both_directions_agree() {
@@ -394,6 +436,23 @@ fn glances_come_before_the_views_that_show_more() {
             assert!((0..2).all(|i| (looks[i].0.radius, looks[i].0.axes, looks[i].1.axes) == expected(i)));
         }
     }
+}
+
+#[test]
+fn a_pair_that_may_have_been_seen_from_either_side_is_glanced_at_from_both() {
+    let (source, target, _) = surveys(0);
+    let pipeline = Pipeline { backend: Cpu::new(1).unwrap(), config: Config::default(), network: None };
+    let scan =
+        |points: &[_]| Scan::new(Arc::new(canonical_cloud(&Cloud::from_f64(points), "cloud").unwrap()));
+    let (source, target) = (scan(&source), scan(&target));
+    let (source, target) = pipeline.prepare_both(&source, &target, &mut Timings::default()).unwrap();
+    let (views, axes) = (pipeline.views(&source, &target), pipeline.axes(&source, &target));
+    assert_eq!(axes.len(), 2);
+    let of_quick = |view: &&View| view.is_glance && view.descriptor == Descriptor::Classic;
+    let quick: Vec<_> = views.iter().take_while(of_quick).map(|view| view.axes).collect();
+    assert_eq!(quick, axes);
+    let rest: Vec<_> = views[2..].iter().map(|view| (view.is_glance, view.axes)).collect();
+    assert_eq!(rest, [(true, axes[0]), (false, axes[0]), (false, axes[1])]);
 }
 
 #[test]

@@ -492,11 +492,14 @@ fn support_counts_beyond_chance() {
 }
 
 #[test]
-fn a_view_of_many_places_is_relied_on_less() {
-    let seen = |unevenness, narrowness| Viewpoint { position: [0.0; 3], unevenness, narrowness };
-    let (raw, around, fused) = (seen(0.1, 0.9), seen(0.3, 0.1), seen(0.3, 0.9));
+fn a_view_of_many_places_or_of_either_side_is_relied_on_less() {
+    let seen =
+        |unevenness, opposite, narrowness| Viewpoint { position: [0.0; 3], unevenness, opposite, narrowness };
+    let (raw, around) = (seen(0.1, 0.9, 0.9), seen(0.3, 0.3, 0.1));
     assert_eq!([reliance(&raw), reliance(&around)], [1.0, 1.0]);
-    assert!((0.0..0.5).contains(&reliance(&fused)), "{}", reliance(&fused));
+    for many in [seen(0.3, 1.0, 0.9), seen(0.1, 0.12, 0.9), seen(0.1, 0.05, 0.9)] {
+        assert!((0.0..0.5).contains(&reliance(&many)), "{many:?}: {}", reliance(&many));
+    }
 }
 
 #[test]

@@ -97,6 +97,39 @@ fn surfaces_of_even_density_were_seen_by_no_sensor() {
     on_every_backend!(check_no_sensor);
 }
 
+/// Points spread evenly over hilly ground, as from the air, and all over a ball.
+fn seen_from_either_side() -> [Vec<Point>; 2] {
+    let mut random = random(3);
+    let mut within = || random.random_range(-1.0f32..1.0);
+    let ground = (0..20_000)
+        .map(|_| [within(), within()])
+        .map(|[x, y]| [x, y, 0.1 * (5.0 * x).sin() * (4.0 * y).cos()]);
+    let ground = ground.collect();
+    let ball = (0..20_000).map(|_| (within(), std::f32::consts::PI * within()));
+    let ball =
+        ball.map(|(z, turn)| [(1.0 - z * z).sqrt() * turn.cos(), (1.0 - z * z).sqrt() * turn.sin(), z]);
+    [ground, ball.collect()]
+}
+
+fn check_sides<B: EstimateViewpoint>(backend: &B) {
+    for points in seen_from_either_side() {
+        let found = viewpoint(backend, &points);
+        assert!(found.is_two_sided() && found.is_uncertain(), "{found:?}");
+    }
+    let scans = [(cluttered_room(), CAMERA_EYES[0], pinhole()), (yard(), LIDAR_EYES[0], rings())];
+    for (scene, eye, directions) in scans {
+        let points = scan(&scene, eye, &directions);
+        let centre = mean(&points);
+        let found = viewpoint(backend, &points.iter().map(|p| subtract(p, &centre)).collect::<Vec<_>>());
+        assert!(!found.is_two_sided() && !found.is_uncertain(), "{found:?}");
+    }
+}
+
+#[test]
+fn ground_from_the_air_has_two_sides_and_a_raw_scan_has_one() {
+    on_every_backend!(check_sides);
+}
+
 fn degenerate_clouds() -> Vec<(&'static str, Vec<Point>)> {
     let mut random = random(2);
     let mut within = || random.random_range(-1.0..1.0);
@@ -243,9 +276,9 @@ fn clouds() -> Vec<(&'static str, Vec<Point>)> {
 }
 
 /// The bits of a viewpoint; every NaN has the same.
-fn bits(found: &Viewpoint) -> [u32; 5] {
+fn bits(found: &Viewpoint) -> [u32; 6] {
     let [x, y, z] = found.position;
-    [x, y, z, found.unevenness, found.narrowness]
+    [x, y, z, found.unevenness, found.opposite, found.narrowness]
         .map(|x| if x.is_nan() { u32::MAX } else { (x + 0.0).to_bits() })
 }
 

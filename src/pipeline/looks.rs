@@ -46,7 +46,8 @@ impl View {
 impl<B: Backend> Pipeline<B> {
     /// The ways in which the pair is looked at, one after another: with each pair of axes in turn at all scales; before that,
     /// with the first axes, at the largest scale alone; and before that, where the settings leave the descriptor open, at
-    /// half of the keypoints there with the one that costs little.
+    /// half of the keypoints there with the one that costs little: with all axes, if a cloud may as well have been seen from
+    /// the other side.
     pub fn views(&self, source: &Prepared<B>, target: &Prepared<B>) -> Vec<View> {
         let (quick, thorough) = match self.config.descriptor {
             config::Descriptor::Auto => (Some(Descriptor::Classic), Descriptor::Learned),
@@ -55,17 +56,20 @@ impl<B: Backend> Pipeline<B> {
         };
         let radii = shared_radii(&source.radii, &target.radii);
         let axes = self.axes(source, target);
-        let glance = |keypoints, descriptor| {
-            let (radii, axes) = (radii[..1].to_vec(), axes[0]);
+        let glance = |keypoints, descriptor, &axes: &_| {
+            let radii = radii[..1].to_vec();
             View { keypoints, radii, axes, descriptor, is_glance: true }
         };
-        let glances =
-            [quick.map(|quick| glance(Keypoints::First, quick)), Some(glance(Keypoints::All, thorough))];
+        let is_two_sided = [source, target].iter().any(|cloud| cloud.recorded.viewpoint.is_two_sided());
+        let sides = if is_two_sided { axes.len() } else { 1 };
+        let quick =
+            quick.map(|quick| axes[..sides].iter().map(move |axes| glance(Keypoints::First, quick, axes)));
+        let thorough_glance = glance(Keypoints::All, thorough, &axes[0]);
         let whole = |&axes: &_| {
             let (keypoints, radii, descriptor) = (Keypoints::All, radii.clone(), thorough);
             View { keypoints, radii, axes, descriptor, is_glance: false }
         };
-        glances.into_iter().flatten().chain(axes.iter().map(whole)).collect()
+        quick.into_iter().flatten().chain([thorough_glance]).chain(axes.iter().map(whole)).collect()
     }
 
     /// The axes of both clouds' patches, in the order in which they are tried: along the vertical where both clouds show

@@ -63,7 +63,8 @@ impl EstimateViewpoint for Cpu {
             let start = Start { position: found[best].position, step: starts[ranked[best].1].step };
             let Found { position, unevenness, narrowness } =
                 pattern_search(&fine, start, HALVINGS - 1..=HALVINGS + 1);
-            Viewpoint { position, unevenness: unevenness.ln(), narrowness }
+            let opposite = Scratch::default().unevenness(&fine, &position.map(|x| -x));
+            Viewpoint { position, unevenness: unevenness.ln(), opposite: opposite.ln(), narrowness }
         }))
     }
 

@@ -69,6 +69,8 @@ struct Found {
     step: Point,
     unevenness: f32,
     narrowness: f32,
+    /// Unevenness from the opposite side, once it is known.
+    opposite: f32,
     /// Cells along the edge of a face of the range image from there, once it is chosen.
     edge: u32,
 }
@@ -91,8 +93,8 @@ impl<D: Driver> EstimateViewpoint for Cuda<D> {
 
 impl Found {
     fn viewpoint(&self) -> Viewpoint {
-        let Self { position, unevenness, narrowness, .. } = *self;
-        Viewpoint { position, unevenness: unevenness.ln(), narrowness }
+        let Self { position, unevenness, opposite, narrowness, .. } = *self;
+        Viewpoint { position, unevenness: unevenness.ln(), opposite: opposite.ln(), narrowness }
     }
 }
 

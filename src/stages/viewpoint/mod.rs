@@ -24,21 +24,34 @@ pub struct Viewpoint {
     /// `ln(occupied directions · Σ share²)` over cells of directions, the shares unbiased: 0 for a perfectly even
     /// view, about 0.1 for a raw depth image, above 0.3 for fused clouds.
     pub unevenness: f32,
+    /// The same from the opposite side of the origin, as far away.
+    pub opposite: f32,
     /// Length of the mean unit direction to the points: near 0 where the cloud lies all around, 1 where it lies one
     /// way.
     pub narrowness: f32,
 }
 
+/// From the opposite side a raw scan is more uneven by this at least: a depth image by 0.9, a scan from six radii away by 0.08.
+const LEAST_ONE_SIDED: f32 = 0.07;
 /// A raw depth image is about as uneven as 0.1 and rarely more than this.
 const MOST_UNEVEN: f32 = 0.2;
 /// Narrower views face one way and have a back.
 const LEAST_NARROW: f32 = 0.5;
 
 impl Viewpoint {
-    /// Whether the surfaces may have been seen from the other side: nowhere does the cloud look like a raw scan, and it
-    /// does not surround the place.
+    /// Whether the surfaces may have been seen from the other side: the cloud looks like a raw scan nowhere, or from there as
+    /// well, and it does not surround the place.
     pub fn is_uncertain(&self) -> bool {
-        self.unevenness > MOST_UNEVEN && self.narrowness > LEAST_NARROW
+        self.has_a_back() && self.unevenness > MOST_UNEVEN || self.is_two_sided()
+    }
+
+    /// Whether it looks about as even from the opposite side: so do terrain seen from the air and models sampled all over.
+    pub fn is_two_sided(&self) -> bool {
+        self.has_a_back() && self.opposite - self.unevenness < LEAST_ONE_SIDED
+    }
+
+    fn has_a_back(&self) -> bool {
+        self.narrowness > LEAST_NARROW
     }
 }
 
@@ -55,7 +68,7 @@ pub struct RangeImage<D: Device + ?Sized> {
 
 /// See the module.
 pub trait EstimateViewpoint: Device {
-    /// The position from which `points`, as they were recorded (not thinned), look most evenly dense.
+    /// The position from which `points`, as they were recorded (not thinned) and centred, look most evenly dense.
     /// Deterministic; a fixed pseudo-random selection of at most 6 144 points takes part.
     fn estimate_viewpoint(&self, points: &Self::Buffer<Point>) -> Result<Viewpoint>;
 
