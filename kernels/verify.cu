@@ -18,6 +18,8 @@ constexpr float RANGE_SLACK = 0.03f;
 struct Contact {
     Point point;
     Point normal;
+    // The normal less the point's own, which is turned over where the two point apart.
+    Point difference;
     // Along the normal, signed.
     float distance;
     // Whether there is one; the rest is zero where not.
@@ -41,7 +43,7 @@ struct Tally {
 
 // As the host has it.
 struct Observation {
-    double normal_matrix[36], score_matrix[36];
+    double normal_matrix[36], difference_matrix[36], score_matrix[36];
     double centre[3];
     double radius;
     double squares;
@@ -67,8 +69,10 @@ __device__ Contact contact(Point point, Point turned, const Point* points, const
     unsigned i = nearest_point(grid, cell_start, points, point, reach).index;
     if (i == NO_POINT) return {};
     Point normal = normals[i];
-    if (!(fabsf(dot(turned, normal)) >= LEAST_COSINE)) return {};
-    return {point, normal, dot(point - points[i], normal), 1};
+    float cosine = dot(turned, normal);
+    if (!(fabsf(cosine) >= LEAST_COSINE)) return {};
+    Point own = cosine < 0.0f ? Point{-turned.x, -turned.y, -turned.z} : turned;
+    return {point, normal, normal - own, dot(point - points[i], normal), 1};
 }
 
 // A cloud as the host has it: its surface, how many of its samples take part and in how many chunks, and what was seen of it.
@@ -226,39 +230,56 @@ __device__ const Sums& mean_contact(const Sums* sums, unsigned chunks) {
     return mean;
 }
 
-// What a contact brings to the observation: products of two entries of a row, the first six of which are its Jacobian.
-constexpr unsigned ROW = 9;
-constexpr unsigned DISTANCE = 6, SQUARED_ARM = 7, ONE = 8;
-// Products that are summed: the lower triangle of the normal matrix, squared distances and squared arms.
-constexpr unsigned TRIANGLE = 21, SQUARES = 21, SQUARED_ARMS = 22, PRODUCTS = 23;
-constexpr unsigned PRODUCTS_STRIDE = 24;
+// Entries of a Jacobian, and so of a score.
+constexpr unsigned JACOBIAN = 6;
+// What a contact brings to the observation: products of two entries of a row. It begins with the contact's Jacobian and by
+// how much that differs from the Jacobian of the point's own normal.
+constexpr unsigned DIFFERENCE = JACOBIAN, DISTANCE = 2 * JACOBIAN, SQUARED_ARM = DISTANCE + 1, ONE = DISTANCE + 2;
+constexpr unsigned ROW = DISTANCE + 3;
+// Products that are summed: the lower triangles of the normal matrix and of the difference matrix, squared distances and
+// squared arms.
+constexpr unsigned TRIANGLE = 21, TRIANGLES = 2 * TRIANGLE;
+constexpr unsigned SQUARES = TRIANGLES, SQUARED_ARMS = TRIANGLES + 1, PRODUCTS = TRIANGLES + 2;
+
+// (arm × along, along).
+__device__ __forceinline__ void fill_jacobian(double* row, const double* arm, const Point& direction) {
+    double along[3] = {direction.x, direction.y, direction.z};
+    for (unsigned k = 0; k < 3; ++k) {
+        row[k] = arm[(k + 1) % 3] * along[(k + 2) % 3] - arm[(k + 2) % 3] * along[(k + 1) % 3];
+        row[3 + k] = along[k];
+    }
+}
 
 __device__ void fill_row(double* row, const Contact& contact, const double* centre) {
     double arm[3] = {contact.point.x - centre[0], contact.point.y - centre[1], contact.point.z - centre[2]};
-    double normal[3] = {contact.normal.x, contact.normal.y, contact.normal.z};
-    for (unsigned k = 0; k < 3; ++k) {
-        row[k] = arm[(k + 1) % 3] * normal[(k + 2) % 3] - arm[(k + 2) % 3] * normal[(k + 1) % 3];
-        row[3 + k] = normal[k];
-    }
+    fill_jacobian(row, arm, contact.normal);
+    fill_jacobian(row + DIFFERENCE, arm, contact.difference);
     row[DISTANCE] = contact.distance;
     row[SQUARED_ARM] = arm[0] * arm[0] + arm[1] * arm[1] + arm[2] * arm[2];
     row[ONE] = 1.0;
 }
 
+// The place of the `number`-th entry of a lower triangle.
+__device__ void place_in_triangle(unsigned number, unsigned& row, unsigned& column) {
+    row = 0;
+    for (; number > row; ++row) number -= row + 1;
+    column = number;
+}
+
 // The entries of a row whose product is the `number`-th.
 __device__ void factors(unsigned number, unsigned& one, unsigned& other) {
-    if (number < TRIANGLE) {
-        one = 0;
-        for (; number > one; ++one) number -= one + 1;
-        other = number;
+    if (number < TRIANGLES) {
+        unsigned first = number < TRIANGLE ? 0 : DIFFERENCE;
+        place_in_triangle(number % TRIANGLE, one, other);
+        one += first, other += first;
     } else {
         one = number == SQUARES ? DISTANCE : SQUARED_ARM;
         other = number == SQUARES ? DISTANCE : ONE;
     }
 }
 
-// products[PRODUCTS_STRIDE * block + k] = the sum of the k-th product over the block's contacts. Every warp sums up its own
-// contacts, and each of its lanes one of the products.
+// products[PRODUCTS * block + k] = the sum of the k-th product over the block's contacts. Every warp sums up its own contacts,
+// and each of its lanes one or two of the products.
 extern "C" __global__ void __launch_bounds__(THREADS)
 sum_products(const Contact* contacts, unsigned samples, const Sums* sums, unsigned chunks, double* products) {
     __shared__ double rows[THREADS][ROW];
@@ -269,35 +290,33 @@ sum_products(const Contact* contacts, unsigned samples, const Sums* sums, unsign
     if (exists) fill_row(rows[threadIdx.x], contacts[sample], mean.point);
     unsigned present = __ballot_sync(ALL_LANES, exists);
     __syncwarp();
-    if (lane_number() < PRODUCTS) {
+    for (unsigned number = lane_number(); number < PRODUCTS; number += WARP) {
         unsigned one, other;
-        factors(lane_number(), one, other);
+        factors(number, one, other);
         double sum = 0.0;
-        for (; present; present &= present - 1) {
-            const double* row = rows[warp_number() * WARP + __ffs(present) - 1];
+        for (unsigned left = present; left; left &= left - 1) {
+            const double* row = rows[warp_number() * WARP + __ffs(left) - 1];
             sum += row[one] * row[other];
         }
-        of_warps[warp_number()][lane_number()] = sum;
+        of_warps[warp_number()][number] = sum;
     }
     __syncthreads();
     if (threadIdx.x < PRODUCTS) {
         double sum = 0.0;
         for (unsigned warp = 0; warp < WARPS; ++warp) sum += of_warps[warp][threadIdx.x];
-        products[PRODUCTS_STRIDE * blockIdx.x + threadIdx.x] = sum;
+        products[PRODUCTS * blockIdx.x + threadIdx.x] = sum;
     }
 }
 
 // The sum of a product over all chunks.
 __device__ double total_product(const double* products, unsigned chunks, unsigned number) {
     double sum = 0.0;
-    for (unsigned chunk = 0; chunk < chunks; ++chunk) sum += products[PRODUCTS_STRIDE * chunk + number];
+    for (unsigned chunk = 0; chunk < chunks; ++chunk) sum += products[PRODUCTS * chunk + number];
     return sum;
 }
 
 // Blocks of space; see `BLOCKS` in `verify/mod.rs`.
 constexpr unsigned SPACE_BLOCKS = 64;
-// Entries of a Jacobian, and so of a score.
-constexpr unsigned JACOBIAN = 6;
 
 // The edge of the cubes that blocks of space are made of; 0 where all contacts are one point.
 __device__ double space_block_edge(double radius) { return radius > 0.0 ? ldexp(1.0, ilogb(radius / 2.0)) : 0.0; }
@@ -343,26 +362,32 @@ __device__ double total_score(const double* scores, unsigned one, unsigned other
     return sum;
 }
 
-// One warp: the observation from the sums of all blocks.
+// An entry of a symmetric matrix.
+__device__ __forceinline__ void set_symmetric(double* matrix, unsigned row, unsigned column, double value) {
+    matrix[6 * row + column] = value;
+    matrix[6 * column + row] = value;
+}
+
+// One warp: the observation from the sums of all blocks, of which each lane takes one or two.
 extern "C" __global__ void __launch_bounds__(WARP)
 conclude_observation(const Sums* sums, const double* products, unsigned chunks, const double* scores, const Pose* pose,
                      Observation* observation) {
     const Sums& mean = mean_contact(sums, chunks);
-    unsigned number = lane_number();
-    if (number >= PRODUCTS) return;
-    double sum = total_product(products, chunks, number);
-    if (number < 3) observation->centre[number] = mean.point[number];
-    if (number == 3) observation->count = mean.count;
-    if (number == 4) observation->pose = *pose;
-    if (number == SQUARES) observation->squares = sum;
-    if (number == SQUARED_ARMS) observation->radius = sqrt(sum / fmax(mean.count, 1.0));
-    if (number < TRIANGLE) {
+    for (unsigned number = lane_number(); number < PRODUCTS; number += WARP) {
+        double sum = total_product(products, chunks, number);
+        if (number < 3) observation->centre[number] = mean.point[number];
+        if (number == 3) observation->count = mean.count;
+        if (number == 4) observation->pose = *pose;
+        if (number == SQUARES) observation->squares = sum;
+        if (number == SQUARED_ARMS) observation->radius = sqrt(sum / fmax(mean.count, 1.0));
+        if (number >= TRIANGLES) continue;
         unsigned row, column;
-        factors(number, row, column);
-        observation->normal_matrix[6 * row + column] = sum;
-        observation->normal_matrix[6 * column + row] = sum;
-        double score = total_score(scores, row, column);
-        observation->score_matrix[6 * row + column] = score;
-        observation->score_matrix[6 * column + row] = score;
+        place_in_triangle(number % TRIANGLE, row, column);
+        if (number < TRIANGLE) {
+            set_symmetric(observation->normal_matrix, row, column, sum);
+            set_symmetric(observation->score_matrix, row, column, total_score(scores, row, column));
+        } else {
+            set_symmetric(observation->difference_matrix, row, column, sum);
+        }
     }
 }

@@ -28,6 +28,7 @@ use crate::stages::matching::By;
 use crate::stages::pose::{Hypotheses, Placed};
 pub use crate::stages::rank::Candidate;
 use crate::stages::verify::Observation;
+use crate::stages::verify::judge::FreeMotion;
 
 /// Candidates are different when they move the cloud further apart than so many voxels, or than this share of its radius
 /// where that is less: of a cloud of a few dozen voxels all would be the same otherwise.
@@ -70,6 +71,8 @@ pub struct Answer {
     pub distinct: Vec<Candidate>,
     /// What the overlap says about the pose.
     pub observation: Observation,
+    /// The motions that it leaves free.
+    pub free: Vec<FreeMotion>,
     /// Voxel edge, canonical units.
     pub spacing: f32,
 }

@@ -214,7 +214,8 @@ fn check_nothing<B: Stages>(backend: &B) {
     assert_eq!((far.source_overlap, far.target_overlap), (0.0, 0.0));
     let observation = observed(backend, &some.surface, &none.surface, &IDENTITY, OPTIONS);
     assert_eq!(observation, Observation { pose: IDENTITY, ..bytemuck::Zeroable::zeroed() });
-    assert_eq!(free_motions(&observation), [], "no contact says nothing");
+    assert_eq!(free_motions(&observation, false), [], "no contact says nothing");
+    assert_eq!(free_motions(&observation, true), [], "no contact says nothing");
 }
 
 #[test]
@@ -240,36 +241,43 @@ fn observation_by_brute_force<D: Device>(
         let squared: Vec<f32> = fixed.iter().map(|p| squared_distance(p, &point)).collect();
         let nearest = (0..fixed.len()).min_by(|&a, &b| squared[a].total_cmp(&squared[b])).unwrap();
         let normal = fixed_normals[nearest];
-        let cosine = dot(&rotate(pose, &normals[place as usize]), &normal).abs();
-        if squared[nearest] < options.reach.powi(2) && cosine >= 0.7 {
+        let own = rotate(pose, &normals[place as usize]);
+        let cosine = dot(&own, &normal);
+        if squared[nearest] < options.reach.powi(2) && cosine.abs() >= 0.7 {
             let distance = f64::from(dot(&subtract(&point, &fixed[nearest]), &normal));
-            contacts.push((to_vector(&point), to_vector(&normal), distance));
+            let own = to_vector(&own) * f64::from(cosine.signum());
+            contacts.push((to_vector(&point), to_vector(&normal), own, distance));
         }
     }
     let count = contacts.len() as f64;
     let centre = contacts.iter().map(|c| c.0).sum::<Vector3<f64>>() / count;
-    let mut matrix = Matrix6::zeros();
-    for (point, normal, _) in &contacts {
+    let jacobian = |point: &Vector3<f64>, normal: &Vector3<f64>| {
         let turn = (point - centre).cross(normal);
-        let row = Vector6::from_iterator(turn.iter().chain(normal.iter()).copied());
+        Vector6::from_iterator(turn.iter().chain(normal.iter()).copied())
+    };
+    let (mut matrix, mut differences) = (Matrix6::zeros(), Matrix6::zeros());
+    for (point, normal, own, _) in &contacts {
+        let row = jacobian(point, normal);
         matrix += row * row.transpose();
+        let difference = row - jacobian(point, own);
+        differences += difference * difference.transpose();
     }
     let radius = (contacts.iter().map(|c| (c.0 - centre).norm_squared()).sum::<f64>() / count).sqrt();
     let edge = (radius / 2.0).log2().floor().exp2();
     let mut scores = BTreeMap::new();
-    for (point, normal, distance) in &contacts {
-        let turn = (point - centre).cross(normal);
-        let row = Vector6::from_iterator(turn.iter().chain(normal.iter()).copied());
+    for (point, normal, _, distance) in &contacts {
         let block = point.map(|x| (x / edge).floor() as i64).map(|k| k.rem_euclid(4));
-        *scores.entry([block.x, block.y, block.z]).or_insert(Vector6::zeros()) += row * *distance;
+        *scores.entry([block.x, block.y, block.z]).or_insert(Vector6::zeros()) +=
+            jacobian(point, normal) * *distance;
     }
     let score: Matrix6<f64> = scores.values().map(|s| s * s.transpose()).sum();
     Observation {
         normal_matrix: std::array::from_fn(|i| matrix[(i / 6, i % 6)]),
+        difference_matrix: std::array::from_fn(|i| differences[(i / 6, i % 6)]),
         score_matrix: std::array::from_fn(|i| score[(i / 6, i % 6)]),
         centre: centre.into(),
         radius,
-        squares: contacts.iter().map(|c| c.2 * c.2).sum(),
+        squares: contacts.iter().map(|c| c.3 * c.3).sum(),
         count,
         pose: *pose,
     }
@@ -289,10 +297,16 @@ fn check_observation<B: Stages>(backend: &B) {
     let largest = of(&expected.score_matrix);
     let scores = found.score_matrix.iter().zip(&expected.score_matrix);
     assert!(largest > 0.0 && scores.clone().all(|(a, b)| close(*a, *b, largest)), "{found:?} {expected:?}");
-    let largest = of(&expected.normal_matrix);
-    for (i, (a, b)) in found.normal_matrix.iter().zip(expected.normal_matrix).enumerate() {
-        assert!(close(*a, b, largest), "({}, {}): {a}, {b} expected", i / 6, i % 6);
-        assert_eq!(*a, found.normal_matrix[i % 6 * 6 + i / 6], "symmetric");
+    for (found, expected) in [
+        (&found.normal_matrix, &expected.normal_matrix),
+        (&found.difference_matrix, &expected.difference_matrix),
+    ] {
+        let largest = of(expected);
+        assert!(largest > 0.0, "{expected:?}");
+        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+            assert!(close(*a, *b, largest), "({}, {}): {a}, {b} expected", i / 6, i % 6);
+            assert_eq!(*a, found[i % 6 * 6 + i / 6], "symmetric");
+        }
     }
 }
 
@@ -356,7 +370,7 @@ fn free<B: Stages>(backend: &B, points: &[Point], turn: &Rotation3<f64>) -> [Vec
     let observation = observed(backend, &surface, &surface, &IDENTITY, OPTIONS);
     assert!(observation.count > 0.9 * OPTIONS.samples as f64, "{observation:?}");
     let (mut rotations, mut translations) = (Vec::new(), Vec::new());
-    for motion in free_motions(&observation) {
+    for motion in free_motions(&observation, false) {
         match motion {
             FreeMotion::Rotation(axis) => rotations.push(turn.inverse() * axis),
             FreeMotion::Translation(axis) => translations.push(turn.inverse() * axis),
@@ -414,6 +428,54 @@ fn check_free_motions<B: Stages>(backend: &B) {
 fn what_slides_or_turns_on_itself_is_free() {
     one_and_two_threads().iter().for_each(check_free_motions);
     on_one_device!(check_free_motions);
+}
+
+/// Sand that the sea has rippled: as uneven as the noise of a rough plane is, and both clouds show it.
+fn rippled(seed: u64) -> Vec<Point> {
+    patch(8000, seed, |u, v| {
+        let (x, y) = (3.0 * u, 2.0 * v);
+        [x, y, 0.0075 * ((7.5 * x).sin() + (7.5 * y).sin())]
+    })
+}
+
+/// A plane whose points are off it at random, each cloud's differently, and so few that its normals do not average that out.
+fn rough(seed: u64) -> Vec<Point> {
+    let mut random = random(seed + 100);
+    let mut points = patch(1500, seed, |u, v| [3.0 * u, 2.0 * v, 0.0]);
+    points.iter_mut().for_each(|point| point[2] += random.random_range(-0.035..0.035));
+    points
+}
+
+fn check_relief<B: Stages>(backend: &B) {
+    let truth = pose_of(&any_rotation(&mut random(9)), [0.7, -0.4, 2.0]);
+    let back = inverse(&truth);
+    for (name, cloud, is_relief) in
+        [("rippled", rippled as fn(u64) -> Vec<Point>, true), ("rough", rough, false)]
+    {
+        let source: Vec<Point> = cloud(1).iter().map(|p| apply(&back, p)).collect();
+        let (mut source, target) =
+            (surface_on(backend, &source, SPACING), surface_on(backend, &cloud(2), SPACING));
+        let observation = observed(backend, &source, &target, &truth, OPTIONS);
+        let samples = backend.len(&source.place).min(OPTIONS.samples);
+        assert!(observation.count > 0.9 * samples as f64, "{name}: {observation:?}");
+        for axis in [3, 4] {
+            let slope = observation.normal_matrix[7 * axis] / observation.count;
+            assert!((0.0005..0.002).contains(&slope), "{name}: {slope} along axis {axis}");
+        }
+        let motions = [false, true].map(|relief_counts| free_motions(&observation, relief_counts));
+        assert_eq!(motions[0].len(), 3, "{name}: {motions:?}");
+        assert_eq!(motions[1].len(), if is_relief { 0 } else { 3 }, "{name}: {motions:?}");
+        // Which side a normal points to says nothing.
+        let normals = backend.download(&source.normals).unwrap();
+        let turned_over: Vec<Point> = normals.iter().map(|normal| normal.map(|x| -x)).collect();
+        source.normals = backend.upload(&turned_over).unwrap();
+        assert_eq!(observed(backend, &source, &target, &truth, OPTIONS), observation, "{name}");
+    }
+}
+
+#[test]
+fn relief_of_both_clouds_is_told_from_noise() {
+    on_every_backend!(check_relief);
 }
 
 #[test]
@@ -568,6 +630,7 @@ fn assert_observations_equal(found: &Observation, expected: &Observation, name: 
     };
     let context = || format!("{name}: {found:?}, {expected:?} expected");
     assert!(close(&found.normal_matrix, &expected.normal_matrix), "{}", context());
+    assert!(close(&found.difference_matrix, &expected.difference_matrix), "{}", context());
     assert!(close(&found.score_matrix, &expected.score_matrix), "{}", context());
     assert!(close(&found.centre, &expected.centre), "{}", context());
     assert!(close(&[found.radius], &[expected.radius]), "{}", context());

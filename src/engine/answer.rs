@@ -9,7 +9,7 @@ use crate::pipeline::{self, Answer, Candidate, Matches, to_rigid};
 use crate::registration::{Details, Evidence, KeypointMatch, Registration, Status, Timings};
 use crate::stages::clean::{CanonicalCloud, CanonicalPair};
 use crate::stages::verify;
-use crate::stages::verify::judge::{self, FreeMotion};
+use crate::stages::verify::judge::FreeMotion;
 
 /// Answers with at least this confidence are accepted. Of 1 491 simulated and recorded pairs (`docs/benchmarks.md`), most of
 /// which overlap little or not at all, one in 113 of those that it accepts is wrong.
@@ -32,8 +32,7 @@ pub(super) fn registration(
     warnings: Vec<String>,
 ) -> Registration {
     let target_from_canonical = pair.target.cloud_from_canonical.rotation;
-    let free = judge::free_motions(&answer.observation);
-    let (status, reason) = verdict(answer, &free);
+    let (status, reason) = verdict(answer);
     let overlap = answer.candidates.first().map_or(0.0, |c| c.agreement.source_overlap);
     let count = answer.observation.count.max(1.0);
     let rmse = (answer.observation.squares / count).sqrt() * pair.unit();
@@ -47,7 +46,7 @@ pub(super) fn registration(
         inlier_rmse: rmse,
         information: information(answer, &target_from_canonical, pair.unit()),
         information_centre: place(pair.target, &answer.observation.centre.into(), pair.unit()),
-        unobserved: free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
+        unobserved: answer.free.iter().map(|motion| in_words(motion, &target_from_canonical)).collect(),
         timings,
         device,
         warnings,
@@ -92,7 +91,7 @@ fn evidence(candidate: &Candidate) -> Evidence {
     }
 }
 
-fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
+fn verdict(answer: &Answer) -> (Status, String) {
     if answer.candidates.is_empty() {
         return (Status::Rejected, "no part of one cloud resembles a part of the other".into());
     }
@@ -102,7 +101,7 @@ fn verdict(answer: &Answer, free: &[FreeMotion]) -> (Status, String) {
             "too little of the two surfaces meets to tell whether they belong together".into(),
         );
     }
-    if !free.is_empty() {
+    if !answer.free.is_empty() {
         let reason = "the overlap does not determine the transform: the surfaces slide or turn on each other";
         return (Status::Rejected, reason.into());
     }

@@ -12,7 +12,7 @@ use crate::stages::estimate::EstimateOptions;
 use crate::stages::pose::Hypotheses;
 use crate::stages::rank::{Candidate, Judged, Ranked};
 use crate::stages::refine::RefineOptions;
-use crate::stages::verify::judge::{Circumstances, chance, confidence, reliance};
+use crate::stages::verify::judge::{Circumstances, chance, confidence, free_motions, reliance};
 use crate::stages::verify::{AgreementOptions, Scene};
 
 /// How much is done to find the best candidate.
@@ -171,11 +171,15 @@ impl<B: Backend> Pipeline<B> {
         let options = agreement_options(&source.scene(), CONCLUDING_SAMPLES);
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
+        // Unless both clouds look like raw scans they share no sampling pattern, and what their normals have in common is
+        // the surface's.
+        let relief_counts = [source, target].iter().any(|cloud| cloud.recorded.viewpoint.is_uncertain());
+        let free = free_motions(&observation, relief_counts);
         let pose = if self.config.refine { observation.pose } else { best.estimated };
         let distinct = self.distinct(source, &candidates);
         let confidence = confidence_of(&distinct);
         let spacing = source.surface.spacing;
-        Ok(Answer { pose, confidence, candidates, distinct, observation, spacing })
+        Ok(Answer { pose, confidence, candidates, distinct, observation, free, spacing })
     }
 }
 
@@ -208,7 +212,7 @@ impl Answer {
     /// No candidate at all.
     fn nothing(spacing: f32) -> Self {
         let observation = bytemuck::Zeroable::zeroed();
-        let (candidates, distinct) = (Vec::new(), Vec::new());
-        Self { pose: IDENTITY, confidence: 0.0, candidates, distinct, observation, spacing }
+        let (candidates, distinct, free) = (Vec::new(), Vec::new(), Vec::new());
+        Self { pose: IDENTITY, confidence: 0.0, candidates, distinct, observation, free, spacing }
     }
 }

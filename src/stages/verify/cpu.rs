@@ -58,16 +58,19 @@ impl MeasureAgreement for Cpu {
         let count = pairs.len() as f64;
         let sum = pairs.iter().fold(Vector3::zeros(), |sum, c| sum + to_vector(&c.point));
         let centre = sum / count.max(1.0);
-        let (mut matrix, mut squares, mut arms) = (Matrix6::zeros(), 0.0, 0.0);
+        let (mut matrix, mut differences) = (Matrix6::zeros(), Matrix6::zeros());
+        let (mut squares, mut arms) = (0.0, 0.0);
         for contact in &pairs {
-            let row = contact.jacobian(&centre);
+            let (row, difference) = (contact.jacobian(&centre), contact.jacobian_difference(&centre));
             matrix += row * row.transpose();
+            differences += difference * difference.transpose();
             squares += f64::from(contact.distance).powi(2);
             arms += (to_vector(&contact.point) - centre).norm_squared();
         }
         let radius = (arms / count.max(1.0)).sqrt();
         Ok(Observation {
             normal_matrix: row_major(&matrix),
+            difference_matrix: row_major(&differences),
             score_matrix: row_major(&score_matrix(&pairs, &centre, radius)),
             centre: centre.into(),
             radius,
@@ -110,6 +113,8 @@ fn row_major(matrix: &Matrix6<f64>) -> [f64; 36] {
 struct Contact {
     point: Point,
     normal: Point,
+    /// The normal less the point's own, which is turned over where the two point apart.
+    difference: Point,
     /// Along the normal, signed.
     distance: f32,
 }
@@ -117,9 +122,18 @@ struct Contact {
 impl Contact {
     /// `(arm × n, n)`: how the distance changes with rotation about the centre and with translation.
     fn jacobian(&self, centre: &Vector3<f64>) -> Vector6<f64> {
-        let (arm, normal) = (to_vector(&self.point) - centre, to_vector(&self.normal));
-        let turn = arm.cross(&normal);
-        Vector6::new(turn.x, turn.y, turn.z, normal.x, normal.y, normal.z)
+        self.row(centre, &self.normal)
+    }
+
+    /// By how much it differs from that of the point's own normal.
+    fn jacobian_difference(&self, centre: &Vector3<f64>) -> Vector6<f64> {
+        self.row(centre, &self.difference)
+    }
+
+    fn row(&self, centre: &Vector3<f64>, along: &Point) -> Vector6<f64> {
+        let (arm, along) = (to_vector(&self.point) - centre, to_vector(along));
+        let turn = arm.cross(&along);
+        Vector6::new(turn.x, turn.y, turn.z, along.x, along.y, along.z)
     }
 }
 
@@ -137,7 +151,10 @@ fn contacts<'a>(
         let normal = fixed.normals[i];
         let turned = rotate(pose, &moving.normals[place as usize]);
         let distance = dot(&subtract(&point, &fixed.points[i]), &normal);
-        (dot(&turned, &normal).abs() >= LEAST_COSINE).then_some(Contact { point, normal, distance })
+        let cosine = dot(&turned, &normal);
+        let own = if cosine < 0.0 { turned.map(|x| -x) } else { turned };
+        let difference = subtract(&normal, &own);
+        (cosine.abs() >= LEAST_COSINE).then_some(Contact { point, normal, difference, distance })
     })
 }
 

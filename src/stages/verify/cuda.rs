@@ -18,8 +18,8 @@ const CONCLUDE_OBSERVATION: Kernel = Kernel::new("verify", "conclude_observation
 
 /// Threads of a block, each of which looks at one sample, as in the kernels.
 const THREADS: usize = 256;
-/// Sums of products that an observation is made of, padded, as in the kernels.
-const PRODUCTS: usize = 24;
+/// Sums of products that an observation is made of, as in the kernels.
+const PRODUCTS: usize = 44;
 
 /// How a block's samples agree under one pose; as in the kernels.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -74,6 +74,7 @@ impl Looked {
 struct Contact {
     point: [f32; 3],
     normal: [f32; 3],
+    difference: [f32; 3],
     distance: f32,
     exists: u32,
 }
@@ -135,7 +136,7 @@ impl<D: Driver> MeasureAgreement for Cuda<D> {
         unsafe { self.launch(FIND_CONTACTS, grid, arguments)? };
         let products = self.allocate::<f64>(PRODUCTS * count)?;
         let arguments = arguments![&contacts, samples, &sums, count, &products];
-        // SAFETY: as above; every block writes less than `PRODUCTS` sums of its own.
+        // SAFETY: as above; every block writes `PRODUCTS` sums of its own.
         unsafe { self.launch(SUM_PRODUCTS, grid, arguments)? };
         let scores = self.allocate::<[f64; 6]>(BLOCKS)?;
         let arguments = arguments![&contacts, samples, &sums, &products, count, &scores];

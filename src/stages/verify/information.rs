@@ -51,6 +51,7 @@ mod tests {
         let rows = |matrix: Matrix6<f64>| std::array::from_fn(|i| matrix[(i / 6, i % 6)]);
         Observation {
             normal_matrix: rows(normal),
+            difference_matrix: [0.0; 36],
             score_matrix: rows(normal * (0.01 * alike)),
             centre: [0.0; 3],
             radius: 1.0,

@@ -109,18 +109,36 @@ pub enum FreeMotion {
 /// below this: normals of a plane that are off by 3° leave 0.003.
 const LEAST_OBSERVED: f64 = 0.003;
 
+/// Where relief counts, as little as this is enough for a motion to be observed: what relief leaves that tilts normals by 0.4°.
+const LEAST_RELIEF: f64 = 5e-5;
+
+/// Relief is what both clouds show: the squared difference between their normals, in the direction of a motion, is less
+/// than so many times the squared normal. Of independent noise it is twice that, which a correlation of 0.3 lowers to this.
+const MOST_DIFFERENT: f64 = 1.4;
+
 /// The motions that leave the overlapping surfaces on each other: the null directions of the normal matrix, with
 /// rotations in units of the overlap's radius (Gelfand et al., "Geometrically stable sampling", 3DIM 2003).
-pub fn free_motions(observation: &Observation) -> Vec<FreeMotion> {
+///
+/// Noise of normals looks as if it held a motion, so a direction that is nearly null counts as null. Yet noise is each
+/// cloud's own, and relief is common to both: where `relief_counts`, a motion is also observed by little, if the normals of
+/// both clouds have that in common. The sampling patterns of one sensor can be common too, and bend normals alike where
+/// there is no relief (the rings of a LiDAR in a tunnel), so the caller decides.
+pub fn free_motions(observation: &Observation, relief_counts: bool) -> Vec<FreeMotion> {
     if observation.count < 1.0 || observation.radius <= 0.0 {
         return Vec::new();
     }
     let scale = |k: usize| if k < 3 { 1.0 / observation.radius } else { 1.0 };
-    let matrix = Matrix6::from_fn(|r, c| {
-        observation.normal_matrix[6 * r + c] * scale(r) * scale(c) / observation.count
-    });
-    let eigen = SymmetricEigen::new(matrix);
-    let free: Vec<usize> = (0..6).filter(|&k| eigen.eigenvalues[k] < LEAST_OBSERVED).collect();
+    let scaled = |matrix: &[f64; 36]| {
+        Matrix6::from_fn(|r, c| matrix[6 * r + c] * scale(r) * scale(c) / observation.count)
+    };
+    let eigen = SymmetricEigen::new(scaled(&observation.normal_matrix));
+    let differences = scaled(&observation.difference_matrix);
+    let is_relief = |k: usize| {
+        let (held, motion) = (eigen.eigenvalues[k], eigen.eigenvectors.column(k));
+        held >= LEAST_RELIEF && motion.dot(&(differences * motion)) < MOST_DIFFERENT * held
+    };
+    let is_free = |&k: &usize| eigen.eigenvalues[k] < LEAST_OBSERVED && !(relief_counts && is_relief(k));
+    let free: Vec<usize> = (0..6).filter(is_free).collect();
     if free.is_empty() {
         return Vec::new();
     }

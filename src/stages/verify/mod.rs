@@ -76,6 +76,11 @@ pub struct Observation {
     /// `Σ J Jᵀ` over the overlapping source samples, `J = (arm × n, n)` with the arm from `centre` and the target's
     /// normal `n`: what point-to-plane distances say about (rotation, translation). Row-major.
     pub normal_matrix: [f64; 36],
+    /// `Σ K Kᵀ` over the same samples, `K = (arm × d, d)` with the difference `d` between the target's normal and the
+    /// sample's own under the pose, the latter turned over where the two point apart: what the normals of both clouds do not
+    /// have in common. Of independent noise it is twice as large as the normal matrix, of relief that both clouds show it is
+    /// nothing. Row-major.
+    pub difference_matrix: [f64; 36],
     /// `Σ s sᵀ` over [`BLOCKS`] blocks of the overlap, `s = Σ J d` over a block's samples, whose signed distances along the
     /// normals are `d`. Row-major. See [`information()`].
     pub score_matrix: [f64; 36],
