@@ -1,4 +1,4 @@
-"""Downloads the source package of NAME==VERSION from PyPI and unpacks it, without building anything: fetch.py NAME==VERSION FOLDER."""
+"""Downloads a source package from PyPI and unpacks it, without building anything: fetch.py NAME==VERSION FOLDER."""
 
 import io
 import json

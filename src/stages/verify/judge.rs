@@ -109,7 +109,8 @@ pub enum FreeMotion {
 /// below this: normals of a plane that are off by 3° leave 0.003.
 const LEAST_OBSERVED: f64 = 0.003;
 
-/// Where relief counts, as little as this is enough for a motion to be observed: what relief leaves that tilts normals by 0.4°.
+/// Where relief counts, as little as this is enough for a motion to be observed: what relief leaves that tilts normals by
+/// 0.4°.
 const LEAST_RELIEF: f64 = 5e-5;
 
 /// Relief is what both clouds show: the squared difference between their normals, in the direction of a motion, is less
