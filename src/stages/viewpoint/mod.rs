@@ -31,7 +31,7 @@ pub struct Viewpoint {
     pub narrowness: f32,
 }
 
-/// From the opposite side a raw scan is more uneven by this at least: recorded depth images by 0.8, range scans of an object
+/// From the opposite side a raw scan is more uneven by this at least: recorded depth images by 0.76, range scans of an object
 /// from five radii away by 0.075.
 const LEAST_ONE_SIDED: f32 = 0.07;
 /// A raw depth image is about as uneven as 0.1 and rarely more than this.
