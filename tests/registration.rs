@@ -333,7 +333,7 @@ fn the_seed_is_reported_and_any_seed_does() {
 
 #[test]
 fn scans_that_do_not_overlap_are_rejected() {
-    for (seed, kind) in (0..10).zip(Kind::ALL.into_iter().cycle()) {
+    for (seed, kind) in (0..10).zip(Kind::USUAL.into_iter().cycle()) {
         let kinds = vec![kind];
         let options = PairOptions {
             kinds,

@@ -142,6 +142,7 @@ fn the_pose_is_exact() {
         (Kind::Object, Motion::Yaw),
         (Kind::Lidar, Motion::Full),
         (Kind::LidarIndoor, Motion::None),
+        (Kind::LidarRepeated, Motion::Full),
     ] {
         let options = PairOptions { noise: 0.0, relief: false, motion, ..coarse(kind) };
         let (pair, [(scene, _), (_, world_from_target)]) = simulate_pair_in_scenes(3, &options).unwrap();

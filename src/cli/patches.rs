@@ -36,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(32..=1500))]
     pairs: u32,
 
-    /// Weights of the kinds of scans: fragment, frame, object, lidar, lidar-indoor
+    /// Weights of the kinds of scans: fragment, frame, object, lidar, lidar-indoor, lidar-repeated
     #[arg(long, value_name = "KIND=WEIGHT,…", default_value_t = Mix::default())]
     mix: Mix,
 

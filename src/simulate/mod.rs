@@ -2,7 +2,7 @@
 //!
 //! It makes demonstration data that anyone may share, calibrates the confidence of registrations, and trains
 //! descriptors. Scenes are triangle soups drawn from a seed (furnished rooms, streets and parks, single
-//! objects); sensors are models of depth cameras, of fragments fused from several of their images, and of
+//! objects, buildings whose parts repeat); sensors are models of depth cameras, of fragments fused from several of their images, and of
 //! spinning LiDARs, with their noise, blind spots and quantisation. The same seed gives the same bits, whatever
 //! the number of threads.
 //!
@@ -16,9 +16,10 @@
 //! ```
 //!
 //! From the ground up: `dice` and `noise` (randomness), `mesh` and `primitives` (shapes), `furniture`, `room`,
-//! `street`, `object` (things), `bvh` and `scene` (rays), `depth_camera`, `lidar`, `rig` (sensors), `pair` and
+//! `building`, `street`, `object` (things), `bvh` and `scene` (rays), `depth_camera`, `lidar`, `rig` (sensors), `pair` and
 //! `write` (what users call).
 
+mod building;
 pub mod bvh;
 mod cloud_tools;
 mod depth_camera;

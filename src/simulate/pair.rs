@@ -37,11 +37,18 @@ pub enum Kind {
     Lidar,
     /// One turn of a spinning LiDAR in a room.
     LidarIndoor,
+    /// One turn of a spinning LiDAR in a building whose parts repeat: a corridor with equal doors, a hall with equal racks.
+    /// Most of what two scans show there also fits elsewhere.
+    LidarRepeated,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Fragment, Self::Frame, Self::Object, Self::Lidar, Self::LidarIndoor];
+    pub const ALL: [Self; 6] =
+        [Self::Fragment, Self::Frame, Self::Object, Self::Lidar, Self::LidarIndoor, Self::LidarRepeated];
+
+    /// What pairs are of where no kind is named: all but the one that was made to be mistaken.
+    pub const USUAL: [Self; 5] = [Self::Fragment, Self::Frame, Self::Object, Self::Lidar, Self::LidarIndoor];
 
     /// As files and the command line spell it.
     pub fn name(self) -> &'static str {
@@ -51,6 +58,7 @@ impl Kind {
             Self::Object => "object",
             Self::Lidar => "lidar",
             Self::LidarIndoor => "lidar-indoor",
+            Self::LidarRepeated => "lidar-repeated",
         }
     }
 
@@ -60,7 +68,7 @@ impl Kind {
             Self::Fragment => 25_000.0,
             Self::Frame => 12_000.0,
             Self::Object => 4_000.0,
-            Self::Lidar | Self::LidarIndoor => 8_000.0,
+            Self::Lidar | Self::LidarIndoor | Self::LidarRepeated => 8_000.0,
         }
     }
 }
@@ -117,7 +125,7 @@ pub struct PairOptions {
 impl Default for PairOptions {
     fn default() -> Self {
         Self {
-            kinds: Kind::ALL.to_vec(),
+            kinds: Kind::USUAL.to_vec(),
             overlap: 0.05..0.95,
             none_share: 0.0,
             motion: Motion::None,
@@ -290,7 +298,7 @@ fn lone_scan(kind: Kind, seed: u64, options: &PairOptions) -> Result<(Points, Ri
 
 fn is_enough(points: &[Point], kind: Kind, options: &PairOptions) -> bool {
     let share = match kind {
-        Kind::Lidar | Kind::LidarIndoor => options.detail,
+        Kind::Lidar | Kind::LidarIndoor | Kind::LidarRepeated => options.detail,
         _ => options.detail * options.detail,
     };
     points.len() as f64 >= kind.fewest_points() * share

@@ -58,8 +58,9 @@ impl Rig {
     pub fn new(kind: Kind, stage: &Stage, options: &PairOptions, dice: &mut Dice) -> Self {
         let (noise, detail) = (options.noise as f32, options.detail as f32);
         let sensor = match (kind, stage) {
-            (Kind::Lidar | Kind::LidarIndoor, _) => {
-                Sensor::Lidar(Lidar::new(dice, kind == Kind::LidarIndoor, noise, detail))
+            (Kind::Lidar, _) => Sensor::Lidar(Lidar::new(dice, false, noise, detail)),
+            (Kind::LidarIndoor | Kind::LidarRepeated, _) => {
+                Sensor::Lidar(Lidar::new(dice, true, noise, detail))
             }
             (_, Stage::Turntable(radius)) => Sensor::Camera(Camera::turntable(*radius, noise, detail, dice)),
             _ => Sensor::Camera(Camera::handheld(kind == Kind::Fragment, noise, detail, dice)),
@@ -72,6 +73,7 @@ impl Rig {
         match self.kind {
             Kind::Fragment | Kind::Frame | Kind::LidarIndoor => (0.05, 8.0),
             Kind::Object => (0.05, 3.1),
+            Kind::LidarRepeated => (0.3, 30.0),
             Kind::Lidar => (0.5, 90.0),
         }
     }
@@ -80,7 +82,7 @@ impl Rig {
     pub fn overlap_rule(kind: Kind, size: f64) -> OverlapRule {
         let voxel = match kind {
             Kind::Fragment | Kind::Frame => 0.025,
-            Kind::LidarIndoor => 0.1,
+            Kind::LidarIndoor | Kind::LidarRepeated => 0.1,
             Kind::Object => size / 150.0,
             Kind::Lidar => return OverlapRule { voxel: 0.25, reach: 0.5 },
         };

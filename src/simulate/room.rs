@@ -30,6 +30,11 @@ impl Room {
         Self { outline, height: dice.between(2.2, 3.5) }
     }
 
+    /// Without anything in it, about the origin.
+    pub fn rectangular(length: f32, width: f32, height: f32) -> Self {
+        Self { outline: rectangle(length, width), height }
+    }
+
     /// Low and high corner of the outline.
     fn bounds(&self) -> ([f32; 2], [f32; 2]) {
         let fold = |pick: fn(f32, f32) -> f32, k: usize| {

@@ -3,6 +3,7 @@
 use nalgebra::Vector3;
 
 use super::Kind;
+use super::building::building;
 use super::bvh::Bvh;
 use super::dice::Dice;
 use super::mesh::Mesh;
@@ -50,6 +51,10 @@ impl Scene {
         let (mesh, stage) = match kind {
             Kind::Fragment | Kind::Frame | Kind::LidarIndoor => {
                 let (mesh, room) = room(&mut dice);
+                (mesh, Stage::Room(room))
+            }
+            Kind::LidarRepeated => {
+                let (mesh, room) = building(&mut dice);
                 (mesh, Stage::Room(room))
             }
             Kind::Lidar => {

@@ -10,12 +10,12 @@ use crate::stages::viewpoint::Viewpoint;
 /// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
 /// those that `training/fit_judge.py` names.
 pub(in crate::stages) const WEIGHTS: Weights = Weights {
-    bias: -7.0,
-    hold: 1.1,
-    in_front: -3.6,
+    bias: -7.8,
+    hold: 1.7,
+    in_front: -0.75,
     support: 2.4,
     least_hold: 0.0005,
-    least_in_front: 0.01,
+    least_in_front: 0.005,
     least_support: 0.5,
 };
 
@@ -28,7 +28,8 @@ pub(in crate::stages) struct Weights {
     in_front: f32,
     support: f32,
     /// What hold and share in front are compared with: less than this says little, and beyond it each doubling says as
-    /// much as the one before.
+    /// much as the one before. With so much in front hold counts half: floors and walls hold wrong poses too, shelves and
+    /// corridors above all, but the right pose has next to nothing in front.
     least_hold: f32,
     least_in_front: f32,
     /// Support beyond chance is compared with what chance gives, and with this where that is next to nothing.
@@ -47,8 +48,9 @@ pub struct Circumstances {
 }
 
 /// A cloud that does not look like a raw scan was seen from several places, and from the one that was estimated for it
-/// some of its free space was not looked through.
-const RELIANCE_ON_MANY_VIEWS: f32 = 0.2;
+/// some of its free space was not looked through: of fragments that lie right, 2 % are in front as often as 0.05 % of single
+/// scans (the upper quartiles).
+const RELIANCE_ON_MANY_VIEWS: f32 = 0.1;
 
 /// How far what was seen from there can be relied on.
 pub fn reliance(viewpoint: &Viewpoint) -> f32 {
@@ -69,19 +71,20 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
     let hold = (agreement.source_hold * agreement.target_hold).sqrt();
     let in_front =
         0.5 * (target_reliance * agreement.source_in_front + source_reliance * agreement.target_in_front);
+    let in_front = in_front / WEIGHTS.least_in_front;
     let beyond_chance = support.score - chance;
     // Not the larger of both: what is not a number remains so.
     let beyond_chance = if beyond_chance < 0.0 { 0.0 } else { beyond_chance };
     WEIGHTS.bias
-        + WEIGHTS.hold * (hold / WEIGHTS.least_hold).ln_1p()
-        + WEIGHTS.in_front * (in_front / WEIGHTS.least_in_front).ln_1p()
+        + WEIGHTS.hold * (hold / WEIGHTS.least_hold).ln_1p() / (1.0 + in_front)
+        + WEIGHTS.in_front * in_front.ln_1p()
         + WEIGHTS.support * (beyond_chance / (WEIGHTS.least_support + chance)).ln_1p()
 }
 
 /// Calibration of the choice among candidates (Platt scaling), from answers to pairs that `docs/benchmarks.md` names: they are
 /// surer than candidates that the network alone finds, which the weights are fitted to.
-const CALIBRATION_SLOPE: f64 = 1.2;
-const CALIBRATION_BIAS: f64 = 0.55;
+const CALIBRATION_SLOPE: f64 = 1.1;
+const CALIBRATION_BIAS: f64 = 0.45;
 
 /// How often something looks like the right candidate in every respect and is not: things are symmetric and come in several
 /// copies. What speaks for a candidate beyond that says nothing against a rival for which as much speaks.
