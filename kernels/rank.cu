@@ -12,7 +12,7 @@ struct Candidate {
 
 // What the witnesses weigh: `Weights` of src/stages/verify/judge.rs.
 struct Weights {
-    float bias, hold, in_front, support, least_hold, least_in_front, least_support;
+    float bias, hold, in_front, support, least_hold, least_in_front, least_support, most_support;
 };
 
 // Threads of a block, as on the host.
@@ -27,9 +27,11 @@ __device__ float log_odds_of(const Agreement& agreement, const Support& support,
     in_front /= weights.least_in_front;
     float beyond_chance = support.score - chance;
     if (beyond_chance < 0.0f) beyond_chance = 0.0f;
+    float supported = beyond_chance / (weights.least_support + chance);
+    supported /= 1.0f + supported / weights.most_support;
     return weights.bias + weights.hold * log1pf(hold / weights.least_hold) / (1.0f + in_front) +
            weights.in_front * log1pf(in_front) +
-           weights.support * log1pf(beyond_chance / (weights.least_support + chance));
+           weights.support * log1pf(supported);
 }
 
 // The best `most` of `count` candidates, best first, and their poses before refinement and after it. A thread for each counts

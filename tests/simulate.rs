@@ -158,6 +158,7 @@ fn overlaps_lie_in_the_requested_range() {
         (Kind::Object, 0.6, 0.9),
         (Kind::Lidar, 0.3, 0.6),
         (Kind::LidarIndoor, 0.5, 0.9),
+        (Kind::LidarRepeated, 0.2, 0.5),
     ] {
         for index in 0..2 {
             let options = PairOptions { overlap: low..high, ..coarse(kind) };

@@ -10,10 +10,10 @@
     python training/fit_judge.py scans.csv little.csv less.csv none.csv [--test OTHER.csv ...]
 
 The log-odds of a candidate are linear in the logarithms of its hold, which counts as far as nothing is in front, its share
-in front of what the other scan saw and its support beyond chance. Together they say how likely each candidate of a pair is
-the right one, and that none is: the candidates' odds stand against each other and against one. The weights are those under which what is the case is likeliest. A logistic
-function of the best one's log-odds against all that differ from it, all of them bounded by what looks right and is not, is
-the confidence.
+in front of what the other scan saw and its support beyond chance, which is bounded. Together they say how likely each
+candidate of a pair is the right one, and that none is: the candidates' odds stand against each other and against one. The
+weights are those under which what is the case is likeliest. A logistic function of the best one's log-odds against all that
+differ from it, all of them bounded by what looks right and is not, is the confidence.
 
 Needs numpy and scipy.
 """
@@ -28,10 +28,11 @@ from scipy.optimize import minimize
 LEAST_HOLD = 0.0005
 LEAST_IN_FRONT = 0.005
 LEAST_SUPPORT = 0.5
-"""As in judge.rs: what hold, share in front and support by chance are compared with."""
+MOST_SUPPORT = 100.0
+"""As in judge.rs: what hold, share in front and support are compared with, and what bounds support."""
 
 NAMES = ["hold", "in front", "support", "bias"]
-CURRENT = np.array([1.7, -0.75, 2.4, -7.8])
+CURRENT = np.array([1.7, -0.7, 2.6, -8.0])
 CURRENT_CALIBRATION = np.array([1.1, 0.45])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
@@ -80,8 +81,9 @@ def witnesses(candidate):
     by_source = value["source_reliance"] * value["target_in_front"]
     in_front = (by_target + by_source) / 2 / LEAST_IN_FRONT
     beyond_chance = max(value["support"] - value["chance"], 0.0) / (LEAST_SUPPORT + value["chance"])
+    supported = beyond_chance / (1 + beyond_chance / MOST_SUPPORT)
     held = np.log1p(hold / LEAST_HOLD) / (1 + in_front)
-    return [held, np.log1p(in_front), np.log1p(beyond_chance), 1.0]
+    return [held, np.log1p(in_front), np.log1p(supported), 1.0]
 
 
 def surprise(weights, pairs):

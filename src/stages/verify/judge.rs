@@ -10,13 +10,14 @@ use crate::stages::viewpoint::Viewpoint;
 /// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
 /// those that `training/fit_judge.py` names.
 pub(in crate::stages) const WEIGHTS: Weights = Weights {
-    bias: -7.8,
+    bias: -8.0,
     hold: 1.7,
-    in_front: -0.75,
-    support: 2.4,
+    in_front: -0.7,
+    support: 2.6,
     least_hold: 0.0005,
     least_in_front: 0.005,
     least_support: 0.5,
+    most_support: 100.0,
 };
 
 /// What the witnesses weigh. Kernels have the same: `Weights` in `kernels/rank.cu`.
@@ -34,6 +35,8 @@ pub(in crate::stages) struct Weights {
     least_in_front: f32,
     /// Support beyond chance is compared with what chance gives, and with this where that is next to nothing.
     least_support: f32,
+    /// So many times that it counts half, and at most twice as much: what repeats is matched with its likes, all at once.
+    most_support: f32,
 }
 
 /// What has to be kept in mind about a pair when its candidates are weighed.
@@ -48,8 +51,8 @@ pub struct Circumstances {
 }
 
 /// A cloud that does not look like a raw scan was seen from several places, and from the one that was estimated for it
-/// some of its free space was not looked through: of fragments that lie right, 2 % are in front as often as 0.05 % of single
-/// scans (the upper quartiles).
+/// some of its free space was not looked through. The upper quartiles of what is in front of simulated scans under the right
+/// pose are 0.018 for such clouds and 0.0005 for others.
 const RELIANCE_ON_MANY_VIEWS: f32 = 0.1;
 
 /// How far what was seen from there can be relied on.
@@ -75,10 +78,12 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
     let beyond_chance = support.score - chance;
     // Not the larger of both: what is not a number remains so.
     let beyond_chance = if beyond_chance < 0.0 { 0.0 } else { beyond_chance };
+    let supported = beyond_chance / (WEIGHTS.least_support + chance);
+    let supported = supported / (1.0 + supported / WEIGHTS.most_support);
     WEIGHTS.bias
         + WEIGHTS.hold * (hold / WEIGHTS.least_hold).ln_1p() / (1.0 + in_front)
         + WEIGHTS.in_front * in_front.ln_1p()
-        + WEIGHTS.support * (beyond_chance / (WEIGHTS.least_support + chance)).ln_1p()
+        + WEIGHTS.support * supported.ln_1p()
 }
 
 /// Calibration of the choice among candidates (Platt scaling), from answers to pairs that `docs/benchmarks.md` names: they are
