@@ -26,14 +26,14 @@ import numpy as np
 from scipy.optimize import minimize
 
 LEAST_HOLD = 0.0005
-LEAST_IN_FRONT = 0.005
+LEAST_IN_FRONT = 0.0075
 LEAST_SUPPORT = 0.5
 MOST_SUPPORT = 100.0
 """As in judge.rs: what hold, share in front and support are compared with, and what bounds support."""
 
 NAMES = ["hold", "in front", "support", "bias"]
-CURRENT = np.array([1.7, -0.7, 2.6, -8.0])
-CURRENT_CALIBRATION = np.array([1.1, 0.45])
+CURRENT = np.array([1.7, -0.95, 2.6, -8.1])
+CURRENT_CALIBRATION = np.array([1.1, 0.5])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
 LOOKALIKES = 0.0025

@@ -10,12 +10,12 @@ use crate::stages::viewpoint::Viewpoint;
 /// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
 /// those that `training/fit_judge.py` names.
 pub(in crate::stages) const WEIGHTS: Weights = Weights {
-    bias: -8.0,
+    bias: -8.1,
     hold: 1.7,
-    in_front: -0.7,
+    in_front: -0.95,
     support: 2.6,
     least_hold: 0.0005,
-    least_in_front: 0.005,
+    least_in_front: 0.0075,
     least_support: 0.5,
     most_support: 100.0,
 };
@@ -53,7 +53,7 @@ pub struct Circumstances {
 /// A cloud that does not look like a raw scan was seen from several places, and from the one that was estimated for it
 /// some of its free space was not looked through. The upper quartiles of what is in front of simulated scans under the right
 /// pose are 0.018 for such clouds and 0.0005 for others.
-const RELIANCE_ON_MANY_VIEWS: f32 = 0.1;
+const RELIANCE_ON_MANY_VIEWS: f32 = 0.15;
 
 /// How far what was seen from there can be relied on.
 pub fn reliance(viewpoint: &Viewpoint) -> f32 {
@@ -89,7 +89,7 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
 /// Calibration of the choice among candidates (Platt scaling), from answers to pairs that `docs/benchmarks.md` names: they are
 /// surer than candidates that the network alone finds, which the weights are fitted to.
 const CALIBRATION_SLOPE: f64 = 1.1;
-const CALIBRATION_BIAS: f64 = 0.45;
+const CALIBRATION_BIAS: f64 = 0.5;
 
 /// How often something looks like the right candidate in every respect and is not: things are symmetric and come in several
 /// copies. What speaks for a candidate beyond that says nothing against a rival for which as much speaks.
