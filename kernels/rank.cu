@@ -28,7 +28,7 @@ __device__ float log_odds_of(const Agreement& agreement, const Support& support,
     float beyond_chance = support.score - chance;
     if (beyond_chance < 0.0f) beyond_chance = 0.0f;
     float supported = beyond_chance / (weights.least_support + chance);
-    supported /= 1.0f + supported / weights.most_support;
+    supported = 1.0f / (1.0f / supported + 1.0f / weights.most_support);
     return weights.bias + weights.hold * log1pf(hold / weights.least_hold) / (1.0f + in_front) +
            weights.in_front * log1pf(in_front) +
            weights.support * log1pf(supported);

@@ -33,7 +33,7 @@ MOST_SUPPORT = 100.0
 
 NAMES = ["hold", "in front", "support", "bias"]
 CURRENT = np.array([1.7, -0.95, 2.6, -8.1])
-CURRENT_CALIBRATION = np.array([1.1, 0.5])
+CURRENT_CALIBRATION = np.array([1.2, 0.5])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
 LOOKALIKES = 0.0025

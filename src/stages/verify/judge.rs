@@ -79,7 +79,8 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
     // Not the larger of both: what is not a number remains so.
     let beyond_chance = if beyond_chance < 0.0 { 0.0 } else { beyond_chance };
     let supported = beyond_chance / (WEIGHTS.least_support + chance);
-    let supported = supported / (1.0 + supported / WEIGHTS.most_support);
+    // Nothing remains nothing, and whatever is infinite is the most.
+    let supported = 1.0 / (1.0 / supported + 1.0 / WEIGHTS.most_support);
     WEIGHTS.bias
         + WEIGHTS.hold * (hold / WEIGHTS.least_hold).ln_1p() / (1.0 + in_front)
         + WEIGHTS.in_front * in_front.ln_1p()
@@ -88,7 +89,7 @@ pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circum
 
 /// Calibration of the choice among candidates (Platt scaling), from answers to pairs that `docs/benchmarks.md` names: they are
 /// surer than candidates that the network alone finds, which the weights are fitted to.
-const CALIBRATION_SLOPE: f64 = 1.1;
+const CALIBRATION_SLOPE: f64 = 1.2;
 const CALIBRATION_BIAS: f64 = 0.5;
 
 /// How often something looks like the right candidate in every respect and is not: things are symmetric and come in several
