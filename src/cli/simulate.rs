@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10)]
     pairs: u32,
 
-    /// Kinds of scans to draw from: fragment, frame, object, lidar, lidar-indoor, lidar-repeated; all but the last if left out
+    /// Kinds of scans to draw from: fragment, frame, object, lidar, lidar-indoor (these if left out), lidar-repeated
     #[arg(long = "kind", value_name = "KIND,…", value_delimiter = ',')]
     kinds: Vec<Kind>,
 

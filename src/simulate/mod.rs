@@ -2,9 +2,9 @@
 //!
 //! It makes demonstration data that anyone may share, calibrates the confidence of registrations, and trains
 //! descriptors. Scenes are triangle soups drawn from a seed (furnished rooms, streets and parks, single
-//! objects, buildings whose parts repeat); sensors are models of depth cameras, of fragments fused from several of their images, and of
-//! spinning LiDARs, with their noise, blind spots and quantisation. The same seed gives the same bits, whatever
-//! the number of threads.
+//! objects, buildings whose parts repeat); sensors are models of depth cameras, of fragments fused from several of
+//! their images, and of spinning LiDARs, with their noise, blind spots and quantisation. The same seed gives the same
+//! bits, whatever the number of threads.
 //!
 //! ```
 //! use coregister::simulate::{Kind, PairOptions, simulate_pair};

@@ -7,8 +7,8 @@ use super::{Agreement, Observation};
 use crate::stages::consensus::Support;
 use crate::stages::viewpoint::Viewpoint;
 
-/// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
-/// those that `training/fit_judge.py` names.
+/// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all usual
+/// kinds, those that `training/fit_judge.py` names.
 pub(in crate::stages) const WEIGHTS: Weights = Weights {
     bias: -8.1,
     hold: 1.7,
