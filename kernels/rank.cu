@@ -12,26 +12,23 @@ struct Candidate {
 
 // What the witnesses weigh: `Weights` of src/stages/verify/judge.rs.
 struct Weights {
-    float bias, hold, in_front, support, least_hold, least_in_front, least_support, most_support;
+    float bias, hold, in_front, support, least_hold, least_in_front, least_support;
 };
 
 // Threads of a block, as on the host.
 constexpr unsigned THREADS = 64;
 
 // What the witnesses say about a candidate, as `log_odds` on the host: both clouds must hold it, free space counts as far as
-// either cloud's view can be relied on, hold as far as nothing is in front, support as far as it is more than chance gives.
+// either cloud's view can be relied on, support as far as it is more than chance gives.
 __device__ float log_odds_of(const Agreement& agreement, const Support& support, const Weights& weights, float source_reliance,
                              float target_reliance, float chance) {
     float hold = sqrtf(agreement.source_hold * agreement.target_hold);
     float in_front = 0.5f * (target_reliance * agreement.source_in_front + source_reliance * agreement.target_in_front);
-    in_front /= weights.least_in_front;
     float beyond_chance = support.score - chance;
     if (beyond_chance < 0.0f) beyond_chance = 0.0f;
-    float supported = beyond_chance / (weights.least_support + chance);
-    supported = 1.0f / (1.0f / supported + 1.0f / weights.most_support);
-    return weights.bias + weights.hold * log1pf(hold / weights.least_hold) / (1.0f + in_front) +
-           weights.in_front * log1pf(in_front) +
-           weights.support * log1pf(supported);
+    return weights.bias + weights.hold * log1pf(hold / weights.least_hold) +
+           weights.in_front * log1pf(in_front / weights.least_in_front) +
+           weights.support * log1pf(beyond_chance / (weights.least_support + chance));
 }
 
 // The best `most` of `count` candidates, best first, and their poses before refinement and after it. A thread for each counts

@@ -554,27 +554,6 @@ fn support_counts_beyond_chance() {
 }
 
 #[test]
-fn hold_counts_as_far_as_nothing_is_in_front() {
-    let odds = |hold, in_front| {
-        let nothing: Agreement = bytemuck::Zeroable::zeroed();
-        let agreement =
-            Agreement { source_hold: hold, target_hold: hold, source_in_front: in_front, ..nothing };
-        log_odds(&agreement, &Support { count: 0, score: 0.0 }, &CIRCUMSTANCES)
-    };
-    let gained = |in_front| odds(0.06, in_front) - odds(0.0, in_front);
-    assert!(gained(0.0) > 4.0 * gained(0.05) && gained(0.05) > 0.0, "{} {}", gained(0.0), gained(0.05));
-}
-
-#[test]
-fn support_is_bounded() {
-    let agreement: Agreement = bytemuck::Zeroable::zeroed();
-    let odds = |score| log_odds(&agreement, &Support { count: 9, score }, &CIRCUMSTANCES);
-    assert!(odds(200.0) < odds(400.0), "more is more");
-    assert!(odds(1e6) - odds(400.0) < odds(400.0) - odds(10.0), "but not without end");
-    assert!(odds(1e30) - odds(1e6) < 0.1);
-}
-
-#[test]
 fn a_view_of_many_places_or_of_either_side_is_relied_on_less() {
     let seen =
         |unevenness, opposite, narrowness| Viewpoint { position: [0.0; 3], unevenness, opposite, narrowness };
