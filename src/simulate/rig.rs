@@ -58,9 +58,8 @@ impl Rig {
     pub fn new(kind: Kind, stage: &Stage, options: &PairOptions, dice: &mut Dice) -> Self {
         let (noise, detail) = (options.noise as f32, options.detail as f32);
         let sensor = match (kind, stage) {
-            (Kind::Lidar, _) => Sensor::Lidar(Lidar::new(dice, false, noise, detail)),
-            (Kind::LidarIndoor | Kind::LidarRepeated, _) => {
-                Sensor::Lidar(Lidar::new(dice, true, noise, detail))
+            (Kind::Lidar | Kind::LidarIndoor | Kind::LidarRepeated, _) => {
+                Sensor::Lidar(Lidar::new(dice, kind != Kind::Lidar, noise, detail))
             }
             (_, Stage::Turntable(radius)) => Sensor::Camera(Camera::turntable(*radius, noise, detail, dice)),
             _ => Sensor::Camera(Camera::handheld(kind == Kind::Fragment, noise, detail, dice)),
