@@ -42,7 +42,12 @@ fn rank<B: RankCandidates>(device: &Timed<B>, group: &mut Group<'_>) {
             poses: &refined,
             agreement: &agreement,
             support: &support,
-            circumstances: Circumstances { source_reliance: 1.0, target_reliance: 1.0, chance: 0.1 },
+            circumstances: Circumstances {
+                source_reliance: 1.0,
+                target_reliance: 1.0,
+                chance: 0.1,
+                hold_of_one: 0.0005,
+            },
         };
         b.rank_candidates(judged, KEPT)
     });

@@ -19,7 +19,8 @@ use coregister::stages::clean::{CanonicalPair, canonical_cloud};
 use coregister::{Config, RigidTransform};
 
 const HEADER: &str = "set,name,overlap,rank,distinct,right,source_overlap,target_overlap,source_hold,\
-                      target_hold,source_in_front,target_in_front,source_reliance,target_reliance,chance,agreeing,support,log_odds";
+                      target_hold,source_in_front,target_in_front,source_reliance,target_reliance,\
+                      hold_of_one,chance,agreeing,support,log_odds";
 
 fn main() -> coregister::Result<()> {
     let list = std::env::args().nth(1).unwrap_or_else(|| "data/demo_pair.csv".into());
@@ -48,7 +49,7 @@ fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result
     let candidates = answer.candidates;
     let (prepared, other) = pipeline.prepare_both(&source, &target, &mut timings)?;
     let distinct = which_are_distinct(&candidates, &prepared.extent, distinct(&prepared));
-    let known = circumstances(&prepared, &other, matches.source.len());
+    let known = circumstances(&pipeline.backend, &prepared, &other, matches.source.len());
     for (rank, (candidate, distinct)) in candidates.iter().zip(distinct).enumerate() {
         let pose = canonical.to_file_frames(&to_rigid(&candidate.pose));
         let right = is_right(&pose, &pair.truth, &thresholds);
@@ -60,7 +61,8 @@ fn print_candidates(pipeline: &Pipeline<Cpu>, pair: &Pair) -> coregister::Result
             ",{},{},{},{}",
             a.source_in_front, a.target_in_front, known.source_reliance, known.target_reliance
         );
-        println!(",{},{},{},{}", known.chance, s.count, s.score, candidate.log_odds);
+        print!(",{},{}", known.hold_of_one, known.chance);
+        println!(",{},{},{}", s.count, s.score, candidate.log_odds);
     }
     Ok(())
 }

@@ -323,7 +323,12 @@ fn rank(device: &Emulator) {
         poses: &poses,
         agreement: &agreement,
         support: &support,
-        circumstances: Circumstances { source_reliance: 1.0, target_reliance: 1.0, chance: 0.1 },
+        circumstances: Circumstances {
+            source_reliance: 1.0,
+            target_reliance: 1.0,
+            chance: 0.1,
+            hold_of_one: 0.0005,
+        },
     };
     let ranked = device.rank_candidates(judged, 66).unwrap();
     assert_eq!(device.len(&ranked.poses), 66);

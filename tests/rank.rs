@@ -21,7 +21,7 @@ struct Known {
 }
 
 const CIRCUMSTANCES: Circumstances =
-    Circumstances { source_reliance: 1.0, target_reliance: 0.25, chance: 0.3 };
+    Circumstances { source_reliance: 1.0, target_reliance: 0.25, chance: 0.3, hold_of_one: 0.0005 };
 
 fn known(count: usize) -> Known {
     let mut random = random(count as u64);

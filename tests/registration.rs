@@ -398,7 +398,7 @@ fn what_a_cloud_has_within_reach_is_known_roughly() {
         assert_eq!(cloud.share_within(1e3 * radius), 1.0);
     }
     // Any pose has matches within tolerance where that is a good part of the cloud.
-    let chance = |cloud: &Prepared<Cpu>| circumstances(cloud, cloud, 100).chance;
+    let chance = |cloud: &Prepared<Cpu>| circumstances(&Cpu::new(1).unwrap(), cloud, cloud, 100).chance;
     assert!(chance(&sparse) > 2.0 && chance(&dense) < 0.5, "{} {}", chance(&sparse), chance(&dense));
     assert_eq!(chance(&dense), 0.5 * 100.0 * dense.share_within(TOLERANCE * dense.surface.spacing));
 }

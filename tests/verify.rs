@@ -17,7 +17,7 @@ use coregister::geometry::{IDENTITY, Pose, apply, dot, inverse, rotate, subtract
 use coregister::stages::consensus::Support;
 use coregister::stages::surface::Surface;
 use coregister::stages::verify::judge::{
-    Circumstances, FreeMotion, chance, confidence, free_motions, log_odds, reliance,
+    Circumstances, FreeMotion, chance, confidence, free_motions, hold_of_one, log_odds, reliance,
 };
 use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
 use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage, Viewpoint};
@@ -500,7 +500,7 @@ fn confidence_rises_with_the_best_and_falls_with_its_rivals() {
 }
 
 const CIRCUMSTANCES: Circumstances =
-    Circumstances { source_reliance: 0.25, target_reliance: 1.0, chance: 2.0 };
+    Circumstances { source_reliance: 0.25, target_reliance: 1.0, chance: 2.0, hold_of_one: 0.0005 };
 
 #[test]
 fn every_witness_is_heard() {
@@ -551,6 +551,45 @@ fn support_counts_beyond_chance() {
     assert_eq!(chance(0, 1.0), 0.0);
     assert_eq!(chance(200, 0.1), 2.0 * chance(100, 0.1));
     assert!((0.0..=30.0).contains(&chance(300, 0.1)), "a match counts one at most");
+}
+
+#[test]
+fn hold_counts_as_far_as_nothing_is_in_front() {
+    let odds = |hold, in_front| {
+        let nothing: Agreement = bytemuck::Zeroable::zeroed();
+        let agreement =
+            Agreement { source_hold: hold, target_hold: hold, source_in_front: in_front, ..nothing };
+        log_odds(&agreement, &Support { count: 0, score: 0.0 }, &CIRCUMSTANCES)
+    };
+    let gained = |in_front| odds(0.06, in_front) - odds(0.0, in_front);
+    assert!(gained(0.0) > 4.0 * gained(0.05) && gained(0.05) > 0.0, "{} {}", gained(0.0), gained(0.05));
+}
+
+#[test]
+fn hold_counts_beyond_what_one_sample_gives() {
+    assert_eq!(hold_of_one(2_000, 2_000), 0.0005);
+    assert_eq!(hold_of_one(100, 2_000), hold_of_one(2_000, 100));
+    assert!(hold_of_one(0, 0).is_finite(), "clouds without a surface");
+    let gained = |samples| {
+        let odds = |hold| {
+            let nothing: Agreement = bytemuck::Zeroable::zeroed();
+            let agreement = Agreement { source_hold: hold, target_hold: hold, ..nothing };
+            let hold_of_one = hold_of_one(samples, samples);
+            let circumstances = Circumstances { hold_of_one, ..CIRCUMSTANCES };
+            log_odds(&agreement, &Support { count: 0, score: 0.0 }, &circumstances)
+        };
+        odds(0.06) - odds(0.0)
+    };
+    assert!(gained(2_000) > 2.0 * gained(100) && gained(100) > 0.0, "{} {}", gained(2_000), gained(100));
+}
+
+#[test]
+fn support_is_bounded() {
+    let agreement: Agreement = bytemuck::Zeroable::zeroed();
+    let odds = |score| log_odds(&agreement, &Support { count: 9, score }, &CIRCUMSTANCES);
+    assert!(odds(200.0) < odds(400.0), "more is more");
+    assert!(odds(1e6) - odds(400.0) < odds(400.0) - odds(10.0), "but not without end");
+    assert!(odds(1e30) - odds(1e6) < 0.1);
 }
 
 #[test]

@@ -9,11 +9,11 @@
     done
     python training/fit_judge.py scans.csv little.csv less.csv none.csv [--test OTHER.csv ...]
 
-The log-odds of a candidate are linear in the logarithms of its hold, its share in front of what the other scan saw and
-its support beyond chance. Together they say how likely each candidate of a pair is the right one, and that none is: the candidates'
-odds stand against each other and against one. The weights are those under which what is the case is likeliest. A logistic
-function of the best one's log-odds against all that differ from it, all of them bounded by what looks right and is not, is
-the confidence.
+The log-odds of a candidate are linear in the logarithms of its hold, which counts as far as nothing is in front, its share
+in front of what the other scan saw and its support beyond chance, which is bounded. Together they say how likely each
+candidate of a pair is the right one, and that none is: the candidates' odds stand against each other and against one. The
+weights are those under which what is the case is likeliest. A logistic function of the best one's log-odds against all that
+differ from it, all of them bounded by what looks right and is not, is the confidence.
 
 Needs numpy and scipy.
 """
@@ -25,14 +25,14 @@ from collections import defaultdict
 import numpy as np
 from scipy.optimize import minimize
 
-LEAST_HOLD = 0.0005
-LEAST_IN_FRONT = 0.01
+LEAST_IN_FRONT = 0.0075
 LEAST_SUPPORT = 0.5
-"""As in judge.rs: what hold, share in front and support by chance are compared with."""
+MOST_SUPPORT = 100.0
+"""As in judge.rs: what share in front and support are compared with, and what bounds support."""
 
 NAMES = ["hold", "in front", "support", "bias"]
-CURRENT = np.array([1.1, -3.6, 2.4, -7.0])
-CURRENT_CALIBRATION = np.array([1.2, 0.55])
+CURRENT = np.array([1.7, -0.95, 2.6, -8.1])
+CURRENT_CALIBRATION = np.array([1.2, 0.5])
 """The constants of judge.rs, the weights in the order of the names, slope and bias of the calibration."""
 
 LOOKALIKES = 0.0025
@@ -78,9 +78,11 @@ def witnesses(candidate):
     hold = np.sqrt(value["source_hold"] * value["target_hold"])
     by_target = value["target_reliance"] * value["source_in_front"]
     by_source = value["source_reliance"] * value["target_in_front"]
-    in_front = (by_target + by_source) / 2
+    in_front = (by_target + by_source) / 2 / LEAST_IN_FRONT
     beyond_chance = max(value["support"] - value["chance"], 0.0) / (LEAST_SUPPORT + value["chance"])
-    return [np.log1p(hold / LEAST_HOLD), np.log1p(in_front / LEAST_IN_FRONT), np.log1p(beyond_chance), 1.0]
+    supported = beyond_chance / (1 + beyond_chance / MOST_SUPPORT)
+    held = np.log1p(hold / value["hold_of_one"]) / (1 + in_front)
+    return [held, np.log1p(in_front), np.log1p(supported), 1.0]
 
 
 def surprise(weights, pairs):

@@ -12,7 +12,7 @@ use crate::stages::estimate::EstimateOptions;
 use crate::stages::pose::Hypotheses;
 use crate::stages::rank::{Candidate, Judged, Ranked};
 use crate::stages::refine::RefineOptions;
-use crate::stages::verify::judge::{Circumstances, chance, confidence, free_motions, reliance};
+use crate::stages::verify::judge::{Circumstances, chance, confidence, free_motions, hold_of_one, reliance};
 use crate::stages::verify::{AgreementOptions, Scene};
 
 /// How much is done to find the best candidate.
@@ -32,6 +32,8 @@ pub(super) const IN_PASSING: Effort = Effort { candidates: 16, promising: 0.5 };
 
 /// Candidates that are compared on the fine surfaces as well.
 const SHORTLIST: usize = 12;
+/// Points of each cloud on which they are judged there.
+const JUDGED_ON: usize = 2_000;
 /// Points on which the answer is refined in the end.
 const CONCLUDING_SAMPLES: usize = 6_000;
 
@@ -83,7 +85,7 @@ impl<B: Backend> Pipeline<B> {
         timings: &mut Timings,
     ) -> Result<Vec<Candidate>> {
         let b = &self.backend;
-        let circumstances = circumstances(source, target, b.len(&matches.poses));
+        let circumstances = circumstances(b, source, target, b.len(&matches.poses));
         let scenes = (source.coarse_scene(), target.coarse_scene());
         let coarsely = Comparison { scenes, refined_on: 500, judged_on: 500, matches, circumstances };
         let shortlist = self.lay_down(&coarsely, estimated, estimated, timings)?;
@@ -94,7 +96,7 @@ impl<B: Backend> Pipeline<B> {
             }
         }
         let scenes = (source.scene(), target.scene());
-        let finely = Comparison { scenes, refined_on: 1000, judged_on: 2000, ..coarsely };
+        let finely = Comparison { scenes, refined_on: 1000, judged_on: JUDGED_ON, ..coarsely };
         let ranked = self.lay_down(&finely, &shortlist.estimated, &shortlist.poses, timings)?;
         timings.measure("verify", || b.download(&ranked.candidates))
     }
@@ -194,12 +196,19 @@ pub fn distinct<D: Device>(source: &Prepared<D>) -> f32 {
 }
 
 /// What is to be kept in mind about a pair when so many matches are heard about its candidates.
-pub fn circumstances<D: Device>(source: &Prepared<D>, target: &Prepared<D>, matches: usize) -> Circumstances {
+pub fn circumstances<D: Device>(
+    device: &D,
+    source: &Prepared<D>,
+    target: &Prepared<D>,
+    matches: usize,
+) -> Circumstances {
     let within = |cloud: &Prepared<D>| cloud.share_within(TOLERANCE * source.surface.spacing);
+    let samples = |cloud: &Prepared<D>| device.len(&cloud.surface.place).min(JUDGED_ON);
     Circumstances {
         source_reliance: reliance(&source.recorded.viewpoint),
         target_reliance: reliance(&target.recorded.viewpoint),
         chance: chance(matches, within(source).max(within(target))),
+        hold_of_one: hold_of_one(samples(source), samples(target)),
     }
 }
 

@@ -30,6 +30,7 @@ impl<D: Driver> RankCandidates for Cuda<D> {
             circumstances.source_reliance,
             circumstances.target_reliance,
             circumstances.chance,
+            circumstances.hold_of_one,
             &ranked.candidates,
             &ranked.estimated,
             &ranked.poses

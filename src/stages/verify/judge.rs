@@ -7,16 +7,16 @@ use super::{Agreement, Observation};
 use crate::stages::consensus::Support;
 use crate::stages::viewpoint::Viewpoint;
 
-/// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all kinds,
-/// those that `training/fit_judge.py` names.
+/// Weights of the witnesses in the log-odds that a candidate is right, rounded from a fit to simulated pairs of all usual
+/// kinds, those that `training/fit_judge.py` names.
 pub(in crate::stages) const WEIGHTS: Weights = Weights {
-    bias: -7.0,
-    hold: 1.1,
-    in_front: -3.6,
-    support: 2.4,
-    least_hold: 0.0005,
-    least_in_front: 0.01,
+    bias: -8.1,
+    hold: 1.7,
+    in_front: -0.95,
+    support: 2.6,
+    least_in_front: 0.0075,
     least_support: 0.5,
+    most_support: 100.0,
 };
 
 /// What the witnesses weigh. Kernels have the same: `Weights` in `kernels/rank.cu`.
@@ -27,12 +27,14 @@ pub(in crate::stages) struct Weights {
     hold: f32,
     in_front: f32,
     support: f32,
-    /// What hold and share in front are compared with: less than this says little, and beyond it each doubling says as
-    /// much as the one before.
-    least_hold: f32,
+    /// What the share in front is compared with: less than this says little, and beyond it each doubling says as much as the
+    /// one before. With so much in front hold counts half: floors and walls hold wrong poses too, shelves and corridors above
+    /// all, but the right pose has next to nothing in front.
     least_in_front: f32,
     /// Support beyond chance is compared with what chance gives, and with this where that is next to nothing.
     least_support: f32,
+    /// So many times that it counts half, and at most twice as much: what repeats is matched with its likes, all at once.
+    most_support: f32,
 }
 
 /// What has to be kept in mind about a pair when its candidates are weighed.
@@ -44,11 +46,14 @@ pub struct Circumstances {
     pub target_reliance: f32,
     /// The score that a pose has from matches that agree with it by chance.
     pub chance: f32,
+    /// What one sample can hold, which hold is compared with: on few samples chance holds much. See [`hold_of_one`].
+    pub hold_of_one: f32,
 }
 
 /// A cloud that does not look like a raw scan was seen from several places, and from the one that was estimated for it
-/// some of its free space was not looked through.
-const RELIANCE_ON_MANY_VIEWS: f32 = 0.2;
+/// some of its free space was not looked through. The upper quartiles of what is in front of simulated scans under the right
+/// pose are 0.018 for such clouds and 0.0005 for others.
+const RELIANCE_ON_MANY_VIEWS: f32 = 0.15;
 
 /// How far what was seen from there can be relied on.
 pub fn reliance(viewpoint: &Viewpoint) -> f32 {
@@ -63,25 +68,35 @@ pub fn chance(matches: usize, share: f32) -> f32 {
     MEAN_SCORE_BY_CHANCE * share * matches as f32
 }
 
+/// What one sample of each cloud, whose normal is that of the direction, adds to the hold of a pose that is judged on so many.
+pub fn hold_of_one(source_samples: usize, target_samples: usize) -> f32 {
+    let of_one = |samples: usize| 1.0 / samples.max(1) as f32;
+    (of_one(source_samples) * of_one(target_samples)).sqrt()
+}
+
 /// Log-odds that a candidate is right, from what the clouds and the matches say about it alone.
 pub fn log_odds(agreement: &Agreement, support: &Support, circumstances: &Circumstances) -> f32 {
-    let Circumstances { source_reliance, target_reliance, chance } = *circumstances;
+    let Circumstances { source_reliance, target_reliance, chance, hold_of_one } = *circumstances;
     let hold = (agreement.source_hold * agreement.target_hold).sqrt();
     let in_front =
         0.5 * (target_reliance * agreement.source_in_front + source_reliance * agreement.target_in_front);
+    let in_front = in_front / WEIGHTS.least_in_front;
     let beyond_chance = support.score - chance;
     // Not the larger of both: what is not a number remains so.
     let beyond_chance = if beyond_chance < 0.0 { 0.0 } else { beyond_chance };
+    let supported = beyond_chance / (WEIGHTS.least_support + chance);
+    // Nothing remains nothing, and whatever is infinite is the most.
+    let supported = 1.0 / (1.0 / supported + 1.0 / WEIGHTS.most_support);
     WEIGHTS.bias
-        + WEIGHTS.hold * (hold / WEIGHTS.least_hold).ln_1p()
-        + WEIGHTS.in_front * (in_front / WEIGHTS.least_in_front).ln_1p()
-        + WEIGHTS.support * (beyond_chance / (WEIGHTS.least_support + chance)).ln_1p()
+        + WEIGHTS.hold * (hold / hold_of_one).ln_1p() / (1.0 + in_front)
+        + WEIGHTS.in_front * in_front.ln_1p()
+        + WEIGHTS.support * supported.ln_1p()
 }
 
 /// Calibration of the choice among candidates (Platt scaling), from answers to pairs that `docs/benchmarks.md` names: they are
 /// surer than candidates that the network alone finds, which the weights are fitted to.
 const CALIBRATION_SLOPE: f64 = 1.2;
-const CALIBRATION_BIAS: f64 = 0.55;
+const CALIBRATION_BIAS: f64 = 0.5;
 
 /// How often something looks like the right candidate in every respect and is not: things are symmetric and come in several
 /// copies. What speaks for a candidate beyond that says nothing against a rival for which as much speaks.
