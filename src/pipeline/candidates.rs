@@ -203,6 +203,8 @@ pub fn circumstances<D: Device>(
     matches: usize,
 ) -> Circumstances {
     let within = |cloud: &Prepared<D>| cloud.share_within(TOLERANCE * source.surface.spacing);
+    // Those of the fine surfaces, also where candidates are compared in passing on coarse ones: the weights are fitted to what
+    // is held there, and how much a candidate promises is told by the same measure.
     let samples = |cloud: &Prepared<D>| device.len(&cloud.surface.place).min(JUDGED_ON);
     Circumstances {
         source_reliance: reliance(&source.recorded.viewpoint),
