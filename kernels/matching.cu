@@ -234,14 +234,35 @@ struct MapSet {
     unsigned count, padding;
 };
 
-// The coefficients of two sets of maps; and for each map a rank that is zero. A thread for each ring, a row of blocks for
-// each set.
-extern "C" __global__ void transform_maps(MapSet source, MapSet target, unsigned long long* best_target,
-                                          unsigned long long* best_source) {
+// Partners that a vector can have, as in src/stages/matching/.
+constexpr unsigned PARTNERS = 2;
+
+// Ranks of the vectors of the source, `rows` of them, and of the target, `columns`: of their partners, all the best ones,
+// then all the next ones; or of their shortlists.
+struct Ranks {
+    unsigned long long* of_source;
+    unsigned long long* of_target;
+    unsigned rows, columns;
+
+    __device__ __forceinline__ unsigned long long* of(bool source) const { return source ? of_source : of_target; }
+    // Of partners, the next ones.
+    __device__ __forceinline__ unsigned long long* next(bool source) const {
+        return source ? of_source + rows : of_target + columns;
+    }
+};
+
+// The coefficients of two sets of maps; and for each map ranks of partners that are zeros. A thread for each ring, a row of
+// blocks for each set.
+extern "C" __global__ void transform_maps(MapSet source, MapSet target, Ranks nearest, Ranks similar) {
     MapSet set = source;
     if (blockIdx.y == 1) set = target;
     unsigned ring = thread_number();
-    if (ring < set.count) (blockIdx.y == 0 ? best_target : best_source)[ring] = 0;
+    if (ring < set.count) {
+        for (unsigned partner = 0; partner < PARTNERS; ++partner) {
+            nearest.of(blockIdx.y == 0)[partner * set.count + ring] = 0;
+            similar.of(blockIdx.y == 0)[partner * set.count + ring] = 0;
+        }
+    }
     RingCoefficients* coefficients = set.coefficients + ring;
     const float* values = nullptr;
 #pragma unroll
@@ -274,23 +295,24 @@ __device__ __forceinline__ unsigned sum_of_peaks(const MapSet& source, const Map
 }
 
 // For every vector the highest rank by product, and the highest by similarity of those it shares a shortlist with, which
-// begins as zero. A warp for each vector of the source, then of the target, half a warp for each pair of its shortlist.
+// begin as zeros; and the ranks by similarity of its own shortlist. A warp for each vector of the source, then of the
+// target, half a warp for each pair of its shortlist.
 extern "C" __global__ void __launch_bounds__(THREADS)
-most_similar(MapSet source, MapSet target, const unsigned long long* of_source, const unsigned long long* of_target,
-             unsigned long long* nearest_target, unsigned long long* nearest_source, unsigned long long* best_target,
-             unsigned long long* best_source) {
+most_similar(MapSet source, MapSet target, Ranks products, Ranks similarities, Ranks nearest, Ranks similar) {
     unsigned vector = blockIdx.x * (THREADS / WARP) + warp_number();
     if (vector >= source.count + target.count) return;
     bool is_source = vector < source.count;
     if (!is_source) vector -= source.count;
-    const unsigned long long* shortlist = (is_source ? of_source : of_target) + vector * CLASSES;
+    const unsigned long long* shortlist = products.of(is_source) + vector * CLASSES;
+    unsigned long long* of_shortlist = similarities.of(is_source) + vector * CLASSES;
     Turn turn = turn_of_lane();
     unsigned half = lane_number() / PAIR_LANES;
-    unsigned long long nearest = shortlist[lane_number() % CLASSES];
+    bool is_first = lane_number() % PAIR_LANES == 0;
+    unsigned long long largest = shortlist[lane_number() % CLASSES];
 #pragma unroll
     for (unsigned distance = 1; distance < CLASSES; distance *= 2)
-        nearest = max(nearest, __shfl_xor_sync(ALL_LANES, nearest, distance));
-    if (lane_number() == 0) (is_source ? nearest_target : nearest_source)[vector] = nearest;
+        largest = max(largest, __shfl_xor_sync(ALL_LANES, largest, distance));
+    if (lane_number() == 0) nearest.of(is_source)[vector] = largest;
     unsigned long long best = 0;
     for (unsigned of_class = half; of_class < CLASSES; of_class += WARP / PAIR_LANES) {
         unsigned long long rank = shortlist[of_class];
@@ -298,14 +320,37 @@ most_similar(MapSet source, MapSet target, const unsigned long long* of_source, 
         unsigned other = rank == 0 ? 0 : index_of_rank(rank);
         uint2 pair = is_source ? make_uint2(vector, other) : make_uint2(other, vector);
         unsigned peaks = sum_of_peaks(source, target, pair, turn);
-        if (rank == 0) continue;
         unsigned similarity = similarity_of_rank(rank) + peaks;
-        best = max(best, rank_of(similarity, other));
-        unsigned long long* best_of_other = is_source ? &best_source[other] : &best_target[other];
-        if (lane_number() % PAIR_LANES == 0) atomicMax(best_of_other, rank_of(similarity, vector));
+        unsigned long long by_similarity = rank == 0 ? 0 : rank_of(similarity, other);
+        best = max(best, by_similarity);
+        if (is_first) of_shortlist[of_class] = by_similarity;
+        if (is_first && rank != 0) atomicMax(&similar.of(!is_source)[other], rank_of(similarity, vector));
     }
     best = max(best, __shfl_xor_sync(ALL_LANES, best, PAIR_LANES));
-    if (lane_number() == 0 && best != 0) atomicMax(is_source ? &best_target[vector] : &best_source[vector], best);
+    if (lane_number() == 0 && best != 0) atomicMax(&similar.of(is_source)[vector], best);
+}
+
+// Takes the pair of a vector and of another, whose rank is on the vector's shortlist, in among the next best of either.
+__device__ __forceinline__ void take_next(const Ranks& partners, bool is_source, unsigned vector, unsigned long long rank) {
+    unsigned other = index_of_rank(rank);
+    unsigned long long rank_of_vector = rank_of(similarity_of_rank(rank), vector);
+    if (rank != partners.of(is_source)[vector]) atomicMax(&partners.next(is_source)[vector], rank);
+    if (rank_of_vector != partners.of(!is_source)[other]) atomicMax(&partners.next(!is_source)[other], rank_of_vector);
+}
+
+// For every vector the second highest rank by product and by similarity of those it shares a shortlist with, which begin
+// as zeros: the highest of those that are not the first, whichever shortlist has them. A thread for each pair of the
+// source's shortlists, then of the target's.
+extern "C" __global__ void next_ranks(Ranks products, Ranks similarities, Ranks nearest, Ranks similar) {
+    unsigned i = thread_number();
+    bool is_source = i < products.rows * CLASSES;
+    if (!is_source) i -= products.rows * CLASSES;
+    if (!is_source && i >= products.columns * CLASSES) return;
+    unsigned vector = i / CLASSES;
+    unsigned long long product = products.of(is_source)[i];
+    if (product == 0) return;
+    take_next(nearest, is_source, vector, product);
+    take_next(similar, is_source, vector, similarities.of(is_source)[i]);
 }
 
 // Threads of the block that collects matches.
@@ -314,36 +359,63 @@ constexpr unsigned COLLECTORS = 1024;
 // Stands for no vector.
 constexpr unsigned NONE = ~0u;
 
-// The vector of the target that is the best of `s`, if `s` is its best as well.
-__device__ __forceinline__ unsigned mutual_best(const unsigned long long* best_target, const unsigned long long* best_source,
-                                                unsigned s) {
-    unsigned long long best = best_target[s];
-    if (best == 0) return NONE;
-    unsigned t = index_of_rank(best);
-    return index_of_rank(best_source[t]) == s ? t : NONE;
+// Whether `s` is one of the `each` partners of vector `t` of the target.
+__device__ __forceinline__ bool is_partner(const Ranks& partners, unsigned each, unsigned s, unsigned t) {
+    for (unsigned i = 0; i < each; ++i) {
+        unsigned long long rank = partners.of_target[i * partners.columns + t];
+        if (rank != 0 && index_of_rank(rank) == s) return true;
+    }
+    return false;
 }
 
-// The pairs of vectors that are each other's best by the first or by the second ranks, in ascending order, and how many they
-// are. One block.
+// Vectors of the target that one of the source can match: partners by either ranks.
+constexpr unsigned MOST_MATCHES = 2 * PARTNERS;
+
+// Puts the vectors of the target that `s` matches by these ranks in their places among those that are there, ascending, NONE
+// behind them.
+__device__ __forceinline__ void take_matches(const Ranks& partners, unsigned each, unsigned s,
+                                             unsigned (&matches)[MOST_MATCHES]) {
+    for (unsigned i = 0; i < each; ++i) {
+        unsigned long long rank = partners.of_source[i * partners.rows + s];
+        if (rank == 0) continue;
+        unsigned t = index_of_rank(rank);
+        if (!is_partner(partners, each, s, t)) continue;
+        bool is_there = false;
+#pragma unroll
+        for (unsigned k = 0; k < MOST_MATCHES; ++k) is_there |= matches[k] == t;
+        if (is_there) continue;
+#pragma unroll
+        for (unsigned k = 0; k < MOST_MATCHES; ++k) {
+            unsigned lower = min(matches[k], t);
+            t = max(matches[k], t);
+            matches[k] = lower;
+        }
+    }
+}
+
+// The pairs of vectors in which either is one of the other's `each` partners by the first or by the second ranks, in
+// ascending order, and how many they are. One block.
 extern "C" __global__ void __launch_bounds__(COLLECTORS)
-collect_mutual(const unsigned long long* first_target, const unsigned long long* first_source,
-               const unsigned long long* second_target, const unsigned long long* second_source, unsigned rows,
-               uint2* matches, unsigned* count) {
+collect_mutual(Ranks by_first, Ranks by_second, unsigned each, uint2* matches, unsigned* count) {
     __shared__ unsigned of_warps[COLLECTORS / WARP];
     unsigned collected = 0;
-    for (unsigned first = 0; first < rows; first += COLLECTORS) {
-        unsigned s = first + threadIdx.x, lower = NONE, upper = NONE;
-        if (s < rows) {
-            unsigned one = mutual_best(first_target, first_source, s), other = mutual_best(second_target, second_source, s);
-            lower = min(one, other);
-            if (one != other) upper = max(one, other);
+    for (unsigned first = 0; first < by_first.rows; first += COLLECTORS) {
+        unsigned s = first + threadIdx.x, of_vector[MOST_MATCHES], place = collected;
+#pragma unroll
+        for (unsigned i = 0; i < MOST_MATCHES; ++i) of_vector[i] = NONE;
+        if (s < by_first.rows) {
+            take_matches(by_first, each, s, of_vector);
+            take_matches(by_second, each, s, of_vector);
         }
-        unsigned all_lower, all_upper;
-        unsigned place = collected + place_among_present<COLLECTORS>(lower != NONE, of_warps, all_lower);
-        place += place_among_present<COLLECTORS>(upper != NONE, of_warps, all_upper);
-        if (lower != NONE) matches[place] = make_uint2(s, lower);
-        if (upper != NONE) matches[place + 1] = make_uint2(s, upper);
-        collected += all_lower + all_upper;
+#pragma unroll
+        for (unsigned i = 0; i < MOST_MATCHES; ++i) {
+            unsigned all;
+            place += place_among_present<COLLECTORS>(of_vector[i] != NONE, of_warps, all);
+            collected += all;
+        }
+#pragma unroll
+        for (unsigned i = 0; i < MOST_MATCHES; ++i)
+            if (of_vector[i] != NONE) matches[place + i] = make_uint2(s, of_vector[i]);
     }
     if (threadIdx.x == 0) *count = collected;
 }

@@ -8,7 +8,7 @@ use common::found::{on_every_backend, on_every_device, on_one_device};
 use common::{Golden, one_and_two_threads, random};
 use coregister::backend::Device;
 use coregister::stages::describe::AZIMUTHS;
-use coregister::stages::matching::{By, CLASSES, Described, FREQUENCIES, Match, MatchMutual};
+use coregister::stages::matching::{By, CLASSES, Described, FREQUENCIES, Match, MatchMutual, PARTNERS};
 use rand::RngExt;
 
 fn matched<B: MatchMutual>(backend: &B, source: &[f32], target: &[f32], width: usize) -> Vec<Match> {
@@ -333,17 +333,20 @@ fn peak(source: &[[[i64; 2]; FREQUENCIES]], target: &[[[i64; 2]; FREQUENCIES]]) 
 /// A pair and how similar it is.
 type Compared = (usize, usize, i64);
 
-/// The pairs that are the best of both, ascending.
-fn mutual(pairs: &[Compared], rows: usize) -> Vec<Match> {
-    let best = |candidates: &mut dyn Iterator<Item = (usize, i64)>| {
-        candidates.filter(|&(_, value)| value > 0).min_by_key(|&(i, value)| (-value, i)).map(|(i, _)| i)
+/// The pairs of which less than `each` others with either of their rows come first, ascending.
+fn mutual(pairs: &[Compared], each: usize) -> Vec<Match> {
+    let is_partner = |pair: &Compared, shares_a_row: &dyn Fn(&Compared) -> bool| {
+        let order = |&(s, t, value): &Compared| (-value, s, t);
+        pairs.iter().filter(|other| shares_a_row(other) && order(other) < order(pair)).count() < each
     };
-    let mutual = |s: usize| {
-        let t = best(&mut pairs.iter().filter(|pair| pair.0 == s).map(|pair| (pair.1, pair.2)))?;
-        let back = best(&mut pairs.iter().filter(|pair| pair.1 == t).map(|pair| (pair.0, pair.2)));
-        (back == Some(s)).then_some([s as u32, t as u32])
+    let is_match = |pair: &&Compared| {
+        let &&(s, t, value) = pair;
+        value > 0 && is_partner(pair, &|other| other.0 == s) && is_partner(pair, &|other| other.1 == t)
     };
-    (0..rows).filter_map(mutual).collect()
+    let mut matches: Vec<Match> =
+        pairs.iter().filter(is_match).map(|&(s, t, _)| [s as u32, t as u32]).collect();
+    matches.sort_unstable();
+    matches
 }
 
 /// The pairs on the shortlists.
@@ -384,12 +387,13 @@ fn brute_force_by_parts(source: &[Part], target: &[Part]) -> [Vec<Match>; 3] {
             zip(&of_source, &of_target).map(|(source, target)| peak(&source[s], &target[t])).sum();
         (s, t, product + peaks)
     };
-    let similarities: Vec<Compared> = shortlist(&products).into_iter().map(with_peaks).collect();
-    let [by_vectors, by_maps] = [&products, &similarities].map(|pairs| mutual(pairs, rows));
-    let mut by_either = [&by_vectors[..], &by_maps].concat();
+    let shortlist = shortlist(&products);
+    let similarities: Vec<Compared> = shortlist.iter().copied().map(with_peaks).collect();
+    let by_maps = mutual(&similarities, PARTNERS);
+    let mut by_either = [&mutual(&shortlist, PARTNERS)[..], &by_maps].concat();
     by_either.sort_unstable();
     by_either.dedup();
-    [by_vectors, by_maps, by_either]
+    [mutual(&products, 1), by_maps, by_either]
 }
 
 /// The same by a backend.
@@ -484,7 +488,8 @@ fn check_maps_alone<B: MatchMutual>(backend: &B) {
         others.rotate_right(3 * rings * AZIMUTHS);
         let expected: Vec<Match> = (0..count as u32).map(|i| [i, (i + 3) % count as u32]).collect();
         let found = matched_by_parts(backend, &part(maps.clone()), &part(others), By::Maps);
-        assert_eq!(found, expected, "{sectors}");
+        let is_found = |pair: &Match| found.contains(pair);
+        assert!(expected.iter().all(is_found) && found.len() <= PARTNERS * count, "{sectors}: {found:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::correlation::{Fixed, Spectra};
 use super::fixed_point::{BLOCK_ROWS, Pairs, Products, packed, products};
 use super::partners::Partners;
-use super::{By, CLASSES, Described, Match, MatchMutual};
+use super::{By, CLASSES, Described, Match, MatchMutual, PARTNERS};
 use crate::backend::Cpu;
 use crate::error::Result;
 use crate::stages::lanes::LANES;
@@ -63,13 +63,13 @@ impl MatchMutual for Cpu {
     ) -> Result<Vec<Match>> {
         Ok(self.run(|| {
             let shortlists = shortlists(source, target);
-            let by_vectors = || nearest(&shortlists).mutual();
-            let by_maps = || most_similar(&shortlists, source, target).mutual();
+            let by_vectors = |each| nearest(&shortlists).mutual(each);
+            let by_maps = || most_similar(&shortlists, source, target).mutual(PARTNERS);
             match by {
-                By::Vectors => by_vectors(),
+                By::Vectors => by_vectors(1),
                 By::Maps => by_maps(),
                 By::Either => {
-                    let mut either = [by_vectors(), by_maps()].concat();
+                    let mut either = [by_vectors(PARTNERS), by_maps()].concat();
                     either.sort_unstable();
                     either.dedup();
                     either

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{By, CLASSES, Described, FREQUENCIES, MOST_PARTS, Match, MatchMutual};
+use super::{By, CLASSES, Described, FREQUENCIES, MOST_PARTS, Match, MatchMutual, PARTNERS};
 use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::error::Result;
 
@@ -12,6 +12,7 @@ const BEST_PRODUCTS: Kernel = Kernel::new("matching", "best_products");
 const SHORTLIST_PRODUCTS: Kernel = Kernel::new("matching", "shortlist_products");
 const TRANSFORM_MAPS: Kernel = Kernel::new("matching", "transform_maps");
 const MOST_SIMILAR: Kernel = Kernel::new("matching", "most_similar");
+const NEXT_RANKS: Kernel = Kernel::new("matching", "next_ranks");
 const COLLECT_MUTUAL: Kernel = Kernel::new("matching", "collect_mutual");
 
 /// Rows and columns of a tile, as in the kernel, and the threads that compute it.
@@ -68,10 +69,45 @@ struct MapSet {
     padding: u32,
 }
 
+/// Ranks for the kernel; as there.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct RankSet {
+    of_source: u64,
+    of_target: u64,
+    rows: u32,
+    columns: u32,
+}
+
 /// One description of a cloud.
 type Part<'a, D> = Described<'a, Cuda<D>>;
-/// Ranks of the vectors of a source and of a target.
-type Ranks<D> = [CudaBuffer<u64, D>; 2];
+
+/// Ranks of the vectors of a source and of a target, `each` of every one.
+struct Ranks<D: Driver> {
+    of_source: CudaBuffer<u64, D>,
+    of_target: CudaBuffer<u64, D>,
+    each: usize,
+}
+
+impl<D: Driver> Ranks<D> {
+    fn rows(&self) -> usize {
+        self.of_source.len() / self.each
+    }
+
+    fn columns(&self) -> usize {
+        self.of_target.len() / self.each
+    }
+
+    fn set(&self) -> Argument<'_> {
+        let [of_source, of_target] = [&self.of_source, &self.of_target].map(CudaBuffer::address);
+        Argument::value(RankSet {
+            of_source,
+            of_target,
+            rows: self.rows() as u32,
+            columns: self.columns() as u32,
+        })
+    }
+}
 
 impl<D: Driver> FixedRows<D> {
     fn vectors(&self) -> Argument<'_> {
@@ -116,7 +152,8 @@ impl<D: Driver> Cuda<D> {
         let rows = [self.fixed_rows(counts[0], words)?, self.fixed_rows(counts[1], words)?];
         let ranks = self.ranks(counts, ranks_each)?;
         let grid = Grid::over(counts[0].max(counts[1]) * words, THREADS).rows(2);
-        let [source, target] = [0, 1].map(|i| rows[i].made_from(clouds[i], &ranks[i]));
+        let source = rows[0].made_from(clouds[0], &ranks.of_source);
+        let target = rows[1].made_from(clouds[1], &ranks.of_target);
         // SAFETY: each part of a cloud of `count` rows has count × its width values; there are count × words words of either
         // digit, one at least, and count × ranks_each ranks.
         unsafe { self.launch(TO_FIXED_POINT, grid, arguments![source, target, words])? };
@@ -124,7 +161,7 @@ impl<D: Driver> Cuda<D> {
     }
 
     fn ranks(&self, [rows, columns]: [usize; 2], each: usize) -> Result<Ranks<D>> {
-        Ok([self.allocate(rows * each)?, self.allocate(columns * each)?])
+        Ok(Ranks { of_source: self.allocate(rows * each)?, of_target: self.allocate(columns * each)?, each })
     }
 
     /// For every row of either cloud the highest ranks of its products: one, or one of each class.
@@ -135,49 +172,57 @@ impl<D: Driver> Cuda<D> {
         kernel: Kernel,
         ranks_each: usize,
     ) -> Result<Ranks<D>> {
-        let ([source, target], [of_source, of_target]) = self.to_fixed_point(clouds, counts, ranks_each)?;
+        let ([source, target], ranks) = self.to_fixed_point(clouds, counts, ranks_each)?;
         let tiles = Grid::new(counts[1].div_ceil(TILE), TILE_THREADS).rows(counts[0].div_ceil(TILE));
-        let arguments = arguments![source.vectors(), target.vectors(), &of_source, &of_target];
+        let arguments = arguments![source.vectors(), target.vectors(), &ranks.of_source, &ranks.of_target];
         // SAFETY: both digits of a cloud of `count` rows have count × words words, and `words` is a multiple of STEP_WORDS;
         // there are as many ranks for each row and column as the kernel writes.
         unsafe { self.launch(kernel, tiles, arguments)? };
-        Ok([of_source, of_target])
+        Ok(ranks)
     }
 
-    /// For every row of either cloud the highest rank by products, and by products and maps.
+    /// For every row of either cloud its partners by products, and by products and maps.
     fn rank_shortlists(
         &self,
         clouds: [&[Part<'_, D>]; 2],
         counts: [usize; 2],
     ) -> Result<(Ranks<D>, Ranks<D>)> {
-        let [of_source, of_target] = self.rank_products(clouds, counts, SHORTLIST_PRODUCTS, CLASSES)?;
+        let products = self.rank_products(clouds, counts, SHORTLIST_PRODUCTS, CLASSES)?;
+        let similarities = self.ranks(counts, CLASSES)?;
         let rings: usize = clouds[0].iter().map(|part| part.rings).sum();
         let coefficients = [
             self.allocate(counts[0] * rings * FREQUENCIES)?,
             self.allocate(counts[1] * rings * FREQUENCIES)?,
         ];
         let [source, target] = [0, 1].map(|i| map_set(clouds[i], counts[i], &coefficients[i]));
-        let (nearest, similar) = (self.ranks(counts, 1)?, self.ranks(counts, 1)?);
+        let (nearest, similar) = (self.ranks(counts, PARTNERS)?, self.ranks(counts, PARTNERS)?);
         let grid = Grid::over(counts[0].max(counts[1]) * rings, THREADS).rows(2);
         // SAFETY: each part of a cloud of `count` rows has count × its rings × AZIMUTHS values, and the coefficients have room
-        // for FREQUENCIES words of every ring of all parts; there is a rank for each row.
-        unsafe { self.launch(TRANSFORM_MAPS, grid, arguments![source, target, &similar[0], &similar[1]])? };
+        // for FREQUENCIES words of every ring of all parts; there are PARTNERS ranks for each row, and a ring at least.
+        unsafe {
+            self.launch(TRANSFORM_MAPS, grid, arguments![source, target, nearest.set(), similar.set()])?
+        };
         let grid = Grid::over((counts[0] + counts[1]) * WARP, THREADS);
-        let lists = (&of_source, &of_target);
-        let arguments =
-            arguments![source, target, lists.0, lists.1, &nearest[0], &nearest[1], &similar[0], &similar[1]];
-        // SAFETY: as above; there are CLASSES ranks of products for each row, whose indices are those of rows.
+        let lists = (products.set(), similarities.set());
+        let arguments = arguments![source, target, lists.0, lists.1, nearest.set(), similar.set()];
+        // SAFETY: as above; there are CLASSES ranks of products and of similarities for each row, and the indices of the
+        // former are those of rows.
         unsafe { self.launch(MOST_SIMILAR, grid, arguments)? };
+        let grid = Grid::over((counts[0] + counts[1]) * CLASSES, THREADS);
+        // SAFETY: as above; the indices of ranks of similarities are those of rows where the products have one.
+        unsafe { self.launch(NEXT_RANKS, grid, arguments![lists.0, lists.1, nearest.set(), similar.set()])? };
         Ok((nearest, similar))
     }
 
-    /// The pairs of rows that are each other's best by either ranks.
+    /// The pairs of rows that are each other's partners by either ranks.
     fn collect_mutual(&self, first: &Ranks<D>, second: &Ranks<D>) -> Result<CudaBuffer<Match, D>> {
-        let [rows, columns] = [first[0].len(), first[1].len()];
-        let (matches, count) = (self.allocate(2 * rows.min(columns))?, self.allocate::<u32>(1)?);
-        let arguments = arguments![&first[0], &first[1], &second[0], &second[1], rows, &matches, &count];
-        // SAFETY: there is a rank for each row and column; ranks hold indices of rows and columns, and a row or column is in
-        // at most two matches.
+        let each = first.each;
+        assert!(each <= PARTNERS && second.each == each, "more than {PARTNERS} partners");
+        let most = 2 * each * first.rows().min(first.columns());
+        let (matches, count) = (self.allocate(most)?, self.allocate::<u32>(1)?);
+        let arguments = arguments![first.set(), second.set(), each, &matches, &count];
+        // SAFETY: there are `each` ranks for each row and column; ranks hold indices of rows and columns, and a row or column is
+        // in at most `each` matches by either.
         unsafe { self.launch(COLLECT_MUTUAL, Grid::new(1, COLLECTORS), arguments)? };
         Ok(matches.truncated(self.last(&count)? as usize))
     }

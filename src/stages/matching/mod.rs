@@ -1,5 +1,9 @@
 //! Mutual nearest neighbours among the descriptions of two clouds.
 //!
+//! Of what looks the same in several places, a wall's corners or its windows, the right partner is often the second most
+//! similar one. The poses of wrong matches disagree with each other, so a right match is worth many wrong ones, and more
+//! than one partner of a keypoint is taken.
+//!
 //! How similar two patches are is told by their invariant vectors, and by their equivariant maps: these have what is lost
 //! when a vector is made independent of the azimuth, and their circular correlation is high at one turn if the patches
 //! show the same. A correlation costs some thirty times a product of vectors, so the products choose which pairs are
@@ -34,9 +38,10 @@ pub struct Described<'a, D: Device + ?Sized> {
 pub enum By {
     /// No other row of either has a larger product with the other.
     Vectors,
-    /// No pair that shares a row with them is more similar.
+    /// Among the pairs of the shortlist with the one, and among those with the other, theirs is one of the [`PARTNERS`] most
+    /// similar.
     Maps,
-    /// The one or the other.
+    /// That, or theirs is one of those with the [`PARTNERS`] largest products.
     Either,
 }
 
@@ -44,6 +49,10 @@ pub enum By {
 pub const MOST_PARTS: usize = 4;
 /// Vectors whose indices are equal modulo this are a class; a shortlist has one of each.
 pub const CLASSES: usize = 16;
+/// Partners that a keypoint can have by vectors, and by maps. Where the right one is among the most similar at all it is
+/// most often the first or the second. With a third, so many wrong ones agree where parts of a room repeat that the right
+/// answer is doubted.
+pub const PARTNERS: usize = 2;
 /// The azimuthal frequencies by which maps are compared are 1 to this. What is constant along a ring the vectors tell;
 /// of what is finer, little is the same in two scans.
 pub const FREQUENCIES: usize = 4;
