@@ -234,7 +234,7 @@ struct MapSet {
     unsigned count, padding;
 };
 
-// Partners that a vector can have, as in src/stages/matching/.
+// Partners that a vector can have, as in src/stages/matching/: the best and the next one.
 constexpr unsigned PARTNERS = 2;
 
 // Ranks of the vectors of the source, `rows` of them, and of the target, `columns`: of their partners, all the best ones,
@@ -330,7 +330,8 @@ most_similar(MapSet source, MapSet target, Ranks products, Ranks similarities, R
     if (lane_number() == 0 && best != 0) atomicMax(&similar.of(is_source)[vector], best);
 }
 
-// Takes the pair of a vector and of another, whose rank is on the vector's shortlist, in among the next best of either.
+// Takes the pair of a vector and another, whose rank is on the vector's shortlist, into the next ranks of both, but for one
+// whose best it is.
 __device__ __forceinline__ void take_next(const Ranks& partners, bool is_source, unsigned vector, unsigned long long rank) {
     unsigned other = index_of_rank(rank);
     unsigned long long rank_of_vector = rank_of(similarity_of_rank(rank), vector);
@@ -393,8 +394,8 @@ __device__ __forceinline__ void take_matches(const Ranks& partners, unsigned eac
     }
 }
 
-// The pairs of vectors in which either is one of the other's `each` partners by the first or by the second ranks, in
-// ascending order, and how many they are. One block.
+// The pairs of vectors that are among each other's `each` partners by the first or by the second ranks, in ascending order,
+// and how many they are. One block.
 extern "C" __global__ void __launch_bounds__(COLLECTORS)
 collect_mutual(Ranks by_first, Ranks by_second, unsigned each, uint2* matches, unsigned* count) {
     __shared__ unsigned of_warps[COLLECTORS / WARP];

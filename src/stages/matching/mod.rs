@@ -38,10 +38,10 @@ pub struct Described<'a, D: Device + ?Sized> {
 pub enum By {
     /// No other row of either has a larger product with the other.
     Vectors,
-    /// Among the pairs of the shortlist with the one, and among those with the other, theirs is one of the [`PARTNERS`] most
-    /// similar.
+    /// Of the pairs of the shortlist that have the one, and of those that have the other, theirs is among the [`PARTNERS`]
+    /// most similar.
     Maps,
-    /// That, or theirs is one of those with the [`PARTNERS`] largest products.
+    /// That, or theirs is among those with the [`PARTNERS`] largest products.
     Either,
 }
 

@@ -26,7 +26,7 @@ impl Partners {
         }
     }
 
-    /// The pairs in which either is among the other's best `each`, in ascending order.
+    /// The pairs whose rows are each among the best `each` of the other, in ascending order.
     pub fn mutual(&self, each: usize) -> Vec<Match> {
         let is_partner = |s: u32, t: u32| {
             let of_target = &self.of_target[t as usize][..each];
@@ -46,7 +46,7 @@ impl Partners {
     }
 }
 
-/// Takes in a rank, unless it is there: a pair comes twice where either is on the other's shortlist.
+/// Takes in a rank, unless it is there: a pair that is on both rows' shortlists comes twice.
 fn keep_largest(ranks: &mut Ranks, mut rank: u64) {
     if ranks.contains(&rank) {
         return;
