@@ -181,6 +181,36 @@ fn identical_clouds_give_the_identity() {
     }
 }
 
+/// Points in rows on the faces of a few blocks: each face looks like the others, and like itself a little further on.
+fn blocks() -> Vec<[f64; 3]> {
+    const STEP: f64 = 0.05;
+    // Left, front, edge and height.
+    const BLOCKS: [[f64; 4]; 4] =
+        [[0.0, 0.0, 3.0, 0.2], [1.0, 0.5, 0.8, 1.3], [2.2, 1.7, 0.6, 0.7], [0.2, 2.1, 0.5, 2.0]];
+    let steps = |length: f64| (0..(length / STEP).round() as usize).map(|i| i as f64 * STEP);
+    let mut points = Vec::new();
+    for [left, front, edge, height] in BLOCKS {
+        for a in steps(edge) {
+            points.extend(steps(edge).map(|b| [left + a, front + b, height]));
+            points.extend(steps(height).flat_map(|c| {
+                let along = [[left + a, front, c], [left + a, front + edge, c]];
+                [along, [[left, front + a, c], [left + edge, front + a, c]]].into_iter().flatten()
+            }));
+        }
+    }
+    points
+}
+
+#[test]
+fn parts_that_look_alike_are_no_rivals_of_a_cloud_laid_on_itself() {
+    let blocks = blocks();
+    let turned: Vec<[f64; 3]> = blocks.iter().map(|[x, y, z]| [*y, 2.0 - x, z - 1.0]).collect();
+    let registration = register(&turned, &blocks);
+    assert!(registration.confidence > 0.9, "{}, {}", registration.confidence, registration.reason);
+    let origin = registration.target_from_source.apply(&Vector3::zeros());
+    assert!((origin - Vector3::new(2.0, 0.0, 1.0)).norm() < 0.02, "{origin}");
+}
+
 #[test]
 fn the_order_of_the_points_does_not_matter() {
     for pair in pairs() {

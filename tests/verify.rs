@@ -17,7 +17,7 @@ use coregister::geometry::{IDENTITY, Pose, apply, dot, inverse, rotate, subtract
 use coregister::stages::consensus::Support;
 use coregister::stages::surface::Surface;
 use coregister::stages::verify::judge::{
-    Circumstances, FreeMotion, chance, confidence, free_motions, hold_of_one, log_odds, reliance,
+    Circumstances, FreeMotion, chance, confidence, free_motions, hold_of_one, log_odds, reliance, shortfall,
 };
 use coregister::stages::verify::{Agreement, AgreementOptions, MeasureAgreement, Observation, Scene};
 use coregister::stages::viewpoint::{EstimateViewpoint, RangeImage, Viewpoint};
@@ -537,6 +537,21 @@ fn every_witness_is_heard() {
     let by_target = fallen(&odds(&|a, _, by| a.source_in_front += by));
     let by_source = fallen(&odds(&|a, _, by| a.target_in_front += by));
     assert!(by_source < 0.5 * by_target, "{by_source} by the less reliable view, {by_target} by the other");
+}
+
+#[test]
+fn what_lays_clouds_on_each_other_as_a_whole_has_no_rivals_in_parts() {
+    let covering = |source_overlap, target_overlap| Agreement {
+        source_overlap,
+        target_overlap,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    let against = |best, rival| shortfall(&covering(best, best), &covering(rival, rival));
+    assert!(against(1.0, 0.45) > 3.0 && against(1.0, 0.45) > against(0.97, 0.45));
+    assert!(against(1.0, 0.3) > against(1.0, 0.6));
+    assert_eq!(against(1.0, 0.96), 0.0, "symmetric as a whole");
+    assert_eq!((against(0.75, 0.0), against(0.3, 0.6)), (0.0, 0.0), "clouds that overlap in part");
+    assert_eq!(shortfall(&covering(1.0, 0.5), &covering(0.3, 0.3)), 0.0, "both must be covered");
 }
 
 #[test]

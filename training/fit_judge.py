@@ -38,6 +38,11 @@ CURRENT_CALIBRATION = np.array([1.2, 0.5])
 LOOKALIKES = 0.0025
 """Share of things that look like the right candidate and are not, which bounds the odds of the confidence."""
 
+LEAST_UNCOVERED = 0.02
+UNCOVERED_BY_LIKES = 4.0
+UNCOVERED_WEIGHT = 2.0
+"""What counts against rivals that leave much uncovered of clouds that the best candidate lays on each other as a whole."""
+
 NOTHING = -1e9
 """Log-odds of a place without a candidate."""
 MOST = 60.0
@@ -60,10 +65,13 @@ class Pairs:
                     pairs[path, row["set"], row["name"]].append(row)
         most = max(len(candidates) for candidates in pairs.values())
         self.found = np.zeros((len(pairs), most, len(NAMES)))
+        self.uncovered = np.zeros((len(pairs), most))
         self.there, self.distinct, self.right = np.zeros((3, len(pairs), most), dtype=bool)
         for i, candidates in enumerate(pairs.values()):
             for j, candidate in enumerate(candidates):
                 self.found[i, j] = witnesses(candidate)
+                overlap = np.sqrt(float(candidate["source_overlap"]) * float(candidate["target_overlap"]))
+                self.uncovered[i, j] = 1 - overlap + LEAST_UNCOVERED
                 self.there[i, j] = True
                 self.distinct[i, j] = candidate["distinct"] == "1"
                 self.right[i, j] = candidate["right"] == "1"
@@ -104,11 +112,17 @@ def chosen(weights, pairs):
     best = log_odds.argmax(axis=1)
     # The candidates were ranked by the weights of their day, and a cluster of near-equal ones is represented by its
     # first. Where other weights choose another one of a cluster, that one stands for it.
-    odds = bounded(log_odds) * pairs.distinct
+    odds = bounded(log_odds - shortfall(pairs.uncovered, pairs.uncovered[pair, best][:, None])) * pairs.distinct
     represented = pairs.distinct[pair, best]
     own = np.where(represented, odds[pair, best], odds[:, 0])
     rivals = 1 + np.maximum(odds.sum(axis=1) - own, 0)
     return np.log(bounded(log_odds[pair, best]) / rivals), pairs.right[pair, best]
+
+
+def shortfall(uncovered, by_best):
+    """What speaks against rivals of a candidate that lays the clouds on each other as a whole."""
+    ratio = np.where(uncovered > 0, uncovered, LEAST_UNCOVERED) / by_best
+    return UNCOVERED_WEIGHT * np.maximum(np.log(ratio / UNCOVERED_BY_LIKES), 0)
 
 
 def bounded(log_odds):

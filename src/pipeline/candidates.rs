@@ -12,7 +12,9 @@ use crate::stages::estimate::EstimateOptions;
 use crate::stages::pose::Hypotheses;
 use crate::stages::rank::{Candidate, Judged, Ranked};
 use crate::stages::refine::RefineOptions;
-use crate::stages::verify::judge::{Circumstances, chance, confidence, free_motions, hold_of_one, reliance};
+use crate::stages::verify::judge::{
+    Circumstances, chance, confidence, free_motions, hold_of_one, reliance, shortfall,
+};
 use crate::stages::verify::{AgreementOptions, Scene};
 
 /// How much is done to find the best candidate.
@@ -187,7 +189,10 @@ impl<B: Backend> Pipeline<B> {
 
 /// Probability that the first of these candidates, which all differ, is right.
 pub(super) fn confidence_of(distinct: &[Candidate]) -> f64 {
-    confidence(&distinct.iter().map(|candidate| candidate.log_odds).collect::<Vec<_>>())
+    let Some(best) = distinct.first() else { return 0.0 };
+    let weighed =
+        |candidate: &Candidate| candidate.log_odds - shortfall(&best.agreement, &candidate.agreement);
+    confidence(&distinct.iter().map(weighed).collect::<Vec<_>>())
 }
 
 /// How far apart poses move the source when they are different.

@@ -111,6 +111,22 @@ pub fn confidence(log_odds: &[f32]) -> f64 {
     1.0 / (1.0 + (-CALIBRATION_SLOPE * chosen - CALIBRATION_BIAS).exp())
 }
 
+/// What is left uncovered is compared with this: surfaces that were sampled apart cover each other but for so much.
+const LEAST_UNCOVERED: f32 = 0.02;
+/// A rival may leave so many times as much uncovered as the best candidate before that speaks against it, and then so much
+/// for each e-fold. Clouds that overlap in part leave too much uncovered for any rival to leave more by this factor.
+const UNCOVERED_BY_LIKES: f32 = 4.0;
+const UNCOVERED_WEIGHT: f32 = 2.0;
+
+/// What speaks against a rival of the best candidate because that lays the clouds on each other as a whole, and it does not,
+/// in log-odds. Parts of one cloud look alike, and one laid on another has much that speaks for it; that everything else fits
+/// as well, at a place that is wrong, happens only to what is symmetric as a whole.
+pub fn shortfall(best: &Agreement, rival: &Agreement) -> f32 {
+    let uncovered = |a: &Agreement| 1.0 - (a.source_overlap * a.target_overlap).sqrt() + LEAST_UNCOVERED;
+    let ratio = uncovered(rival) / uncovered(best);
+    UNCOVERED_WEIGHT * (ratio / UNCOVERED_BY_LIKES).ln().max(0.0)
+}
+
 /// A motion that the overlap does not determine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FreeMotion {
