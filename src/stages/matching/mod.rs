@@ -50,8 +50,7 @@ pub const MOST_PARTS: usize = 4;
 /// Vectors whose indices are equal modulo this are a class; a shortlist has one of each.
 pub const CLASSES: usize = 16;
 /// Partners that a keypoint can have by vectors, and by maps. Where the right one is among the most similar at all it is
-/// most often the first or the second. With a third, so many wrong ones agree where parts of a room repeat that the right
-/// answer is doubted.
+/// most often the first or the second; all stages behind this one have as much more to do with each.
 pub const PARTNERS: usize = 2;
 /// The azimuthal frequencies by which maps are compared are 1 to this. What is constant along a ring the vectors tell;
 /// of what is finer, little is the same in two scans.
