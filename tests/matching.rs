@@ -487,7 +487,9 @@ fn check_maps_alone<B: MatchMutual>(backend: &B) {
         let mut others = turned(&maps, sectors);
         others.rotate_right(3 * rings * AZIMUTHS);
         let expected: Vec<Match> = (0..count as u32).map(|i| [i, (i + 3) % count as u32]).collect();
-        let found = matched_by_parts(backend, &part(maps.clone()), &part(others), By::Maps);
+        let (source, target) = (part(maps.clone()), part(others));
+        let found = matched_by_parts(backend, &source, &target, By::Maps);
+        assert_eq!(found, brute_force_by_parts(&source, &target)[1], "{sectors}");
         let is_found = |pair: &Match| found.contains(pair);
         assert!(expected.iter().all(is_found) && found.len() <= PARTNERS * count, "{sectors}: {found:?}");
     }
