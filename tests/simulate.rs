@@ -151,6 +151,45 @@ fn the_pose_is_exact() {
     }
 }
 
+/// Share of the target's points that lie on the scene's triangles.
+fn share_on(scene: &Scene, pair: &SimulatedPair, world_from_target: &RigidTransform) -> f64 {
+    let bvh = Bvh::new(scene.mesh());
+    let eye = world_from_target.translation.cast::<f32>();
+    let lies_on = |point: &&[f32; 3]| {
+        let world = world_from_target.apply(&point.map(f64::from).into()).cast::<f32>();
+        let distance = (world - eye).norm();
+        bvh.cast(&eye, &((world - eye) / distance), distance - 1e-3, distance + 1e-3).is_some()
+    };
+    pair.target.points.iter().filter(lies_on).count() as f64 / pair.target.len() as f64
+}
+
+#[test]
+fn the_target_is_of_the_scene_after_things_have_moved() {
+    for kind in [Kind::Frame, Kind::Lidar, Kind::LidarIndoor] {
+        let options = PairOptions { noise: 0.0, relief: false, moved_share: 1.0, ..coarse(kind) };
+        // One image may show nothing that moves.
+        let unmoved = [1, 2, 3].map(|seed| {
+            let (pair, [(before, _), (after, pose)]) = simulate_pair_in_scenes(seed, &options).unwrap();
+            let fits = share_on(&after, &pair, &pose);
+            assert!(fits > 0.999, "{kind}: {fits} of what the target sees is there then");
+            share_on(&before, &pair, &pose)
+        });
+        let unmoved = unmoved.iter().sum::<f64>() / 3.0;
+        assert!(
+            unmoved > 0.3 && unmoved < 0.99,
+            "{kind}: {unmoved} of what the target sees was there before"
+        );
+    }
+}
+
+#[test]
+fn objects_and_what_is_not_to_move_stay_as_they_are() {
+    for (kind, moved_share) in [(Kind::Object, 1.0), (Kind::Lidar, 0.0)] {
+        let moved = simulate_pair(4, &PairOptions { moved_share, ..coarse(kind) }).unwrap();
+        assert_eq!(moved, simulate_pair(4, &coarse(kind)).unwrap(), "{kind}");
+    }
+}
+
 #[test]
 fn overlaps_lie_in_the_requested_range() {
     for (kind, low, high) in [
@@ -209,6 +248,7 @@ fn nonsense_is_refused() {
     assert!(refused(PairOptions { kinds: vec![], ..PairOptions::default() }).contains("kind"));
     assert!(refused(PairOptions { overlap: 0.5..0.2, ..PairOptions::default() }).contains("overlap"));
     assert!(refused(PairOptions { detail: 0.0, ..PairOptions::default() }).contains("detail"));
+    assert!(refused(PairOptions { moved_share: 1.1, ..PairOptions::default() }).contains("move"));
     assert!(refused(PairOptions { noise: f64::NAN, ..PairOptions::default() }).contains("noise"));
 }
 

@@ -34,6 +34,11 @@ pub struct Arguments {
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     none_share: f64,
 
+    /// Share of the things that may move (vehicles, people, furniture that stands free) which are elsewhere, or gone, when the
+    /// target is scanned, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
+    moved_share: f64,
+
     /// How the source is moved away from its sensor
     #[arg(long, value_enum, default_value = "full")]
     motion: MotionName,
@@ -68,6 +73,7 @@ impl Arguments {
             kinds: if self.kinds.is_empty() { usual.kinds } else { self.kinds.clone() },
             overlap: self.overlap.clone().unwrap_or(usual.overlap),
             none_share: self.none_share,
+            moved_share: self.moved_share,
             motion: self.motion.into(),
             noise: self.noise,
             detail: self.detail,
@@ -171,6 +177,12 @@ mod tests {
     fn none_share() {
         assert_eq!(options("--none-share 0.5").none_share, 0.5);
         assert!(parse("--none-share 2").is_none() && parse("--none-share nan").is_none());
+    }
+
+    #[test]
+    fn moved_share() {
+        assert_eq!(options("--moved-share 0.3").moved_share, 0.3);
+        assert!(parse("--moved-share 1.1").is_none() && parse("--moved-share nan").is_none());
     }
 
     #[test]

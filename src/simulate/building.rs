@@ -6,9 +6,10 @@ use super::furniture::{clutter, furniture};
 use super::mesh::Mesh;
 use super::primitives::{block, cuboid};
 use super::room::Room;
+use super::things::{Furnished, SHOVED};
 
 /// A corridor or a hall, and where sensors may stand in it.
-pub(super) fn building(dice: &mut Dice) -> (Mesh, Room) {
+pub(super) fn building(dice: &mut Dice) -> (Furnished, Room) {
     if dice.chance(0.5) { corridor(dice) } else { hall(dice) }
 }
 
@@ -29,7 +30,7 @@ struct Corridor {
     things: usize,
 }
 
-fn corridor(dice: &mut Dice) -> (Mesh, Room) {
+fn corridor(dice: &mut Dice) -> (Furnished, Room) {
     let corridor = Corridor {
         width: dice.between(1.8, 3.2),
         height: dice.between(2.4, 3.0),
@@ -43,21 +44,21 @@ fn corridor(dice: &mut Dice) -> (Mesh, Room) {
     let bays = dice.count(8, 18);
     let length = bays as f32 * corridor.bay;
     let whole_width = corridor.width + 2.0 * corridor.depth;
-    let mut mesh = shell(length, whole_width, corridor.height);
+    let mut scene = Furnished::from(shell(length, whole_width, corridor.height));
     for bay in 0..bays {
         let x = bay as f32 * corridor.bay - length / 2.0;
         for turn in [0.0, std::f32::consts::PI] {
             // Turned about the middle of the bay, the other side is like this one.
             let middle = x + corridor.bay / 2.0;
-            mesh.add_at(corridor.room(dice), [middle, 0.0, 0.0], turn);
+            scene.mesh.add_at(corridor.room(dice), [middle, 0.0, 0.0], turn);
         }
     }
     for _ in 0..dice.count(0, 2 * bays) {
         let (x, side) = (dice.between(-0.5, 0.5) * length, dice.sign());
         let thing = clutter(dice).scaled(dice.between(1.0, 2.5));
-        mesh.add_at(thing, [x, side * (corridor.width / 2.0 - 0.25), 0.0], dice.turn());
+        scene.put(thing, [x, side * (corridor.width / 2.0 - 0.25), 0.0], dice.turn(), SHOVED);
     }
-    (mesh, Room::rectangular(length, corridor.width, corridor.height))
+    (scene, Room::rectangular(length, corridor.width, corridor.height))
 }
 
 impl Corridor {
@@ -100,7 +101,7 @@ struct Racks {
     full: f32,
 }
 
-fn hall(dice: &mut Dice) -> (Mesh, Room) {
+fn hall(dice: &mut Dice) -> (Furnished, Room) {
     let racks = Racks {
         bay: dice.between(1.8, 3.0),
         depth: dice.between(0.8, 1.2),
@@ -113,20 +114,20 @@ fn hall(dice: &mut Dice) -> (Mesh, Room) {
     let length = bays as f32 * racks.bay + dice.between(4.0, 12.0);
     let width = (rows + 1) as f32 * pitch;
     let height = (racks.levels as f32 + 1.0) * racks.level + dice.between(0.5, 2.0);
-    let mut mesh = shell(length, width, height);
+    let mut scene = Furnished::from(shell(length, width, height));
     for row in 0..rows {
         let y = (row as f32 - (rows - 1) as f32 / 2.0) * pitch;
         for bay in 0..bays {
             let x = (bay as f32 - (bays - 1) as f32 / 2.0) * racks.bay;
-            mesh.add(racks.bay_of_goods(dice).moved([x, y, 0.0]));
+            scene.mesh.add(racks.bay_of_goods(dice).moved([x, y, 0.0]));
         }
     }
     for _ in 0..dice.count(0, 12) {
         let at = [dice.between(-0.45, 0.45) * length, dice.between(-0.45, 0.45) * width, 0.0];
         let size = dice.between3(0.4, 1.4).into();
-        mesh.add_at(block(0.0, 0.0, 0.0, size), at, dice.turn());
+        scene.put(block(0.0, 0.0, 0.0, size), at, dice.turn(), SHOVED);
     }
-    (mesh, Room::rectangular(length, width, height))
+    (scene, Room::rectangular(length, width, height))
 }
 
 impl Racks {

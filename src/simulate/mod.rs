@@ -15,8 +15,8 @@
 //! # Ok::<(), coregister::Error>(())
 //! ```
 //!
-//! From the ground up: `dice` and `noise` (randomness), `mesh` and `primitives` (shapes), `furniture`, `room`,
-//! `building`, `street`, `object` (things), `bvh` and `scene` (rays), `depth_camera`, `lidar`, `rig` (sensors), `pair` and
+//! From the ground up: `dice` and `noise` (randomness), `mesh` and `primitives` (shapes), `things` (what may move),
+//! `furniture`, `room`, `building`, `street`, `object` (scenes), `bvh` and `scene` (rays), `depth_camera`, `lidar`, `rig` (sensors), `pair` and
 //! `write` (what users call).
 
 mod building;
@@ -35,6 +35,7 @@ mod rig;
 mod room;
 mod scene;
 mod street;
+mod things;
 mod view;
 mod write;
 

@@ -112,6 +112,9 @@ pub struct PairOptions {
     pub overlap: Range<f64>,
     /// Share of pairs that do not overlap, 0..1: two scenes, or two parts of one.
     pub none_share: f64,
+    /// Share of the things that may move (vehicles and people outdoors, furniture that stands free indoors) which are elsewhere,
+    /// or gone, when the target is scanned, 0..1.
+    pub moved_share: f64,
     /// An additional motion of the source: up to 1 m indoors, 10 m for outdoor LiDAR, 1 radius for objects.
     pub motion: Motion,
     /// Strength of the sensor's faults: 1 is realistic, 0 an ideal sensor.
@@ -128,6 +131,7 @@ impl Default for PairOptions {
             kinds: Kind::USUAL.to_vec(),
             overlap: 0.05..0.95,
             none_share: 0.0,
+            moved_share: 0.0,
             motion: Motion::None,
             noise: 1.0,
             relief: true,
@@ -191,7 +195,7 @@ struct Scans {
     same_scene: bool,
 }
 
-/// As [`simulate_pair`], with the scenes of source and target (twice the same for overlapping pairs) and
+/// As [`simulate_pair`], with the scenes of source and target (twice the same for overlapping pairs where nothing moves) and
 /// the poses of both sensors in them.
 pub fn simulate_pair_in_scenes(
     seed: u64,
@@ -224,6 +228,9 @@ fn check(options: &PairOptions) -> Result<()> {
     if !(options.detail >= 0.1 && options.detail <= 4.0) {
         return refuse("the detail must be between 0.1 and 4");
     }
+    if !(0.0..=1.0).contains(&options.moved_share) {
+        return refuse("the share of things that move must be within 0..1");
+    }
     if !(options.noise >= 0.0 && options.noise.is_finite()) {
         return refuse("the noise must be 0 or more");
     }
@@ -243,14 +250,24 @@ fn overlapping_scans(kind: Kind, dice: &mut Dice, options: &PairOptions) -> Resu
             start..end
         };
         let mut dice = Dice::new(derive_seed(seed, attempt));
-        let scene = Scene::new(dice.seed(), kind, options.relief);
-        if let Some(scans) = search(&scene, kind, &window, options, &mut dice) {
-            return Ok((scans, [scene.clone(), scene]));
+        let scenes = before_and_after(dice.seed(), kind, options);
+        if let Some(scans) = search(&scenes, kind, &window, options, &mut dice) {
+            return Ok((scans, scenes));
         }
     }
     Err(Error::Config(format!(
         "no {kind} pair with an overlap in {start}..{end} was found in {SCENES} scenes; widen the range"
     )))
+}
+
+/// A scene as the source sees it, and as the target does.
+fn before_and_after(seed: u64, kind: Kind, options: &PairOptions) -> [Scene; 2] {
+    let before = Scene::new(seed, kind, options.relief);
+    let after = match options.moved_share {
+        0.0 => before.clone(),
+        share => before.later(share, derive_seed(seed, 1)),
+    };
+    [before, after]
 }
 
 /// Two parts of one scene in a third of the cases, else two scenes.
@@ -259,9 +276,9 @@ fn disjoint_scans(kind: Kind, dice: &mut Dice, options: &PairOptions) -> Result<
     if dice.chance(0.35) {
         for attempt in 0..3 {
             let mut dice = Dice::new(derive_seed(seed, attempt));
-            let scene = Scene::new(dice.seed(), kind, options.relief);
-            if let Some(scans) = search(&scene, kind, &(0.0..DISJOINT), options, &mut dice) {
-                return Ok((scans, [scene.clone(), scene]));
+            let scenes = before_and_after(dice.seed(), kind, options);
+            if let Some(scans) = search(&scenes, kind, &(0.0..DISJOINT), options, &mut dice) {
+                return Ok((scans, scenes));
             }
         }
     }
@@ -307,15 +324,15 @@ fn is_enough(points: &[Point], kind: Kind, options: &PairOptions) -> bool {
 /// Looks for two stations in a scene whose scans overlap as wanted. How far apart they are is narrowed down
 /// from what earlier ones gave.
 fn search(
-    scene: &Scene,
+    [before, after]: &[Scene; 2],
     kind: Kind,
     window: &Range<f64>,
     options: &PairOptions,
     dice: &mut Dice,
 ) -> Option<Scans> {
-    let rig = Rig::new(kind, scene.stage(), options, dice);
-    let source_station = rig.first_station(scene, dice)?;
-    let source = rig.scan(scene, &source_station, dice.seed());
+    let rig = Rig::new(kind, before.stage(), options, dice);
+    let source_station = rig.first_station(before, dice)?;
+    let source = rig.scan(before, &source_station, dice.seed());
     if !is_enough(&source, kind, options) {
         return None;
     }
@@ -323,15 +340,15 @@ fn search(
     let mut bracket = Bracket::new(rig.spreads());
     for _ in 0..SECOND_STATIONS {
         let spread = bracket.draw(dice);
-        let Some(station) = rig.second_station(scene, &source_station, spread, dice) else { continue };
-        if let Some(forecast) = rig.forecast(scene, &source_station, &station) {
+        let Some(station) = rig.second_station(after, &source_station, spread, dice) else { continue };
+        if let Some(forecast) = rig.forecast(after, &source_station, &station) {
             let margin = 0.03;
             if forecast < window.start - margin || forecast > window.end + margin {
                 bracket.narrow(spread, forecast > window.end);
                 continue;
             }
         }
-        let target = rig.scan(scene, &station, dice.seed());
+        let target = rig.scan(after, &station, dice.seed());
         let overlap = overlap(&source, &target, &rule);
         if window.contains(&overlap) && is_enough(&target, kind, options) {
             let [world_from_source, world_from_target] =

@@ -7,6 +7,7 @@ use super::furniture::{column, furniture, kitchen, wall_furniture};
 use super::mesh::Mesh;
 use super::noise::Field;
 use super::primitives::{arch, blob, block, cuboid, height_field};
+use super::things::{Furnished, SHOVED};
 
 /// Where things and sensors may stand in a room.
 #[derive(Debug, Clone)]
@@ -88,23 +89,23 @@ fn l_shape(dice: &mut Dice, w: f32, l: f32) -> Vec<[f32; 2]> {
 }
 
 /// A furnished room.
-pub(super) fn room(dice: &mut Dice) -> (Mesh, Room) {
+pub(super) fn room(dice: &mut Dice) -> (Furnished, Room) {
     let room = Room::new(dice);
-    let mut mesh = shell(dice, &room);
-    furnish_walls(dice, &room, &mut mesh);
+    let mut scene = Furnished::from(shell(dice, &room));
+    furnish_walls(dice, &room, &mut scene);
     let density = dice.between(0.08, 0.35);
     for _ in 0..(room.area() * density) as usize + 2 {
         let place = room.place(dice, 0.5);
         let thing = furniture(dice).scaled(dice.between(0.8, 1.2));
-        mesh.add_at(thing, [place[0], place[1], 0.0], dice.turn());
+        scene.put(thing, [place[0], place[1], 0.0], dice.turn(), SHOVED);
     }
     for _ in 0..dice.count(0, 3) {
         let place = room.place(dice, 0.2);
         let (axes, roughness) = (dice.between3(0.1, 0.5).into(), dice.between(0.1, 0.5));
         let height = dice.between(0.1, room.height);
-        mesh.add(blob(dice, axes, roughness).moved([place[0], place[1], height]));
+        scene.mesh.add(blob(dice, axes, roughness).moved([place[0], place[1], height]));
     }
-    (mesh, room)
+    (scene, room)
 }
 
 /// Floor, walls, ceiling, beams, pillars.
@@ -231,7 +232,7 @@ fn hang(dice: &mut Dice, mesh: &mut Mesh, bay: &Stretch, thickness: f32) {
 }
 
 /// Walks along every wall and puts furniture against it, with gaps.
-fn furnish_walls(dice: &mut Dice, room: &Room, mesh: &mut Mesh) {
+fn furnish_walls(dice: &mut Dice, room: &Room, scene: &mut Furnished) {
     let fullness = dice.between(0.3, 0.95);
     let has_kitchen = dice.chance(0.45);
     let kitchen_wall = dice.below(room.outline.len());
@@ -253,7 +254,7 @@ fn furnish_walls(dice: &mut Dice, room: &Room, mesh: &mut Mesh) {
             if x + w < length - 0.1 || x < 0.4 {
                 let thing =
                     thing.moved([-low[0], -high[1], 0.0]).yawed(TAU / 2.0 + dice.between(-0.06, 0.06));
-                mesh.add_at(thing.moved([x + w, back, 0.0]), [a[0], a[1], 0.0], heading);
+                scene.mesh.add_at(thing.moved([x + w, back, 0.0]), [a[0], a[1], 0.0], heading);
             }
             x += w + dice.between(0.0, 0.3);
         }
@@ -261,7 +262,7 @@ fn furnish_walls(dice: &mut Dice, room: &Room, mesh: &mut Mesh) {
     if dice.chance(0.3) {
         let place = room.place(dice, 1.0);
         let top = block(0.0, 0.0, 0.0, [dice.between(0.8, 2.0), dice.between(0.6, 1.0), 0.9]);
-        mesh.add_at(top, [place[0], place[1], 0.0], dice.turn());
+        scene.mesh.add_at(top, [place[0], place[1], 0.0], dice.turn());
     }
 }
 

@@ -11,6 +11,7 @@ use super::noise::Relief;
 use super::object::object;
 use super::room::{Room, room};
 use super::street::{Ground, street};
+use super::things::Furnished;
 
 /// Where sensors may stand.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ pub(super) struct Surface {
 /// A scene in world coordinates: z up, metres.
 #[derive(Debug, Clone)]
 pub struct Scene {
-    mesh: Mesh,
+    furnished: Furnished,
     bvh: Bvh,
     normals: Vec<Vector3<f32>>,
     relief: Relief,
@@ -48,32 +49,48 @@ impl Scene {
     /// The scene of `seed` for a kind of pair; without `relief` the hits lie on the triangles exactly.
     pub fn new(seed: u64, kind: Kind, relief: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let (mesh, stage) = match kind {
+        let (furnished, stage) = match kind {
             Kind::Fragment | Kind::Frame | Kind::LidarIndoor => {
-                let (mesh, room) = room(&mut dice);
-                (mesh, Stage::Room(room))
+                let (furnished, room) = room(&mut dice);
+                (furnished, Stage::Room(room))
             }
             Kind::LidarRepeated => {
-                let (mesh, room) = building(&mut dice);
-                (mesh, Stage::Room(room))
+                let (furnished, room) = building(&mut dice);
+                (furnished, Stage::Room(room))
             }
             Kind::Lidar => {
-                let (mesh, ground) = street(&mut dice);
-                (mesh, Stage::Ground(Box::new(ground)))
+                let (furnished, ground) = street(&mut dice);
+                (furnished, Stage::Ground(Box::new(ground)))
             }
             Kind::Object => {
                 let (mesh, radius) = object(&mut dice);
-                (mesh, Stage::Turntable(radius))
+                (mesh.into(), Stage::Turntable(radius))
             }
         };
         let relief = if relief { unevenness(&mut dice, &stage) } else { Relief::flat() };
-        let normals = (0..mesh.faces.len()).map(|face| normal(&mesh, face)).collect();
-        Self { bvh: Bvh::new(&mesh), mesh, normals, relief, stage }
+        Self::of(furnished, relief, stage)
+    }
+
+    fn of(furnished: Furnished, relief: Relief, stage: Stage) -> Self {
+        let mesh = &furnished.mesh;
+        let normals = (0..mesh.faces.len()).map(|face| normal(mesh, face)).collect();
+        Self { bvh: Bvh::new(mesh), furnished, normals, relief, stage }
+    }
+
+    /// The scene after some time, in which `share` (0..1) of the things that may move have moved or are gone. Of objects
+    /// none may.
+    pub fn later(&self, share: f64, seed: u64) -> Self {
+        let height = |x: f32, y: f32| match &self.stage {
+            Stage::Ground(ground) => ground.height(x, y),
+            Stage::Room(_) | Stage::Turntable(_) => 0.0,
+        };
+        let mesh = self.furnished.later(share as f32, height, &mut Dice::new(seed));
+        Self::of(mesh.into(), self.relief.clone(), self.stage.clone())
     }
 
     /// The triangles, without relief.
     pub fn mesh(&self) -> &Mesh {
-        &self.mesh
+        &self.furnished.mesh
     }
 
     /// Where sensors may stand.

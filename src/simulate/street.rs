@@ -7,6 +7,7 @@ use super::furniture::{person, pile, stairs, statue};
 use super::mesh::Mesh;
 use super::noise::Field;
 use super::primitives::{arch, blob, block, cuboid, cylinder, height_field, leaves, prism};
+use super::things::{DRIVEN, Furnished, Habit, WALKING};
 
 /// The shape of the ground; the road runs along x.
 #[derive(Debug, Clone)]
@@ -47,22 +48,22 @@ impl Ground {
     }
 
     /// A scene of one kind of place.
-    fn populate(&self, dice: &mut Dice, counts: &Counts, mesh: &mut Mesh) {
+    fn populate(&self, dice: &mut Dice, counts: &Counts, scene: &mut Furnished) {
         let density = dice.between(0.5, 1.5);
         let road = self.road;
         let bands: [Band; 10] = [
-            (counts.cars, car, road * 0.4, road + counts.parking, true),
-            (counts.vans, van, road * 0.5, road + counts.parking * 0.5 + 1.0, true),
-            (counts.trees, tree, road + 1.0, road + 28.0, false),
-            (counts.bushes, bush, road + 1.0, road + 22.0, false),
-            (22, pole, road, road + 8.0, false),
-            (12, fence, road + 1.0, road + 12.0, true),
-            (5, person, 1.0, road + 10.0, false),
-            (3, heap, road, road + 10.0, false),
-            (2, monument, road, road + 10.0, false),
-            (1, gateway, road + 2.0, road + 10.0, false),
+            (counts.cars, car, road * 0.4, road + counts.parking, true, Some(DRIVEN)),
+            (counts.vans, van, road * 0.5, road + counts.parking * 0.5 + 1.0, true, Some(DRIVEN)),
+            (counts.trees, tree, road + 1.0, road + 28.0, false, None),
+            (counts.bushes, bush, road + 1.0, road + 22.0, false, None),
+            (22, pole, road, road + 8.0, false, None),
+            (12, fence, road + 1.0, road + 12.0, true, None),
+            (5, person, 1.0, road + 10.0, false, Some(WALKING)),
+            (3, heap, road, road + 10.0, false, None),
+            (2, monument, road, road + 10.0, false, None),
+            (1, gateway, road + 2.0, road + 10.0, false, None),
         ];
-        for (count, make, near, far, aligned) in bands {
+        for (count, make, near, far, aligned, habit) in bands {
             for _ in 0..(count as f32 * density) as usize + dice.below(2) {
                 let place = [dice.between(-0.46, 0.46) * self.size, dice.between(near, far) * dice.sign()];
                 // The sensors drive along the middle of the road.
@@ -71,10 +72,14 @@ impl Ground {
                 }
                 let yaw = if aligned { right_angle(dice) } else { dice.turn() };
                 let thing = make(dice).scaled(dice.between(0.85, 1.2));
-                mesh.add_at(thing, [place[0], place[1], self.height(place[0], place[1])], yaw);
+                let at = [place[0], place[1], self.height(place[0], place[1])];
+                match habit {
+                    Some(habit) => scene.put(thing, at, yaw, habit),
+                    None => scene.mesh.add_at(thing, at, yaw),
+                }
             }
         }
-        self.build(dice, counts, mesh);
+        self.build(dice, counts, &mut scene.mesh);
     }
 
     /// Rows of buildings on both sides, with gaps.
@@ -97,8 +102,8 @@ impl Ground {
     }
 }
 
-/// How many of a thing stand how near and how far from the middle of the road, and whether along it.
-type Band = (usize, fn(&mut Dice) -> Mesh, f32, f32, bool);
+/// How many of a thing stand how near and how far from the middle of the road, whether along it, and how it moves.
+type Band = (usize, fn(&mut Dice) -> Mesh, f32, f32, bool, Option<Habit>);
 
 /// What a kind of place has, before its density is drawn.
 struct Counts {
@@ -118,12 +123,12 @@ const PARK: Counts = Counts { cars: 2, vans: 0, trees: 44, bushes: 34, parking: 
 const CAR_PARK: Counts = Counts { cars: 34, vans: 5, trees: 8, bushes: 8, parking: 14.0, built_up: 0.25 };
 
 /// A random outdoor scene.
-pub(super) fn street(dice: &mut Dice) -> (Mesh, Ground) {
+pub(super) fn street(dice: &mut Dice) -> (Furnished, Ground) {
     let ground = Ground::new(dice);
-    let mut mesh = ground.mesh();
+    let mut scene = Furnished::from(ground.mesh());
     let counts = [&STREET, &STREET, &SUBURB, &PARK, &CAR_PARK][dice.below(5)];
-    ground.populate(dice, counts, &mut mesh);
-    (mesh, ground)
+    ground.populate(dice, counts, &mut scene);
+    (scene, ground)
 }
 
 /// Along the road, or across it now and then.
