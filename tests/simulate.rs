@@ -191,6 +191,30 @@ fn objects_and_what_is_not_to_move_stay_as_they_are() {
 }
 
 #[test]
+fn both_scans_show_what_carries_the_sensor() {
+    // Of the scene nothing is seen that is as near as that.
+    for (kind, nearest) in [(Kind::Lidar, 1.8), (Kind::LidarIndoor, 0.4)] {
+        let options = PairOptions { noise: 0.0, relief: false, carrier: true, ..coarse(kind) };
+        let (pair, [(scene, _), (_, pose)]) = simulate_pair_in_scenes(3, &options).unwrap();
+        let carried = 1.0 - share_on(&scene, &pair, &pose);
+        assert!(carried > 0.002 && carried < 0.6, "{kind}: {carried} of the target is not of the scene");
+        // In the frames of the sensors, which nothing moved, the carrier is at the same place.
+        let is_near = |p: &&[f32; 3]| Vector3::from(**p).norm() < nearest;
+        let near =
+            |cloud: &coregister::Cloud| cloud.points.iter().filter(is_near).copied().collect::<Vec<_>>();
+        let (source, target) = (near(&pair.source), near(&pair.target));
+        let has_twin =
+            |p: &&[f32; 3]| source.iter().any(|q| (Vector3::from(**p) - Vector3::from(*q)).norm() < 0.1);
+        let twins = target.iter().filter(has_twin).count();
+        assert!(
+            twins > 20 && twins * 10 > target.len() * 9,
+            "{kind}: {twins} of {} near points",
+            target.len()
+        );
+    }
+}
+
+#[test]
 fn overlaps_lie_in_the_requested_range() {
     for (kind, low, high) in [
         (Kind::Frame, 0.1, 0.3),

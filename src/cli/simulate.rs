@@ -39,6 +39,10 @@ pub struct Arguments {
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     moved_share: f64,
 
+    /// Let LiDARs see what carries them, in both scans at the same place: a vehicle's roof, a robot's deck, an operator
+    #[arg(long)]
+    carrier: bool,
+
     /// How the source is moved away from its sensor
     #[arg(long, value_enum, default_value = "full")]
     motion: MotionName,
@@ -74,6 +78,7 @@ impl Arguments {
             overlap: self.overlap.clone().unwrap_or(usual.overlap),
             none_share: self.none_share,
             moved_share: self.moved_share,
+            carrier: self.carrier,
             motion: self.motion.into(),
             noise: self.noise,
             detail: self.detail,
@@ -183,6 +188,11 @@ mod tests {
     fn moved_share() {
         assert_eq!(options("--moved-share 0.3").moved_share, 0.3);
         assert!(parse("--moved-share 1.1").is_none() && parse("--moved-share nan").is_none());
+    }
+
+    #[test]
+    fn carrier() {
+        assert!(options("--carrier").carrier && !options("").carrier);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use nalgebra::Vector3;
 use rayon::prelude::*;
 
+use super::carrier::Carrier;
 use super::cloud_tools::Points;
 use super::dice::Dice;
 use super::scene::Scene;
@@ -25,6 +26,8 @@ pub(super) struct Lidar {
     pub grazing: f32,
     /// How much of the far range loses its echoes, 0..1.
     pub fading: f32,
+    /// What it sees of what carries it.
+    pub carrier: Option<Carrier>,
 }
 
 impl Lidar {
@@ -54,6 +57,7 @@ impl Lidar {
             dropout: noise * dice.between(0.0, 0.2),
             grazing: noise * 0.04,
             fading: if noise > 0.0 { 0.5 } else { 0.0 },
+            carrier: None,
         }
     }
 
@@ -71,7 +75,13 @@ impl Lidar {
         let (sin, cos) = self.elevations[beam].sin_cos();
         let shoot = |step: usize| {
             let azimuth = start + std::f32::consts::TAU * step as f32 / self.steps as f32;
-            let direction = view.axes * Vector3::new(cos * azimuth.cos(), cos * azimuth.sin(), sin);
+            let ahead = Vector3::new(cos * azimuth.cos(), cos * azimuth.sin(), sin);
+            let direction = view.axes * ahead;
+            if let Some(range) = self.carrier.as_ref().and_then(|carrier| carrier.cast(&ahead)) {
+                let (lost, error) = (dice.unit(), dice.normal());
+                let range = range + error * self.sigma;
+                return (lost >= self.dropout).then(|| (view.eye + direction * range).into());
+            }
             let surface = scene.cast(&view.eye, &direction, self.near, self.far)?;
             let (lost, slant, fade, error) = (dice.unit(), dice.unit(), dice.unit(), dice.normal());
             let range = (surface.point - view.eye).norm();

@@ -115,6 +115,8 @@ pub struct PairOptions {
     /// Share of the things that may move (vehicles and people outdoors, furniture that stands free indoors) which are elsewhere,
     /// or gone, when the target is scanned, 0..1.
     pub moved_share: f64,
+    /// Do LiDARs see what carries them (the roof of a vehicle, a robot's deck, an operator), in both scans at the same place?
+    pub carrier: bool,
     /// An additional motion of the source: up to 1 m indoors, 10 m for outdoor LiDAR, 1 radius for objects.
     pub motion: Motion,
     /// Strength of the sensor's faults: 1 is realistic, 0 an ideal sensor.
@@ -132,6 +134,7 @@ impl Default for PairOptions {
             overlap: 0.05..0.95,
             none_share: 0.0,
             moved_share: 0.0,
+            carrier: false,
             motion: Motion::None,
             noise: 1.0,
             relief: true,

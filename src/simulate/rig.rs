@@ -2,6 +2,7 @@
 
 use nalgebra::{Rotation3, Vector3};
 
+use super::carrier::Carrier;
 use super::cloud_tools::{OverlapRule, Points, thin, voxel_means};
 use super::depth_camera::{DepthCamera, Faults, Sample};
 use super::dice::{Dice, derive_seed};
@@ -59,7 +60,11 @@ impl Rig {
         let (noise, detail) = (options.noise as f32, options.detail as f32);
         let sensor = match (kind, stage) {
             (Kind::Lidar | Kind::LidarIndoor | Kind::LidarRepeated, _) => {
-                Sensor::Lidar(Lidar::new(dice, kind != Kind::Lidar, noise, detail))
+                let indoors = kind != Kind::Lidar;
+                // From a stream of its own: with and without a carrier, sensors and places are the same.
+                let carrier =
+                    options.carrier.then(|| Carrier::new(&mut Dice::new(dice.clone().seed()), indoors));
+                Sensor::Lidar(Lidar { carrier, ..Lidar::new(dice, indoors, noise, detail) })
             }
             (_, Stage::Turntable(radius)) => Sensor::Camera(Camera::turntable(*radius, noise, detail, dice)),
             _ => Sensor::Camera(Camera::handheld(kind == Kind::Fragment, noise, detail, dice)),
