@@ -214,6 +214,35 @@ fn both_scans_show_what_carries_the_sensor() {
     }
 }
 
+/// Elevations of the target's beams that hit something, in the frame of its sensor, to a hundredth of a degree.
+fn beams(pair: &SimulatedPair) -> usize {
+    let elevation = |p: &[f32; 3]| (p[2].atan2(p[0].hypot(p[1])).to_degrees() * 100.0).round() as i32;
+    let all: std::collections::BTreeSet<i32> = pair.target.points.iter().map(elevation).collect();
+    all.iter().zip(all.iter().skip(1)).filter(|(low, high)| *high - *low > 2).count() + 1
+}
+
+#[test]
+fn another_sensor_takes_the_target_in_the_same_scene() {
+    let exact = |kind| PairOptions { noise: 0.0, relief: false, ..coarse(kind) };
+    let seeds = [1, 2, 3, 4];
+    for kind in [Kind::Lidar, Kind::Frame, Kind::Object] {
+        for seed in seeds {
+            let options = PairOptions { other_sensor: true, ..exact(kind) };
+            let (pair, [(scene, _), (_, pose)]) = simulate_pair_in_scenes(seed, &options).unwrap();
+            let misfit = worst_misfit(&pair, &scene, &pose);
+            // A fragment's points are means over a voxel.
+            let exactly = if kind == Kind::Frame { 0.03 } else { 2e-4 };
+            assert!(misfit < exactly, "{kind}, seed {seed}: {misfit}");
+        }
+    }
+    let beams_of = |other_sensor| {
+        seeds.map(|seed| {
+            beams(&simulate_pair(seed, &PairOptions { other_sensor, ..exact(Kind::Lidar) }).unwrap())
+        })
+    };
+    assert_ne!(beams_of(true), beams_of(false), "the targets have the beams of the sources' sensors");
+}
+
 #[test]
 fn overlaps_lie_in_the_requested_range() {
     for (kind, low, high) in [

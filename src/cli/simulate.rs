@@ -43,6 +43,10 @@ pub struct Arguments {
     #[arg(long)]
     carrier: bool,
 
+    /// Take targets by another sensor than their sources: another LiDAR, another camera, a fragment for a single depth image
+    #[arg(long)]
+    other_sensor: bool,
+
     /// How the source is moved away from its sensor
     #[arg(long, value_enum, default_value = "full")]
     motion: MotionName,
@@ -79,6 +83,7 @@ impl Arguments {
             none_share: self.none_share,
             moved_share: self.moved_share,
             carrier: self.carrier,
+            other_sensor: self.other_sensor,
             motion: self.motion.into(),
             noise: self.noise,
             detail: self.detail,
@@ -191,8 +196,9 @@ mod tests {
     }
 
     #[test]
-    fn carrier() {
+    fn carrier_and_other_sensor() {
         assert!(options("--carrier").carrier && !options("").carrier);
+        assert!(options("--other-sensor").other_sensor && !options("").other_sensor);
     }
 
     #[test]

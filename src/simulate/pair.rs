@@ -117,6 +117,8 @@ pub struct PairOptions {
     pub moved_share: f64,
     /// Do LiDARs see what carries them (the roof of a vehicle, a robot's deck, an operator), in both scans at the same place?
     pub carrier: bool,
+    /// Is the target taken by another sensor of the kind? Of single depth images and fragments half have the other for a target.
+    pub other_sensor: bool,
     /// An additional motion of the source: up to 1 m indoors, 10 m for outdoor LiDAR, 1 radius for objects.
     pub motion: Motion,
     /// Strength of the sensor's faults: 1 is realistic, 0 an ideal sensor.
@@ -135,6 +137,7 @@ impl Default for PairOptions {
             none_share: 0.0,
             moved_share: 0.0,
             carrier: false,
+            other_sensor: false,
             motion: Motion::None,
             noise: 1.0,
             relief: true,
@@ -334,6 +337,12 @@ fn search(
     dice: &mut Dice,
 ) -> Option<Scans> {
     let rig = Rig::new(kind, before.stage(), options, dice);
+    let other = options.other_sensor.then(|| {
+        // From a stream of its own: the source is the same as with one sensor.
+        let mut dice = Dice::new(dice.clone().seed());
+        Rig::new(other_kind(kind, &mut dice), before.stage(), options, &mut dice)
+    });
+    let target_rig = other.as_ref().unwrap_or(&rig);
     let source_station = rig.first_station(before, dice)?;
     let source = rig.scan(before, &source_station, dice.seed());
     if !is_enough(&source, kind, options) {
@@ -343,7 +352,7 @@ fn search(
     let mut bracket = Bracket::new(rig.spreads());
     for _ in 0..SECOND_STATIONS {
         let spread = bracket.draw(dice);
-        let Some(station) = rig.second_station(after, &source_station, spread, dice) else { continue };
+        let Some(station) = target_rig.second_station(after, &source_station, spread, dice) else { continue };
         if let Some(forecast) = rig.forecast(after, &source_station, &station) {
             let margin = 0.03;
             if forecast < window.start - margin || forecast > window.end + margin {
@@ -351,7 +360,7 @@ fn search(
                 continue;
             }
         }
-        let target = rig.scan(after, &station, dice.seed());
+        let target = target_rig.scan(after, &station, dice.seed());
         let overlap = overlap(&source, &target, &rule);
         if window.contains(&overlap) && is_enough(&target, kind, options) {
             let [world_from_source, world_from_target] =
@@ -370,6 +379,15 @@ fn search(
         bracket.narrow(spread, overlap >= window.end);
     }
     None
+}
+
+/// What the target is where another sensor takes it.
+fn other_kind(kind: Kind, dice: &mut Dice) -> Kind {
+    match (kind, dice.chance(0.5)) {
+        (Kind::Frame, true) => Kind::Fragment,
+        (Kind::Fragment, true) => Kind::Frame,
+        _ => kind,
+    }
 }
 
 /// Distances between stations that are still worth trying.
