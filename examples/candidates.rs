@@ -82,7 +82,7 @@ fn which_are_distinct(candidates: &[Candidate], spread: &Extent, limit: f32) -> 
 
 fn is_right(pose: &RigidTransform, truth: &Truth, thresholds: &Thresholds) -> bool {
     match truth {
-        Truth::Transform(truth) => {
+        Truth::Transform(truth) | Truth::NotExpected(truth) => {
             thresholds.right.hold(truth.angle_to(pose).to_degrees(), truth.distance_to(pose))
         }
         Truth::NoAnswer | Truth::Unknown => false,

@@ -267,6 +267,7 @@ fn pairs_without_overlap_have_none() {
         let options = PairOptions { none_share: 1.0, motion: Motion::Full, ..coarse(Kind::Object) };
         let pair = simulate_pair(derive_seed(6, index), &options).unwrap();
         assert!(!pair.overlapping && pair.overlap < 0.02);
+        assert!(pair.one_scene || pair.target_from_source == RigidTransform::identity());
         assert_eq!(pair.set(), "object-none");
     }
 }
@@ -303,6 +304,18 @@ fn nonsense_is_refused() {
     assert!(refused(PairOptions { detail: 0.0, ..PairOptions::default() }).contains("detail"));
     assert!(refused(PairOptions { moved_share: 1.1, ..PairOptions::default() }).contains("move"));
     assert!(refused(PairOptions { noise: f64::NAN, ..PairOptions::default() }).contains("noise"));
+}
+
+#[test]
+fn scans_of_two_scenes_are_written_without_a_pose() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = PairOptions { none_share: 1.0, detail: 0.15, ..coarse(Kind::Object) };
+    write_pairs(folder.path(), 6, 6, &options, |_| {}).unwrap();
+    let table = std::fs::read_to_string(folder.path().join("pairs.csv")).unwrap();
+    let has_pose: Vec<bool> = table.lines().skip(1).map(|row| !row.ends_with(',')).collect();
+    let pair = |index| simulate_pair(derive_seed(6, index), &options).unwrap();
+    assert_eq!(has_pose, (0..6).map(|index| pair(index).one_scene).collect::<Vec<_>>());
+    assert!(has_pose.contains(&true) && has_pose.contains(&false), "{has_pose:?}");
 }
 
 #[test]

@@ -96,20 +96,25 @@ impl PrecisionRecall {
     /// Of all rows with a known truth; `None` when none of them has an answer, or when nothing could be registered.
     pub fn new(rows: &[Row]) -> Option<Self> {
         let answerable = rows.iter().filter(|row| row.has_answer == Some(true)).count();
-        let mut judged = judged(rows);
+        let mut judged: Vec<(f64, bool, bool)> = rows
+            .iter()
+            .filter_map(|row| Some((row.confidence?, row.success?, row.has_answer == Some(true))))
+            .collect();
         if answerable == 0 || judged.is_empty() {
             return None;
         }
         judged.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut curve, mut accepted, mut right) = (Vec::new(), 0, 0);
+        let (mut curve, mut accepted, mut right, mut recalled) = (Vec::new(), 0, 0, 0);
         // Answers of the same confidence are accepted together.
         for equals in judged.chunk_by(|a, b| a.0 == b.0) {
             accepted += equals.len();
-            right += equals.iter().filter(|(_, success)| *success).count();
+            right += equals.iter().filter(|(_, success, _)| *success).count();
+            // A right answer that was not expected is no error, but there was none to miss either.
+            recalled += equals.iter().filter(|(_, success, expected)| *success && *expected).count();
             curve.push(CurvePoint {
                 confidence: equals[0].0,
                 precision: right as f64 / accepted as f64,
-                recall: right as f64 / answerable as f64,
+                recall: recalled as f64 / answerable as f64,
             });
         }
         Some(Self {
@@ -185,6 +190,15 @@ mod tests {
         assert_eq!(curve, [(0.9, 1.0, 0.25), (0.7, 0.5, 0.25), (0.5, 0.5, 0.5)]);
         assert_eq!(found.average_precision, 0.25 + 0.5 * 0.25);
         assert_eq!(found.recall_when_precise, 0.25);
+    }
+
+    #[test]
+    fn a_right_answer_that_was_not_expected_is_precise_and_recalls_nothing() {
+        let hardly = pair("frame-none", Truth::NotExpected(transform(0.0, 0.0)));
+        let rows = [answer(0.5, true), row(&hardly, Status::Accepted, 0.9, transform(0.0, 0.0))];
+        let curve = PrecisionRecall::new(&rows).unwrap().curve;
+        let found: Vec<_> = curve.iter().map(|p| (p.confidence, p.precision, p.recall)).collect();
+        assert_eq!(found, [(0.9, 1.0, 0.0), (0.5, 1.0, 1.0)]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Lists of pairs: a CSV file with a header. Columns: `src` and `tgt` (paths, relative to the list); where known also
 //! `name`, `set`, `overlap` and `T` (16 numbers, row-major, source to target).
 //!
-//! The part of a set's name before the first `-` picks the [`Thresholds`]. Pairs of sets that end in `-none` have no
-//! right answer (their clouds do not overlap): to accept one is a false accept.
+//! The part of a set's name before the first `-` picks the [`Thresholds`]. Of pairs of sets that end in `-none` no
+//! answer is expected (their clouds do not overlap, or hardly): to accept one is a false accept, but for that of `T`, if there
+//! is one.
 
 use std::path::Path;
 
@@ -71,20 +72,23 @@ fn overlap(text: &str) -> Result<Option<f64>, String> {
     text.parse().map(Some).map_err(|_| format!("column `overlap` holds `{text}`, which is no number"))
 }
 
-fn truth(set: &str, transform: &str) -> Result<Truth, String> {
+fn truth(set: &str, text: &str) -> Result<Truth, String> {
+    let transform = transform(text);
     if set.ends_with("-none") {
-        return Ok(Truth::NoAnswer);
+        return Ok(transform.map_or(Truth::NoAnswer, Truth::NotExpected));
     }
-    if transform.is_empty() {
+    if text.is_empty() {
         return Ok(Truth::Unknown);
     }
-    let numbers: Option<Vec<f64>> = transform.split_whitespace().map(|number| number.parse().ok()).collect();
-    let numbers = numbers.and_then(|numbers| <[f64; 16]>::try_from(numbers).ok());
-    let transform = numbers.as_ref().and_then(RigidTransform::from_row_major);
     transform.map(Truth::Transform).ok_or_else(|| {
         "column `T` must hold 16 numbers, row by row, of a rotation and a translation with last row 0 0 0 1"
             .to_owned()
     })
+}
+
+fn transform(text: &str) -> Option<RigidTransform> {
+    let numbers: Option<Vec<f64>> = text.split_whitespace().map(|number| number.parse().ok()).collect();
+    RigidTransform::from_row_major(&<[f64; 16]>::try_from(numbers?).ok()?)
 }
 
 #[cfg(test)]
@@ -136,7 +140,10 @@ mod tests {
 
     #[test]
     fn a_set_without_answer_needs_no_transform() {
-        let pairs = read("src,tgt,set,T\na,b,frame-none,\n").unwrap();
-        assert_eq!(pairs[0].truth, Truth::NoAnswer);
+        let text = "src,tgt,set,T\na,b,x-none,\na,b,x-none,-\na,b,x-none,1 0 0 5 0 1 0 6 0 0 1 7 0 0 0 1\n";
+        let pairs = read(text).unwrap();
+        assert_eq!((pairs[0].truth, pairs[1].truth), (Truth::NoAnswer, Truth::NoAnswer));
+        let Truth::NotExpected(truth) = pairs[2].truth else { panic!("{:?}", pairs[2].truth) };
+        assert_eq!(truth.translation, Vector3::new(5.0, 6.0, 7.0));
     }
 }

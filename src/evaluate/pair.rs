@@ -39,6 +39,8 @@ pub enum Truth {
     Transform(RigidTransform),
     /// There is none: the clouds do not overlap.
     NoAnswer,
+    /// None is expected, since the clouds hardly overlap; this transform, source to target, is right all the same.
+    NotExpected(RigidTransform),
     /// Nobody knows; such a pair counts in times and acceptance only.
     Unknown,
 }

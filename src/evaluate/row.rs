@@ -25,7 +25,7 @@ pub struct Row {
     pub name: String,
     /// The pair's overlap, where it is known.
     pub overlap: Option<f64>,
-    /// Whether there is a right answer; `None` where nobody knows.
+    /// Whether there is a right answer that can be expected; `None` where nobody knows.
     pub has_answer: Option<bool>,
     /// "accepted", "rejected" or "error".
     pub status: &'static str,
@@ -128,13 +128,16 @@ fn success(
     let answer = &registration.target_from_source;
     let truth = match pair.truth {
         Truth::Transform(truth) => Some(truth),
-        Truth::NoAnswer | Truth::Unknown => None,
+        Truth::NoAnswer | Truth::NotExpected(_) | Truth::Unknown => None,
     };
     let rre = truth.map(|truth| truth.angle_to(answer).to_degrees());
     let rte = truth.map(|truth| truth.distance_to(answer));
     let rmse = truth.zip(pair.information).map(|(truth, information)| rmse(&truth, answer, &information));
     let within = |bounds: Bounds| match pair.truth {
         Truth::Transform(_) => rre.zip(rte).map(|(rre, rte)| bounds.hold(rre, rte)),
+        Truth::NotExpected(truth) => {
+            Some(bounds.hold(truth.angle_to(answer).to_degrees(), truth.distance_to(answer)))
+        }
         Truth::NoAnswer => Some(false),
         Truth::Unknown => None,
     };
@@ -191,7 +194,7 @@ fn blank(pair: &Pair, spent: Spent) -> Row {
         overlap: pair.overlap,
         has_answer: match pair.truth {
             Truth::Transform(_) => Some(true),
-            Truth::NoAnswer => Some(false),
+            Truth::NoAnswer | Truth::NotExpected(_) => Some(false),
             Truth::Unknown => None,
         },
         status: "error",
@@ -297,10 +300,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn pairs_without_answer_can_only_be_wrong_and_unknown_ones_are_not_judged() {
+    fn where_no_answer_is_expected_only_the_true_one_is_right_and_unknown_ones_are_not_judged() {
         let judged = |set, truth| row(&pair(set, truth), Status::Rejected, 0.1, transform(0.0, 0.0));
         let wrong = judged("frame-none", Truth::NoAnswer);
         assert_eq!((wrong.success, wrong.has_answer), (Some(false), Some(false)));
+        for (shift, is_right) in [(0.1, true), (5.0, false)] {
+            let hardly = judged("frame-none", Truth::NotExpected(transform(0.0, shift)));
+            assert_eq!((hardly.success, hardly.has_answer, hardly.rte), (Some(is_right), Some(false), None));
+        }
         let unknown = judged("frame", Truth::Unknown);
         assert_eq!((unknown.success, unknown.has_answer), (None, None));
     }

@@ -110,7 +110,7 @@ pub struct PairOptions {
     pub kinds: Vec<Kind>,
     /// Overlaps of the pairs that overlap; drawn evenly from this range.
     pub overlap: Range<f64>,
-    /// Share of pairs that do not overlap, 0..1: two scenes, or two parts of one.
+    /// Share of pairs that do not overlap, 0..1: two scenes, or two parts of one that share less than 2 %.
     pub none_share: f64,
     /// Share of the things that may move (vehicles and people outdoors, furniture that stands free indoors) which are elsewhere,
     /// or gone, when the target is scanned, 0..1.
@@ -163,8 +163,10 @@ pub struct SimulatedPair {
     pub overlap: f64,
     /// How `overlap` was measured.
     pub overlap_rule: OverlapRule,
-    /// False for pairs that were made so that no pose would be right.
+    /// False for pairs that were made so that no pose can be expected to be found.
     pub overlapping: bool,
+    /// Are both scans of one scene? Of two there is no right pose.
+    pub one_scene: bool,
     /// Where the sensor stood, in the source's frame; that of the first image for a fragment.
     pub source_viewpoint: [f64; 3],
     /// Where the sensor stood, in the target's frame.
@@ -447,6 +449,7 @@ fn deliver(seed: u64, scans: Scans, overlapping: bool, motion: Motion, dice: &mu
         overlap: scans.overlap,
         overlap_rule: scans.rule,
         overlapping,
+        one_scene: scans.same_scene,
         source_viewpoint: moved_from_source.translation.into(),
         target_viewpoint: [0.0; 3],
     }

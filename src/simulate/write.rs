@@ -16,7 +16,8 @@ use super::pair::{PairOptions, SimulatedPair, simulate_pair};
 const CHUNK: u64 = 32;
 
 /// Writes `count` pairs into `folder`: clouds as binary PLY (f32, metres) under `clouds/`, and `pairs.csv` with
-/// the columns `set,name,src,tgt,overlap,T`, where T is sixteen numbers, row-major, source to target. Pair `i`
+/// the columns `set,name,src,tgt,overlap,T`, where T is sixteen numbers, row-major, source to target, or nothing for scans of
+/// two scenes. Pair `i`
 /// is that of the seed `derive_seed(seed, i)`, so any of them can be made alone. `progress` is called once a
 /// pair, with the number of pairs done.
 pub fn write_pairs(
@@ -54,7 +55,8 @@ fn write_pair(folder: &Path, index: u64, pair: &SimulatedPair) -> Result<String>
     let files = ["src", "tgt"].map(|role| format!("clouds/{name}_{role}.ply"));
     write_cloud(&folder.join(&files[0]), &pair.source)?;
     write_cloud(&folder.join(&files[1]), &pair.target)?;
-    let numbers = pair.target_from_source.to_row_major().map(|x| x.to_string()).join(" ");
+    let pose = || pair.target_from_source.to_row_major().map(|x| x.to_string()).join(" ");
+    let numbers = if pair.one_scene { pose() } else { String::new() };
     let (set, [source, target]) = (pair.set(), files);
     Ok(format!("{set},{name},{source},{target},{:.4},{numbers}\n", pair.overlap))
 }

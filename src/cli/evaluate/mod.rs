@@ -20,7 +20,7 @@ use outputs::{Autosave, Outputs};
 ///
 /// A list is a CSV file with a header. Columns: src and tgt (paths relative to the file); where known also name, set,
 /// overlap and T (16 numbers, row by row, maps source to target). The part of a set's name before the first - picks the
-/// thresholds; sets that end in -none have no right answer.
+/// thresholds; of sets that end in -none no answer is expected, and any but that of T is wrong.
 ///
 /// A benchmark is a folder as it is downloaded: 3DMatch and 3DLoMatch (scenes with gt.log, gt.info and cloud_bin_N.ply),
 /// ETH (scenes with gt.log and Hokuyo_N.ply), KITTI odometry (sequences/ and poses/).
