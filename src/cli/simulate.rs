@@ -34,8 +34,8 @@ pub struct Arguments {
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     none_share: f64,
 
-    /// Share of the things that may move (vehicles, people, furniture that stands free) which are elsewhere, or gone, when the
-    /// target is scanned, 0 to 1
+    /// Share of the things that may move (vehicles, people, furniture that stands free) which are elsewhere, or gone,
+    /// when the target is scanned, 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
     moved_share: f64,
 

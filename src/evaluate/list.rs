@@ -2,8 +2,8 @@
 //! `name`, `set`, `overlap` and `T` (16 numbers, row-major, source to target).
 //!
 //! The part of a set's name before the first `-` picks the [`Thresholds`]. Of pairs of sets that end in `-none` no
-//! answer is expected (their clouds do not overlap, or hardly): to accept one is a false accept, but for that of `T`, if there
-//! is one.
+//! answer is expected (their clouds do not overlap, or hardly): to accept one is a false accept, but for that of `T`, if
+//! there is one.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! What carries a LiDAR and is seen by it, in every scan at the same place: the roof of a vehicle, a robot's deck, an operator.
+//! What carries a LiDAR and is seen by it, in every scan at the same place: the roof of a vehicle, a robot's deck, an
+//! operator.
 
 use nalgebra::Vector3;
 

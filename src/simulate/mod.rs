@@ -16,8 +16,8 @@
 //! ```
 //!
 //! From the ground up: `dice` and `noise` (randomness), `mesh` and `primitives` (shapes), `things` (what may move),
-//! `furniture`, `room`, `building`, `street`, `object` (scenes), `bvh` and `scene` (rays), `depth_camera`, `lidar`, `carrier`, `rig` (sensors), `pair` and
-//! `write` (what users call).
+//! `furniture`, `room`, `building`, `street`, `object` (scenes), `bvh` and `scene` (rays), `depth_camera`, `lidar`,
+//! `carrier`, `rig` (sensors), `pair` and `write` (what users call).
 
 mod building;
 pub mod bvh;

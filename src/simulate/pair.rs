@@ -112,12 +112,13 @@ pub struct PairOptions {
     pub overlap: Range<f64>,
     /// Share of pairs that do not overlap, 0..1: two scenes, or two parts of one that share less than 2 %.
     pub none_share: f64,
-    /// Share of the things that may move (vehicles and people outdoors, furniture that stands free indoors) which are elsewhere,
-    /// or gone, when the target is scanned, 0..1.
+    /// Share of the things that may move (vehicles and people outdoors, furniture that stands free indoors) which are
+    /// elsewhere, or gone, when the target is scanned, 0..1.
     pub moved_share: f64,
     /// Do LiDARs see what carries them (the roof of a vehicle, a robot's deck, an operator), in both scans at the same place?
     pub carrier: bool,
-    /// Is the target taken by another sensor of the kind? Of single depth images and fragments half have the other for a target.
+    /// Is the target taken by another sensor of the kind? Of single depth images and fragments half have the other for a
+    /// target.
     pub other_sensor: bool,
     /// An additional motion of the source: up to 1 m indoors, 10 m for outdoor LiDAR, 1 radius for objects.
     pub motion: Motion,
