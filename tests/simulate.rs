@@ -214,7 +214,7 @@ fn both_scans_show_what_carries_the_sensor() {
     }
 }
 
-/// Elevations of the target's beams that hit something, in the frame of its sensor, to a hundredth of a degree.
+/// How many of the target's beams hit something: elevations in the frame of its sensor that are 0.02° apart at least.
 fn beams(pair: &SimulatedPair) -> usize {
     let elevation = |p: &[f32; 3]| (p[2].atan2(p[0].hypot(p[1])).to_degrees() * 100.0).round() as i32;
     let all: std::collections::BTreeSet<i32> = pair.target.points.iter().map(elevation).collect();

@@ -130,13 +130,14 @@ fn success(
         Truth::Transform(truth) => Some(truth),
         Truth::NoAnswer | Truth::NotExpected(_) | Truth::Unknown => None,
     };
-    let rre = truth.map(|truth| truth.angle_to(answer).to_degrees());
-    let rte = truth.map(|truth| truth.distance_to(answer));
+    let errors_from =
+        |truth: RigidTransform| (truth.angle_to(answer).to_degrees(), truth.distance_to(answer));
+    let (rre, rte) = truth.map(errors_from).unzip();
     let rmse = truth.zip(pair.information).map(|(truth, information)| rmse(&truth, answer, &information));
     let within = |bounds: Bounds| match pair.truth {
-        Truth::Transform(_) => rre.zip(rte).map(|(rre, rte)| bounds.hold(rre, rte)),
-        Truth::NotExpected(truth) => {
-            Some(bounds.hold(truth.angle_to(answer).to_degrees(), truth.distance_to(answer)))
+        Truth::Transform(truth) | Truth::NotExpected(truth) => {
+            let (rotation, translation) = errors_from(truth);
+            Some(bounds.hold(rotation, translation))
         }
         Truth::NoAnswer => Some(false),
         Truth::Unknown => None,

@@ -77,12 +77,12 @@ impl Lidar {
             let azimuth = start + std::f32::consts::TAU * step as f32 / self.steps as f32;
             let ahead = Vector3::new(cos * azimuth.cos(), cos * azimuth.sin(), sin);
             let direction = view.axes * ahead;
-            if let Some(range) = self.carrier.as_ref().and_then(|carrier| carrier.cast(&ahead)) {
-                let (lost, error) = (dice.unit(), dice.normal());
-                let range = range + error * self.sigma;
-                return (lost >= self.dropout).then(|| (view.eye + direction * range).into());
-            }
-            let surface = scene.cast(&view.eye, &direction, self.near, self.far)?;
+            let carrier = self.carrier.as_ref().and_then(|carrier| carrier.cast(&ahead));
+            let far = self.far.min(carrier.unwrap_or(f32::INFINITY));
+            let Some(surface) = scene.cast(&view.eye, &direction, self.near, far) else {
+                let range = carrier? + dice.normal() * self.sigma;
+                return (dice.unit() >= self.dropout).then(|| (view.eye + direction * range).into());
+            };
             let (lost, slant, fade, error) = (dice.unit(), dice.unit(), dice.unit(), dice.normal());
             let range = (surface.point - view.eye).norm();
             let reach = self.far * (1.0 - self.fading * (1.0 - fade.powf(0.3)));

@@ -35,7 +35,7 @@ struct Thing {
 }
 
 /// A scene's triangles, and which of them are things that may move.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Furnished {
     pub mesh: Mesh,
     things: Vec<Thing>,

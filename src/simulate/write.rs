@@ -16,10 +16,9 @@ use super::pair::{PairOptions, SimulatedPair, simulate_pair};
 const CHUNK: u64 = 32;
 
 /// Writes `count` pairs into `folder`: clouds as binary PLY (f32, metres) under `clouds/`, and `pairs.csv` with
-/// the columns `set,name,src,tgt,overlap,T`, where T is sixteen numbers, row-major, source to target, or nothing for scans of
-/// two scenes. Pair `i`
-/// is that of the seed `derive_seed(seed, i)`, so any of them can be made alone. `progress` is called once a
-/// pair, with the number of pairs done.
+/// the columns `set,name,src,tgt,overlap,T`, where T is sixteen numbers, row-major, source to target, or
+/// nothing for scans of two scenes. Pair `i` is that of the seed `derive_seed(seed, i)`, so any of them can be made
+/// alone. `progress` is called once a pair, with the number of pairs done.
 pub fn write_pairs(
     folder: &Path,
     seed: u64,
