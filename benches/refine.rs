@@ -5,7 +5,7 @@ mod room;
 
 use backends::{Group, Timed, on_every_backend};
 use coregister::geometry::Pose;
-use coregister::stages::refine::{RefineOptions, RefinePoses};
+use coregister::stages::refine::{Errors, RefineOptions, RefinePoses};
 use coregister::stages::surface::BuildSurface;
 use coregister::stages::voxel::VoxelDownsample;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -28,7 +28,14 @@ fn candidates<B: VoxelDownsample + BuildSurface + RefinePoses>(device: &Timed<B>
         b.build_surface(&points, spacing).expect("a surface")
     };
     let (source, target) = (surface(&scan[..250_000]), surface(&scan[250_000..]));
-    let options = RefineOptions { samples: 1000, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
+    let options = RefineOptions {
+        samples: 1000,
+        rounds: 8,
+        first_reach: 3.0,
+        last_reach: 1.5,
+        point_share: 0.02,
+        errors: [Errors::EVEN; 2],
+    };
     for count in [1, 64] {
         let poses: Vec<Pose> = (0..count).map(|i| candidate(i, spacing)).collect();
         let poses = b.upload(&poses).expect("poses");
@@ -36,7 +43,7 @@ fn candidates<B: VoxelDownsample + BuildSurface + RefinePoses>(device: &Timed<B>
         device.time(group, what, |b| b.refine_poses(&source, &target, &poses, options));
     }
     // How a registration ends.
-    let options = RefineOptions { samples: 6000, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
+    let options = RefineOptions { samples: 6000, rounds: 6, first_reach: 2.0, last_reach: 1.0, ..options };
     let pose = b.upload(&[candidate(4, spacing)]).expect("a pose");
     let what = "1 candidate, 6000 samples, 6 rounds";
     device.time(group, what, |b| b.refine_poses(&source, &target, &pose, options));

@@ -21,10 +21,21 @@ constexpr unsigned TILE = 128;
 constexpr unsigned MOST_REACHES = 32;
 constexpr float LIMIT_MARGIN = 1.0f / 65536.0f;
 constexpr float LEAST_COSINE = 0.5f;
-constexpr double POINT_SHARE = 0.02;
 constexpr unsigned LEAST_PAIRS = 6;
 // Running sums for each term. The host's side has as many.
 constexpr unsigned PARTS = 8;
+// The variance of a cloud's points, as on the host: a part that does not grow, and one that grows with the square of the range
+// from a point.
+struct Errors {
+    Point seen_from;
+    float constant, growth;
+
+    __device__ __forceinline__ float variance(Point p) const {
+        float grown = growth * squared_length(p - seen_from);
+        return constant + grown * grown;
+    }
+};
+
 // What is summed up over the pairs, as in src/stages/refine/step.rs: two triangles, vectors and a number.
 enum Term : unsigned {
     MATRIX,
@@ -98,6 +109,7 @@ struct Samples {
     const Point* normals;
     // Where the samples are among the points.
     const unsigned* places;
+    Errors errors;
 };
 
 struct Target {
@@ -108,6 +120,7 @@ struct Target {
     unsigned stride;
     const unsigned* cell_start;
     Grid grid;
+    Errors errors;
 };
 
 // A moved sample, its offset from the nearest target point, and the normal there. The weight of a pair is more than zero;
@@ -254,14 +267,16 @@ __device__ Nearest search_batch(const Target& target, const Query& own, unsigned
     return nearest;
 }
 
-__device__ Pair pair_of(Point moved, Point turned_normal, const Target& target, Nearest nearest, float reach) {
+// The pair of a moved sample, of its turned normal and its variance.
+__device__ Pair pair_of(Point moved, Point turned_normal, float variance, const Target& target, Nearest nearest, float reach) {
     if (nearest.index == NO_POINT) return {moved, moved, moved, 0.0f};
-    Point normal = target.normals[nearest.index];
-    Point offset = moved - target.points[nearest.index];
+    Point normal = target.normals[nearest.index], point = target.points[nearest.index];
+    Point offset = moved - point;
     bool is_usable = fabsf(dot(turned_normal, normal)) > LEAST_COSINE;
     // Geman-McClure, width a third of the reach.
     float root = 1.0f + 9.0f * nearest.squared_distance / (reach * reach);
-    return {moved, offset, normal, is_usable ? 1.0f / (root * root) : 0.0f};
+    float robust = 1.0f / (root * root);
+    return {moved, offset, normal, is_usable ? robust / (variance + target.errors.variance(point)) : 0.0f};
 }
 
 // The distance within which to look for the point nearest to `moved`: no further than `reach`, nor than the point that was
@@ -304,7 +319,9 @@ __device__ void find_pairs(const Samples& samples, const Share& share, const Tar
         Nearest found = search_batch(target, query, batch, wanted);
         if (lane < wanted) {
             share.nearest[sample] = found.index;
-            share.pairs[sample] = pair_of(query.p, rotate(pose, samples.normals[place]), target, found, reach);
+            Point normal = rotate(pose, samples.normals[place]);
+            float variance = samples.errors.variance(samples.points[place]);
+            share.pairs[sample] = pair_of(query.p, normal, variance, target, found, reach);
         }
     }
     __syncthreads();
@@ -343,6 +360,8 @@ struct Workspace {
     double centre[3], rotation[3][3], shift[3];
     // How far it moves a sample at most.
     double furthest;
+    // Weight of the point-to-point part beside the point-to-plane part.
+    double point_share;
     Pose pose;
     bool has_moved;
 };
@@ -520,10 +539,10 @@ __device__ double point_entry(const double* sums, unsigned row, unsigned column)
 }
 
 // An entry of the normal equations; the row behind their matrix is the right side.
-__device__ double equation_entry(const double* sums, unsigned row, unsigned column) {
-    if (row < 6) return sums[MATRIX + lower(row, column)] + POINT_SHARE * point_entry(sums, row, column);
+__device__ double equation_entry(const double* sums, double point_share, unsigned row, unsigned column) {
+    if (row < 6) return sums[MATRIX + lower(row, column)] + point_share * point_entry(sums, row, column);
     double part = column < 3 ? sums[TURNS + column] : sums[OFFSETS + column - 3];
-    return -(sums[VECTOR + column] + POINT_SHARE * part);
+    return -(sums[VECTOR + column] + point_share * part);
 }
 
 // Puts the sums over all pairs together from the running sums, and then the equations, by a warp. Called as well.
@@ -538,7 +557,7 @@ __device__ __noinline__ void set_up_equations(Workspace& workspace) {
     unsigned row, column;
     if (lane_number() < 27) {
         row_and_column(lane_number(), row, column);
-        workspace.equations[lane_number()] = equation_entry(workspace.sums, row, column);
+        workspace.equations[lane_number()] = equation_entry(workspace.sums, workspace.point_share, row, column);
     }
     __syncwarp();
 }
@@ -693,18 +712,19 @@ struct Reaches {
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 refine_poses(const Point* source_points, const Point* source_normals, const unsigned* places, unsigned samples,
              const Point* target_points, const Point* target_normals, const float* columns, unsigned stride,
-             const unsigned* cell_start, Grid grid, Reaches reaches, unsigned rounds, unsigned settled, double negligible,
-             unsigned blocks, const Pose* poses, Pair* pairs, unsigned* nearest, Pose* refined) {
+             const unsigned* cell_start, Grid grid, Errors source_errors, Errors target_errors, Reaches reaches, unsigned rounds, unsigned settled, double negligible,
+             double point_share, unsigned blocks, const Pose* poses, Pair* pairs, unsigned* nearest, Pose* refined) {
     __shared__ Workspace workspace;
     // Here because there would be too few registers for it.
     __shared__ Share share;
-    Samples source = {source_points, source_normals, places};
-    Target target = {target_points, target_normals, columns, stride, cell_start, grid};
+    Samples source = {source_points, source_normals, places, source_errors};
+    Target target = {target_points, target_normals, columns, stride, cell_start, grid, target_errors};
     unsigned number = blockIdx.x / blocks;
     Team team = {blocks, blockIdx.x % blocks};
     size_t first = static_cast<size_t>(number) * samples;
     if (threadIdx.x == 0) {
         workspace.pose = poses[number];
+        workspace.point_share = point_share;
         share = share_of(team, samples, pairs + first, nearest + first);
     }
     // Before anything is told to a block it has to be there. None is told anything after the last meeting of a round, so

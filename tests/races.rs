@@ -29,7 +29,7 @@ use coregister::stages::matching::{By, Described, Match, MatchMutual};
 use coregister::stages::patch::GatherPatches;
 use coregister::stages::pose::{Hypotheses, Placed, RecoverPoses};
 use coregister::stages::rank::{Judged, RankCandidates};
-use coregister::stages::refine::RefineOptions;
+use coregister::stages::refine::{Errors, RefineOptions};
 use coregister::stages::sample::SampleFarthest;
 use coregister::stages::surface::BuildSurface;
 use coregister::stages::verify::judge::Circumstances;
@@ -290,7 +290,15 @@ fn near_poses(device: &Emulator) -> <Emulator as Device>::Buffer<Pose> {
 
 fn refine_candidates(device: &Emulator) {
     let [source, target] = [13, 14].map(|seed| surface_on(device, &room(1_500, seed), 0.3));
-    let options = RefineOptions { samples: 300, rounds: 2, first_reach: 3.0, last_reach: 1.5 };
+    let errors = [Errors::EVEN; 2];
+    let options = RefineOptions {
+        samples: 300,
+        rounds: 2,
+        first_reach: 3.0,
+        last_reach: 1.5,
+        point_share: 0.02,
+        errors,
+    };
     for blocks in [1, 2] {
         device.refine_by_clusters(&source, &target, &near_poses(device), options, blocks).unwrap();
     }

@@ -11,14 +11,21 @@ use coregister::backend::cuda::{Cuda, Driver};
 use coregister::backend::{Cpu, Device};
 use coregister::cloud::Point;
 use coregister::geometry::{IDENTITY, Pose, apply, inverse};
-use coregister::stages::refine::{RefineOptions, RefinePoses};
+use coregister::stages::refine::{Errors, RefineOptions, RefinePoses};
 use coregister::stages::surface::{BuildSurface, Surface};
 use coregister::stages::voxel::VoxelDownsample;
 use nalgebra::{Rotation3, Vector3};
 use rand::RngExt;
 
 const SPACING: f32 = 0.08;
-const OPTIONS: RefineOptions = RefineOptions { samples: 1500, rounds: 25, first_reach: 3.0, last_reach: 1.0 };
+const OPTIONS: RefineOptions = RefineOptions {
+    samples: 1500,
+    rounds: 25,
+    first_reach: 3.0,
+    last_reach: 1.0,
+    point_share: 0.02,
+    errors: [Errors::EVEN; 2],
+};
 
 fn cpu() -> Cpu {
     let [_, cpu] = one_and_two_threads();
@@ -140,6 +147,34 @@ fn a_plane_does_not_slide_away() {
     on_one_device!(check_sliding);
 }
 
+/// Errors of a camera at a place of the room, in whose frame source and target lie.
+fn seen_from(seen_from: Point) -> [Errors; 2] {
+    [Errors { seen_from, constant: 0.01, growth: 0.5 }; 2]
+}
+
+/// What is far away from the camera, and lies elsewhere in the two scans, moves the pose less where errors grow with range.
+fn check_errors<B: RefinePoses>(backend: &B) {
+    let bent = |p: &Point| {
+        let stretched = 0.5 * SPACING * (p[0] / 6.0).powi(2);
+        [p[0] + stretched, p[1], p[2]]
+    };
+    let source = thinned(&room(60_000, 2));
+    let target: Vec<Point> = thinned(&room(60_000, 3)).iter().map(bent).collect();
+    let error = |errors: [Errors; 2]| {
+        let found = refined(backend, &source, &target, &[IDENTITY], RefineOptions { errors, ..OPTIONS })[0];
+        let near = [0.5, 2.0, 1.2];
+        (apply(&found, &near)[0] - near[0]).abs()
+    };
+    let (even, grown) = (error([Errors::EVEN; 2]), error(seen_from([-0.5, 2.0, 1.2])));
+    assert!(grown < 0.5 * even, "near the camera {grown} off instead of {even}");
+}
+
+#[test]
+fn what_is_near_counts_more_where_errors_grow() {
+    one_and_two_threads().iter().for_each(check_errors);
+    on_one_device!(check_errors);
+}
+
 fn check_nothing_to_pair<B: RefinePoses>(backend: &B) {
     let (source, target) = (thinned(&room(3000, 4)), thinned(&room(3000, 5)));
     let away = pose_of(&Rotation3::identity(), [100.0, 0.0, 0.0]);
@@ -223,6 +258,12 @@ fn cuda_agrees_with_the_cpu_in_a_room() {
     }
     let many = RefineOptions { samples: 1100, rounds: 4, ..OPTIONS };
     assert_agreement(&Case { source, target, poses: &poses[2..], options: many });
+    // Errors that grow, in the source's own frame and in the target's.
+    let [_, target_errors] = seen_from([3.0, 2.0, 1.2]);
+    let [source_errors, _] = seen_from([1.0, -2.0, 0.5]);
+    let errors = [source_errors, target_errors];
+    let uneven = RefineOptions { samples: 300, rounds: 4, point_share: 0.002, errors, ..OPTIONS };
+    assert_agreement(&Case { source, target, poses: &poses[1..], options: uneven });
     // Further than a cell.
     let far = RefineOptions { samples: 200, rounds: 3, first_reach: 9.0, ..OPTIONS };
     assert_agreement(&Case { source, target, poses: &poses[..1], options: far });
@@ -256,7 +297,7 @@ fn cuda_agrees_with_the_cpu_on_few_pairs() {
     let points: Vec<Point> = (0..400).map(|i| [(i % 20) as f32, (i / 20) as f32, 0.0]).collect();
     let points: Vec<Point> = points.iter().map(|p| p.map(|x| x * SPACING)).collect();
     let source = &surface(&points);
-    let close = RefineOptions { samples: 400, rounds: 3, first_reach: 0.1, last_reach: 0.1 };
+    let close = RefineOptions { samples: 400, rounds: 3, first_reach: 0.1, last_reach: 0.1, ..OPTIONS };
     let nudged = pose_of(&Rotation3::from_euler_angles(1e-4, 0.0, 2e-4), [1e-3, 0.0, -1e-3]);
     let away = pose_of(&Rotation3::identity(), [0.0, 0.0, 50.0]);
     // Too few pairs for a step, fewer than blocks, and as many.

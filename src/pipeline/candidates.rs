@@ -11,7 +11,7 @@ use crate::stages::consensus::Tolerance;
 use crate::stages::estimate::EstimateOptions;
 use crate::stages::pose::Hypotheses;
 use crate::stages::rank::{Candidate, Judged, Ranked};
-use crate::stages::refine::RefineOptions;
+use crate::stages::refine::{Errors, RefineOptions};
 use crate::stages::verify::judge::{
     Circumstances, chance, confidence, free_motions, hold_of_one, reliance, shortfall,
 };
@@ -38,6 +38,9 @@ const SHORTLIST: usize = 12;
 const JUDGED_ON: usize = 2_000;
 /// Points on which the answer is refined in the end.
 const CONCLUDING_SAMPLES: usize = 6_000;
+
+/// Weight of point-to-point distances beside those along normals.
+const POINT_SHARE: f64 = 0.02;
 
 /// How candidates are compared.
 struct Comparison<'a, B: Backend> {
@@ -112,7 +115,14 @@ impl<B: Backend> Pipeline<B> {
         timings: &mut Timings,
     ) -> Result<Ranked<B>> {
         let samples = comparison.refined_on;
-        let options = RefineOptions { samples, rounds: 8, first_reach: 3.0, last_reach: 1.5 };
+        let options = RefineOptions {
+            samples,
+            rounds: 8,
+            first_reach: 3.0,
+            last_reach: 1.5,
+            point_share: POINT_SHARE,
+            errors: [Errors::EVEN; 2],
+        };
         let refined = self.refine(comparison.scenes, poses, options, timings)?;
         self.judge(comparison, estimated, &refined, timings)
     }
@@ -168,10 +178,9 @@ impl<B: Backend> Pipeline<B> {
         let Some(best) = candidates.first().copied() else {
             return Ok(Answer::nothing(source.surface.spacing));
         };
-        let closest =
-            RefineOptions { samples: CONCLUDING_SAMPLES, rounds: 6, first_reach: 2.0, last_reach: 1.0 };
         let best_pose = b.upload(&[best.pose])?;
-        let refined = self.refine((source.scene(), target.scene()), &best_pose, closest, timings)?;
+        let closely = concluding_options(source, target);
+        let refined = self.refine((source.scene(), target.scene()), &best_pose, closely, timings)?;
         let options = agreement_options(&source.scene(), CONCLUDING_SAMPLES);
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
@@ -216,6 +225,25 @@ pub fn circumstances<D: Device>(
         target_reliance: reliance(&target.recorded.viewpoint),
         chance: chance(matches, within(source).max(within(target))),
         hold_of_one: hold_of_one(samples(source), samples(target)),
+    }
+}
+
+/// How the answer is refined. Where points are weighted by their errors, the near ones count most; they determine the pose less
+/// firmly than all, so it takes more rounds, and a smaller pull towards the nearest points.
+fn concluding_options<D: Device>(source: &Prepared<D>, target: &Prepared<D>) -> RefineOptions {
+    let errors = Errors::of_pair(&source.recorded.viewpoint, &target.recorded.viewpoint);
+    let options = RefineOptions {
+        samples: CONCLUDING_SAMPLES,
+        rounds: 6,
+        first_reach: 2.0,
+        last_reach: 1.0,
+        point_share: POINT_SHARE,
+        errors,
+    };
+    if errors == [Errors::EVEN; 2] {
+        options
+    } else {
+        RefineOptions { rounds: 12, point_share: 0.1 * POINT_SHARE, ..options }
     }
 }
 

@@ -56,6 +56,7 @@ impl<D: Driver> Cuda<D> {
         let schedule = Schedule::new(&options, target.spacing);
         let samples = source.place.len().min(options.samples);
         let reaches: [f32; MOST_REACHES] = schedule.reaches;
+        let [source_errors, target_errors] = options.errors;
         let pairs = self.allocate::<Pair>(samples * poses.len())?;
         let nearest = self.allocate::<u32>(samples * poses.len())?;
         let refined = self.allocate(poses.len())?;
@@ -70,10 +71,13 @@ impl<D: Driver> Cuda<D> {
             target.columns.len() / 3,
             &target.cell_start,
             target.grid,
+            Argument::value(source_errors),
+            Argument::value(target_errors),
             Argument::value(reaches),
             schedule.rounds,
             schedule.settled,
             schedule.negligible,
+            schedule.point_share,
             blocks,
             poses,
             &pairs,

@@ -1,14 +1,18 @@
 //! From a rough pose to the one at which the surfaces meet: point-to-plane ICP with robust weights.
 //!
 //! Each round pairs a fair sample of the source with its nearest target points and minimises
-//! `Σ w (n·(R p + t − q))² + ε·|R p + t − q|²` by one Gauss-Newton step (Chen and Medioni 1992); the small
+//! `Σ w ((n·(R p + t − q))² + ε·|R p + t − q|²)` by one Gauss-Newton step (Chen and Medioni 1992); the small
 //! point-to-point part `ε` keeps directions in which the planes slide from running away. Weights are
-//! Geman-McClure with a width that shrinks with the reach.
+//! Geman-McClure with a width that shrinks with the reach, over the variance that the pair's points have by their
+//! [`Errors`].
 
 mod cpu;
 mod cuda;
+mod errors;
 mod schedule;
 mod step;
+
+pub use errors::Errors;
 
 use super::surface::Surface;
 use crate::backend::Device;
@@ -32,6 +36,10 @@ pub struct RefineOptions {
     pub first_reach: f32,
     /// In the last round.
     pub last_reach: f32,
+    /// Weight `ε` of the point-to-point part. The more of it, the more rounds it takes along planes.
+    pub point_share: f64,
+    /// Errors of source and target.
+    pub errors: [Errors; 2],
 }
 
 /// See the module.

@@ -15,6 +15,8 @@ pub(super) struct Schedule {
     pub settled: usize,
     /// A step that moves nothing further than this is the last one.
     pub negligible: f64,
+    /// Weight of the point-to-point part beside the point-to-plane part.
+    pub point_share: f64,
 }
 
 impl Schedule {
@@ -33,6 +35,7 @@ impl Schedule {
             rounds: options.rounds,
             settled,
             negligible: 1e-3 * f64::from(spacing),
+            point_share: options.point_share,
         }
     }
 

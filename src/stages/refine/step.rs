@@ -9,8 +9,6 @@ use crate::geometry::Pose;
 /// Running sums over the pairs, each of which takes every eighth: so that a block of a device's threads can sum in the
 /// same order.
 const PARTS: usize = 8;
-/// Weight of the point-to-point part beside the point-to-plane part.
-const POINT_SHARE: f64 = 0.02;
 /// Fewer pairs do not determine a step.
 const LEAST_PAIRS: usize = 6;
 
@@ -24,16 +22,17 @@ pub(super) struct Pair {
     pub weight: f32,
 }
 
-/// Applies to `pose` the step that the pairs ask for; how far it moved them at most, or `None` where they ask for none:
+/// Applies to `pose` the step that the pairs ask for, where point-to-point distances have this weight beside those along the
+/// normals; how far it moved them at most, or `None` where they ask for none:
 /// too few of them, or a step that is no small one. The blocks follow one another.
-pub(super) fn step(blocks: &[Vec<Pair>], pose: &mut Pose) -> Option<f64> {
+pub(super) fn step(blocks: &[Vec<Pair>], point_share: f64, pose: &mut Pose) -> Option<f64> {
     let count: usize = blocks.iter().map(Vec::len).sum();
     if count < LEAST_PAIRS {
         return None;
     }
     let centre = sum_of_moved(blocks).map(|x| x / count as f64);
     let (sums, radius) = accumulate(blocks, &centre);
-    let step = solve(&sums)?;
+    let step = solve(&sums, point_share)?;
     let (turn, shift) = ([step[0], step[1], step[2]], [step[3], step[4], step[5]]);
     let small = step.iter().all(|x| x.is_finite()) && norm(&turn) <= 1.0;
     small.then(|| {
@@ -144,11 +143,11 @@ fn point_entry(sums: &[f64; TERMS], row: usize, column: usize) -> f64 {
 }
 
 /// The step, a turn and a shift, that solves the normal equations, by Cholesky's method; `None` where they are singular.
-fn solve(sums: &[f64; TERMS]) -> Option<[f64; 6]> {
+fn solve(sums: &[f64; TERMS], point_share: f64) -> Option<[f64; 6]> {
     let mut factor = [[0.0; 6]; 6];
     for i in 0..6 {
         for j in 0..=i {
-            let mut rest = sums[MATRIX + lower(i, j)] + POINT_SHARE * point_entry(sums, i, j);
+            let mut rest = sums[MATRIX + lower(i, j)] + point_share * point_entry(sums, i, j);
             for (a, b) in factor[i][..j].iter().zip(&factor[j]) {
                 rest -= a * b;
             }
@@ -164,7 +163,7 @@ fn solve(sums: &[f64; TERMS]) -> Option<[f64; 6]> {
     let mut x = [0.0; 6];
     for i in 0..6 {
         let part = if i < 3 { sums[TURN + i] } else { sums[OFFSET + i - 3] };
-        let mut rest = -(sums[VECTOR + i] + POINT_SHARE * part);
+        let mut rest = -(sums[VECTOR + i] + point_share * part);
         for (a, x) in factor[i][..i].iter().zip(&x) {
             rest -= a * x;
         }
@@ -239,6 +238,8 @@ mod tests {
     use super::*;
     use nalgebra::{Matrix3x6, Matrix6, RowVector6, Vector3, Vector6};
 
+    const POINT_SHARE: f64 = 0.02;
+
     #[test]
     fn the_series_is_the_rotation() {
         for turn in [[0.0; 3], [1e-9, 0.0, 0.0], [0.1, -0.2, 0.3], [0.6, 0.0, -0.8], [0.0, 1.0, 0.0]] {
@@ -280,7 +281,7 @@ mod tests {
         }
         let expected: Vector6<f64> = matrix.lu().solve(&vector).unwrap();
         let (sums, _) = accumulate(&[pairs], &[0.0; 3]);
-        let found = Vector6::from(solve(&sums).unwrap());
+        let found = Vector6::from(solve(&sums, POINT_SHARE).unwrap());
         assert!((found - expected).norm() < 1e-12 * expected.norm(), "{found} {expected}");
     }
 }
