@@ -36,8 +36,10 @@ pub(super) const IN_PASSING: Effort = Effort { candidates: 16, promising: 0.5 };
 const SHORTLIST: usize = 12;
 /// Points of each cloud on which they are judged there.
 const JUDGED_ON: usize = 2_000;
-/// Points on which the answer is refined in the end.
-const CONCLUDING_SAMPLES: usize = 6_000;
+/// Points on which the answer is refined in the end: all, but of very large clouds.
+const CONCLUDING_SAMPLES: usize = 30_000;
+/// Points of each cloud on which it is observed.
+const OBSERVED_ON: usize = 6_000;
 
 /// Weight of point-to-point distances beside those along normals.
 const POINT_SHARE: f64 = 0.02;
@@ -181,7 +183,7 @@ impl<B: Backend> Pipeline<B> {
         let best_pose = b.upload(&[best.pose])?;
         let closely = concluding_options(source, target);
         let refined = self.refine((source.scene(), target.scene()), &best_pose, closely, timings)?;
-        let options = agreement_options(&source.scene(), CONCLUDING_SAMPLES);
+        let options = agreement_options(&source.scene(), OBSERVED_ON);
         let observation =
             timings.measure("verify", || b.observe(&source.surface, &target.surface, &refined, options))?;
         // Unless both clouds look like raw scans they share no sampling pattern, and what their normals have in common is
