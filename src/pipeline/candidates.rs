@@ -36,8 +36,10 @@ pub(super) const IN_PASSING: Effort = Effort { candidates: 16, promising: 0.5 };
 const SHORTLIST: usize = 12;
 /// Points of each cloud on which they are judged there.
 const JUDGED_ON: usize = 2_000;
-/// Points on which the answer is refined in the end: all, but of very large clouds.
-const CONCLUDING_SAMPLES: usize = 30_000;
+/// The answer is refined in the end on as many points as it takes for so many of them to overlap, by what is known by then.
+const CONCLUDED_ON: f32 = 4_000.0;
+/// How many these may be.
+const CONCLUDING_SAMPLES: (usize, usize) = (6_000, 30_000);
 /// Points of each cloud on which it is observed.
 const OBSERVED_ON: usize = 6_000;
 
@@ -181,7 +183,7 @@ impl<B: Backend> Pipeline<B> {
             return Ok(Answer::nothing(source.surface.spacing));
         };
         let best_pose = b.upload(&[best.pose])?;
-        let closely = concluding_options(source, target);
+        let closely = concluding_options(source, target, best.agreement.source_overlap);
         let refined = self.refine((source.scene(), target.scene()), &best_pose, closely, timings)?;
         let options = agreement_options(&source.scene(), OBSERVED_ON);
         let observation =
@@ -231,11 +233,12 @@ pub fn circumstances<D: Device>(
 }
 
 /// How the answer is refined. Where points are weighted by their errors, the near ones count most; they determine the pose less
-/// firmly than all, so it takes more rounds, and a smaller pull towards the nearest points.
-fn concluding_options<D: Device>(source: &Prepared<D>, target: &Prepared<D>) -> RefineOptions {
+/// firmly than all, so it takes more rounds, and a smaller pull towards the nearest points. `overlap` is a share of the source.
+fn concluding_options<D: Device>(source: &Prepared<D>, target: &Prepared<D>, overlap: f32) -> RefineOptions {
+    let (least, most) = CONCLUDING_SAMPLES;
     let errors = Errors::of_pair(&source.recorded.viewpoint, &target.recorded.viewpoint);
     let options = RefineOptions {
-        samples: CONCLUDING_SAMPLES,
+        samples: ((CONCLUDED_ON / overlap) as usize).clamp(least, most),
         rounds: 6,
         first_reach: 2.0,
         last_reach: 1.0,
@@ -245,7 +248,7 @@ fn concluding_options<D: Device>(source: &Prepared<D>, target: &Prepared<D>) -> 
     if errors == [Errors::EVEN; 2] {
         options
     } else {
-        RefineOptions { rounds: 12, point_share: 0.1 * POINT_SHARE, ..options }
+        RefineOptions { rounds: 8, point_share: 0.1 * POINT_SHARE, ..options }
     }
 }
 
