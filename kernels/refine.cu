@@ -24,8 +24,8 @@ constexpr float LEAST_COSINE = 0.5f;
 constexpr unsigned LEAST_PAIRS = 6;
 // Running sums for each term. The host's side has as many.
 constexpr unsigned PARTS = 8;
-// The variance of a cloud's points, as on the host: a part that does not grow, and one that grows with the square of the range
-// from a point.
+// The variance of a cloud's points, as on the host: a part that does not grow, and one that grows with the fourth power of
+// the range from a point.
 struct Errors {
     Point seen_from;
     float constant, growth;
@@ -712,8 +712,9 @@ struct Reaches {
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 refine_poses(const Point* source_points, const Point* source_normals, const unsigned* places, unsigned samples,
              const Point* target_points, const Point* target_normals, const float* columns, unsigned stride,
-             const unsigned* cell_start, Grid grid, Errors source_errors, Errors target_errors, Reaches reaches, unsigned rounds, unsigned settled, double negligible,
-             double point_share, unsigned blocks, const Pose* poses, Pair* pairs, unsigned* nearest, Pose* refined) {
+             const unsigned* cell_start, Grid grid, Errors source_errors, Errors target_errors, Reaches reaches, unsigned rounds,
+             unsigned settled, double negligible, double point_share, unsigned blocks, const Pose* poses, Pair* pairs,
+             unsigned* nearest, Pose* refined) {
     __shared__ Workspace workspace;
     // Here because there would be too few registers for it.
     __shared__ Share share;

@@ -232,8 +232,9 @@ pub fn circumstances<D: Device>(
     }
 }
 
-/// How the answer is refined. Where points are weighted by their errors, the near ones count most; they determine the pose less
-/// firmly than all, so it takes more rounds, and a smaller pull towards the nearest points. `overlap` is a share of the source.
+/// How the answer is refined, `overlap` being the share of the source that overlaps. Where points are weighted by their
+/// errors, the near ones count most; they determine the pose less firmly than all, so it takes more rounds, and a smaller
+/// pull towards the nearest points.
 fn concluding_options<D: Device>(source: &Prepared<D>, target: &Prepared<D>, overlap: f32) -> RefineOptions {
     let (least, most) = CONCLUDING_SAMPLES;
     let errors = Errors::of_pair(&source.recorded.viewpoint, &target.recorded.viewpoint);

@@ -87,8 +87,8 @@ impl<D: Driver> Cuda<D> {
         let grid = Grid::new(poses.len() * blocks as usize, THREADS).in_clusters(blocks).with_shared(SHARED);
         // SAFETY: `samples` is at most the number of places, which are below the number of source points, and `pairs` and
         // `nearest` have as many for each pose. A target's columns and cells are as long as its grid and its points ask
-        // for, there is a reach for each round up to `settled`, and a refined pose for each pose. There are `blocks` blocks for each pose, of one cluster where they are
-        // several, and they have shared memory for the factors of two tiles.
+        // for, there is a reach for each round up to `settled`, and a refined pose for each pose. There are `blocks` blocks for
+        // each pose, of one cluster where they are several, and they have shared memory for the factors of two tiles.
         unsafe { self.launch(REFINE, grid, arguments)? };
         Ok(refined)
     }

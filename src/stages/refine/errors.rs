@@ -8,8 +8,8 @@ use crate::stages::viewpoint::Viewpoint;
 
 /// Wider views are a LiDAR's. A cone of 106° has this mean direction, and the images of depth cameras fit into that.
 const LEAST_NARROW: f32 = 0.8;
-/// Variance of a camera's points that are right in front of it, where that of points as far away as the middle of the cloud is
-/// one.
+/// Variance of a camera's points that are right in front of it, where that of points as far away as the middle of the cloud
+/// is one.
 const LEAST_VARIANCE: f32 = 0.01;
 
 /// The variance of a cloud's points, of which only the ratio to others counts. Kernels take it as it is: `Errors` in
@@ -32,8 +32,8 @@ impl Errors {
     /// All points are equally uncertain.
     pub const EVEN: Self = Self { seen_from: [0.0; 3], constant: 0.5, growth: 0.0 };
 
-    /// Of source and target, seen from there. Two cameras are taken for of one kind, and what is not a camera's for as uncertain
-    /// as what the other's camera sees in the middle.
+    /// Of source and target, seen from there. Two cameras are taken for of one kind, and what is not a camera's for as
+    /// uncertain as what the other's camera sees in the middle.
     pub fn of_pair(source: &Viewpoint, target: &Viewpoint) -> [Self; 2] {
         let squared_range = |viewpoint: &Viewpoint| squared_distance(&viewpoint.position, &[0.0; 3]);
         let ranges: Vec<f32> =
