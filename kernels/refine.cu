@@ -24,6 +24,7 @@ constexpr float LEAST_COSINE = 0.5f;
 constexpr unsigned LEAST_PAIRS = 6;
 // Running sums for each term. The host's side has as many.
 constexpr unsigned PARTS = 8;
+
 // The variance of a cloud's points, as on the host: a part that does not grow, and one that grows with the fourth power of
 // the range from a point.
 struct Errors {

@@ -43,9 +43,9 @@ impl Errors {
         if !growth.is_normal() {
             return [Self::EVEN; 2];
         }
-        [source, target].map(|from| match is_camera(from) {
-            true => Self { seen_from: from.position, constant: LEAST_VARIANCE, growth },
-            false => Self { seen_from: from.position, constant: 1.0, growth: 0.0 },
+        [source, target].map(|from| {
+            let (constant, growth) = if is_camera(from) { (LEAST_VARIANCE, growth) } else { (1.0, 0.0) };
+            Self { seen_from: from.position, constant, growth }
         })
     }
 

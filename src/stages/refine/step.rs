@@ -22,9 +22,9 @@ pub(super) struct Pair {
     pub weight: f32,
 }
 
-/// Applies to `pose` the step that the pairs ask for, where point-to-point distances have this weight beside those along the
-/// normals; how far it moved them at most, or `None` where they ask for none:
-/// too few of them, or a step that is no small one. The blocks follow one another.
+/// Applies to `pose` the step that the pairs ask for; how far it moved them at most, or `None` where they ask for none:
+/// too few of them, or a step that is no small one. Point-to-point distances have the weight `point_share` beside those
+/// along the normals. The blocks follow one another.
 pub(super) fn step(blocks: &[Vec<Pair>], point_share: f64, pose: &mut Pose) -> Option<f64> {
     let count: usize = blocks.iter().map(Vec::len).sum();
     if count < LEAST_PAIRS {
