@@ -43,10 +43,11 @@ struct Tally {
 
 // As the host has it.
 struct Observation {
-    double normal_matrix[36], difference_matrix[36], score_matrix[36];
+    double normal_matrix[36], difference_matrix[36], common_matrix[36];
     double centre[3];
     double radius;
     double squares;
+    double common_variance;
     double count;
     Pose pose;
 };
@@ -230,7 +231,7 @@ __device__ const Sums& mean_contact(const Sums* sums, unsigned chunks) {
     return mean;
 }
 
-// Entries of a Jacobian, and so of a score.
+// Entries of a Jacobian.
 constexpr unsigned JACOBIAN = 6;
 // What a contact brings to the observation: products of two entries of a row. It begins with the contact's Jacobian and by
 // how much that differs from the Jacobian of the point's own normal.
@@ -315,8 +316,8 @@ __device__ double total_product(const double* products, unsigned chunks, unsigne
     return sum;
 }
 
-// Blocks of space; see `BLOCKS` in `verify/mod.rs`.
-constexpr unsigned SPACE_BLOCKS = 64;
+// Groups of contacts, three to a block of space; see `GROUPS` in `verify/mod.rs`.
+constexpr unsigned AXES = 3, GROUPS = 64 * AXES;
 
 // The edge of the cubes that blocks of space are made of; 0 where all contacts are one point.
 __device__ double space_block_edge(double radius) { return radius > 0.0 ? ldexp(1.0, ilogb(radius / 2.0)) : 0.0; }
@@ -329,10 +330,23 @@ __device__ unsigned space_block(const Point& point, double edge) {
     return block;
 }
 
-// scores[JACOBIAN * block + k] = the sum of the k-th entry of the Jacobian times the distance, over the contacts in a block of
-// space; a thread block each.
+// The axis along which a normal points most, the first of several.
+__device__ unsigned facing(const Point& normal) {
+    float x = fabsf(normal.x), y = fabsf(normal.y), z = fabsf(normal.z);
+    if (y > x) return z > y ? 2 : 1;
+    return z > x ? 2 : 0;
+}
+
+// Sums over a group's contacts, whose normals are turned so that the largest coordinate is positive.
+struct Group {
+    double jacobian[JACOBIAN];
+    double distance;
+    double count;
+};
+
+// A thread block for every group.
 extern "C" __global__ void __launch_bounds__(THREADS)
-sum_scores(const Contact* contacts, unsigned samples, const Sums* sums, const double* products, unsigned chunks, double* scores) {
+sum_groups(const Contact* contacts, unsigned samples, const Sums* sums, const double* products, unsigned chunks, Group* groups) {
     __shared__ double of_warps[WARPS];
     __shared__ double edge;
     const Sums& mean = mean_contact(sums, chunks);
@@ -341,25 +355,41 @@ sum_scores(const Contact* contacts, unsigned samples, const Sums* sums, const do
         edge = space_block_edge(sqrt(arms / fmax(mean.count, 1.0)));
     }
     __syncthreads();
-    double score[JACOBIAN] = {};
+    unsigned block = blockIdx.x / AXES, axis = blockIdx.x % AXES;
+    Group group = {};
     for (unsigned sample = threadIdx.x; sample < samples; sample += THREADS) {
         Contact found = contacts[sample];
-        if (!found.exists || space_block(found.point, edge) != blockIdx.x) continue;
+        if (!found.exists || facing(found.normal) != axis || space_block(found.point, edge) != block) continue;
         double row[ROW];
         fill_row(row, found, mean.point);
-        for (unsigned k = 0; k < JACOBIAN; ++k) score[k] += row[k] * row[DISTANCE];
+        float along = axis == 0 ? found.normal.x : axis == 1 ? found.normal.y : found.normal.z;
+        double sign = along < 0.0f ? -1.0 : 1.0;
+        for (unsigned k = 0; k < JACOBIAN; ++k) group.jacobian[k] += sign * row[k];
+        group.distance += sign * row[DISTANCE];
+        group.count += 1.0;
     }
-    for (unsigned k = 0; k < JACOBIAN; ++k) {
-        double sum = sum_of_block<double>(score[k], of_warps);
-        if (threadIdx.x == 0) scores[JACOBIAN * blockIdx.x + k] = sum;
-    }
+    for (double& entry : group.jacobian) entry = sum_of_block<double>(entry, of_warps);
+    group.distance = sum_of_block<double>(group.distance, of_warps);
+    group.count = sum_of_block<double>(group.count, of_warps);
+    if (threadIdx.x == 0) groups[blockIdx.x] = group;
 }
 
-// The sum over all blocks of space of the product of two entries of their scores.
-__device__ double total_score(const double* scores, unsigned one, unsigned other) {
+// The sum over all groups of the product of two entries of their Jacobians.
+__device__ double total_common(const Group* groups, unsigned one, unsigned other) {
     double sum = 0.0;
-    for (unsigned block = 0; block < SPACE_BLOCKS; ++block) sum += scores[JACOBIAN * block + one] * scores[JACOBIAN * block + other];
+    for (unsigned group = 0; group < GROUPS; ++group) sum += groups[group].jacobian[one] * groups[group].jacobian[other];
     return sum;
+}
+
+// The mean product of the distances of two contacts of a group, where it is more than zero.
+__device__ double common_variance(const Group* groups, double squares) {
+    double products = 0.0, pairs = 0.0;
+    for (unsigned k = 0; k < GROUPS; ++k) {
+        Group group = groups[k];
+        products += group.distance * group.distance;
+        pairs += group.count * (group.count - 1.0);
+    }
+    return fmax((products - squares) / fmax(pairs, 1.0), 0.0);
 }
 
 // An entry of a symmetric matrix.
@@ -370,7 +400,7 @@ __device__ __forceinline__ void set_symmetric(double* matrix, unsigned row, unsi
 
 // One warp: the observation from the sums of all blocks, of which each lane takes one or two.
 extern "C" __global__ void __launch_bounds__(WARP)
-conclude_observation(const Sums* sums, const double* products, unsigned chunks, const double* scores, const Pose* pose,
+conclude_observation(const Sums* sums, const double* products, unsigned chunks, const Group* groups, const Pose* pose,
                      Observation* observation) {
     const Sums& mean = mean_contact(sums, chunks);
     for (unsigned number = lane_number(); number < PRODUCTS; number += WARP) {
@@ -378,14 +408,17 @@ conclude_observation(const Sums* sums, const double* products, unsigned chunks, 
         if (number < 3) observation->centre[number] = mean.point[number];
         if (number == 3) observation->count = mean.count;
         if (number == 4) observation->pose = *pose;
-        if (number == SQUARES) observation->squares = sum;
+        if (number == SQUARES) {
+            observation->squares = sum;
+            observation->common_variance = common_variance(groups, sum);
+        }
         if (number == SQUARED_ARMS) observation->radius = sqrt(sum / fmax(mean.count, 1.0));
         if (number >= TRIANGLES) continue;
         unsigned row, column;
         place_in_triangle(number % TRIANGLE, row, column);
         if (number < TRIANGLE) {
             set_symmetric(observation->normal_matrix, row, column, sum);
-            set_symmetric(observation->score_matrix, row, column, total_score(scores, row, column));
+            set_symmetric(observation->common_matrix, row, column, total_common(groups, row, column));
         } else {
             set_symmetric(observation->difference_matrix, row, column, sum);
         }

@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::f32::consts::PI;
 
 use common::emulated::emulated;
 use common::found::{on_every_backend, on_every_device, on_one_device};
@@ -264,20 +265,30 @@ fn observation_by_brute_force<D: Device>(
     }
     let radius = (contacts.iter().map(|c| (c.0 - centre).norm_squared()).sum::<f64>() / count).sqrt();
     let edge = (radius / 2.0).log2().floor().exp2();
-    let mut scores = BTreeMap::new();
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
     for (point, normal, _, distance) in &contacts {
         let block = point.map(|x| (x / edge).floor() as i64).map(|k| k.rem_euclid(4));
-        *scores.entry([block.x, block.y, block.z]).or_insert(Vector6::zeros()) +=
-            jacobian(point, normal) * *distance;
+        let (axis, sign) = (normal.iamax(), normal[normal.iamax()].signum());
+        let group = groups.entry([block.x, block.y, block.z, axis as i64]).or_default();
+        group.push((jacobian(point, normal) * sign, distance * sign));
     }
-    let score: Matrix6<f64> = scores.values().map(|s| s * s.transpose()).sum();
+    let mut common = Matrix6::zeros();
+    let (mut products, mut pairs) = (0.0, 0.0);
+    for group in groups.values() {
+        for (i, (row, distance)) in group.iter().enumerate() {
+            common += group.iter().map(|(other, _)| row * other.transpose()).sum::<Matrix6<f64>>();
+            products += group.iter().skip(i + 1).map(|(_, other)| distance * other).sum::<f64>();
+            pairs += (group.len() - i - 1) as f64;
+        }
+    }
     Observation {
         normal_matrix: std::array::from_fn(|i| matrix[(i / 6, i % 6)]),
         difference_matrix: std::array::from_fn(|i| differences[(i / 6, i % 6)]),
-        score_matrix: std::array::from_fn(|i| score[(i / 6, i % 6)]),
+        common_matrix: std::array::from_fn(|i| common[(i / 6, i % 6)]),
         centre: centre.into(),
         radius,
         squares: contacts.iter().map(|c| c.3 * c.3).sum(),
+        common_variance: (products / pairs).max(0.0),
         count,
         pose: *pose,
     }
@@ -294,11 +305,11 @@ fn check_observation<B: Stages>(backend: &B) {
     assert!(close(found.radius, expected.radius, expected.radius), "{found:?} {expected:?}");
     assert!(close(found.squares, expected.squares, expected.squares), "{found:?} {expected:?}");
     let of = |matrix: &[f64; 36]| matrix.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-    let largest = of(&expected.score_matrix);
-    let scores = found.score_matrix.iter().zip(&expected.score_matrix);
-    assert!(largest > 0.0 && scores.clone().all(|(a, b)| close(*a, *b, largest)), "{found:?} {expected:?}");
+    let common = [found, expected].map(|observation| observation.common_variance);
+    assert!(common[1] > 0.0 && close(common[0], common[1], expected.squares / expected.count), "{common:?}");
     for (found, expected) in [
         (&found.normal_matrix, &expected.normal_matrix),
+        (&found.common_matrix, &expected.common_matrix),
         (&found.difference_matrix, &expected.difference_matrix),
     ] {
         let largest = of(expected);
@@ -313,6 +324,30 @@ fn check_observation<B: Stages>(backend: &B) {
 #[test]
 fn an_observation_is_the_sum_over_the_contacts() {
     on_every_backend!(check_observation);
+}
+
+fn check_common_variance<B: Stages>(backend: &B) {
+    let mut random = random(8);
+    // Where no boundary of blocks passes through the wall, which would part errors by their sign.
+    let in_a_block = |p: &Point, off_by: f32| [p[0] + 0.25 + off_by, p[1], p[2]];
+    let share = |error: &mut dyn FnMut(&Point) -> f32| {
+        let moved: Vec<Point> = wall(4000, 2).iter().map(|p| in_a_block(p, error(p))).collect();
+        let flat: Vec<Point> = wall(4000, 1).iter().map(|p| in_a_block(p, 0.0)).collect();
+        let [source, target] = [&moved, &flat].map(|points| surface_on(backend, points, SPACING));
+        let found = observed(backend, &source, &target, &IDENTITY, OPTIONS);
+        assert!(found.count > 1000.0, "{found:?}");
+        found.common_variance / (found.squares / found.count)
+    };
+    // The same at points that lie in one block since blocks repeat, every two metres.
+    let bent = share(&mut |p| 0.02 * (PI * p[1]).sin());
+    assert!((0.6..1.0).contains(&bent), "neighbours are off by the same: {bent}");
+    let noisy = share(&mut |_| random.random_range(-0.02..0.02));
+    assert!((0.0..0.05).contains(&noisy), "each is off by itself: {noisy}");
+}
+
+#[test]
+fn neighbours_on_bent_surfaces_have_errors_in_common() {
+    on_every_backend!(check_common_variance);
 }
 
 /// The holds of a cloud on itself after a turn.
@@ -685,10 +720,12 @@ fn assert_observations_equal(found: &Observation, expected: &Observation, name: 
     let context = || format!("{name}: {found:?}, {expected:?} expected");
     assert!(close(&found.normal_matrix, &expected.normal_matrix), "{}", context());
     assert!(close(&found.difference_matrix, &expected.difference_matrix), "{}", context());
-    assert!(close(&found.score_matrix, &expected.score_matrix), "{}", context());
+    assert!(close(&found.common_matrix, &expected.common_matrix), "{}", context());
     assert!(close(&found.centre, &expected.centre), "{}", context());
     assert!(close(&[found.radius], &[expected.radius]), "{}", context());
     assert!(close(&[found.squares], &[expected.squares]), "{}", context());
+    let common = [found, expected].map(|observation| observation.common_variance);
+    assert!((common[0] - common[1]).abs() <= 1e-12 * expected.squares, "{}", context());
 }
 
 /// Under every pose, for samples that fill no block, several, and more than there are.

@@ -20,7 +20,7 @@ const LEAST_CONTACTS: f64 = 20.0;
 
 /// An answer whose rotation may be off by more than this, in degrees, one standard deviation, is not accepted: what is
 /// sampled as coarsely as that fits a wrong place nearly as well.
-const LARGEST_DEVIATION: f64 = 1.25;
+const LARGEST_DEVIATION: f64 = 3.0;
 
 /// The answer in the files' frames and units.
 pub(super) fn registration(

@@ -3,7 +3,7 @@
 use nalgebra::{Matrix6, Vector3, Vector6};
 use rayon::prelude::*;
 
-use super::{Agreement, AgreementOptions, BLOCKS, MeasureAgreement, Observation, Scene};
+use super::{Agreement, AgreementOptions, GROUPS, MeasureAgreement, Observation, Scene};
 use crate::backend::Cpu;
 use crate::cloud::Point;
 use crate::error::Result;
@@ -68,27 +68,56 @@ impl MeasureAgreement for Cpu {
             arms += (to_vector(&contact.point) - centre).norm_squared();
         }
         let radius = (arms / count.max(1.0)).sqrt();
+        let groups = group(&pairs, &centre, radius);
         Ok(Observation {
             normal_matrix: row_major(&matrix),
             difference_matrix: row_major(&differences),
-            score_matrix: row_major(&score_matrix(&pairs, &centre, radius)),
+            common_matrix: row_major(&groups.iter().map(|g| g.jacobian * g.jacobian.transpose()).sum()),
             centre: centre.into(),
             radius,
             squares,
+            common_variance: common_variance(&groups, squares),
             count,
             pose,
         })
     }
 }
 
-/// See [`Observation::score_matrix`].
-fn score_matrix(pairs: &[Contact], centre: &Vector3<f64>, radius: f64) -> Matrix6<f64> {
+/// Sums over a group of contacts, whose normals are turned alike; see [`GROUPS`].
+#[derive(Clone, Copy, Default)]
+struct Group {
+    jacobian: Vector6<f64>,
+    distance: f64,
+    count: f64,
+}
+
+/// The groups of contacts about this centre.
+fn group(pairs: &[Contact], centre: &Vector3<f64>, radius: f64) -> [Group; GROUPS] {
     let edge = block_edge(radius);
-    let mut scores = [Vector6::zeros(); BLOCKS];
+    let mut groups = [Group::default(); GROUPS];
     for contact in pairs {
-        scores[block(&contact.point, edge)] += contact.jacobian(centre) * f64::from(contact.distance);
+        let (axis, sign) = facing(&contact.normal);
+        let group = &mut groups[3 * block(&contact.point, edge) + axis];
+        group.jacobian += contact.jacobian(centre) * sign;
+        group.distance += f64::from(contact.distance) * sign;
+        group.count += 1.0;
     }
-    scores.iter().fold(Matrix6::zeros(), |sum, score| sum + score * score.transpose())
+    groups
+}
+
+/// The axis along which a normal points most, and its sign there.
+fn facing(normal: &Point) -> (usize, f64) {
+    let longer =
+        |longest: usize, axis: usize| if normal[axis].abs() > normal[longest].abs() { axis } else { longest };
+    let axis = (1..3).fold(0, longer);
+    (axis, if normal[axis] < 0.0 { -1.0 } else { 1.0 })
+}
+
+/// See [`Observation::common_variance`]; `squares` is the sum of squared distances.
+fn common_variance(groups: &[Group], squares: f64) -> f64 {
+    let products = groups.iter().map(|group| group.distance.powi(2)).sum::<f64>() - squares;
+    let pairs: f64 = groups.iter().map(|group| group.count * (group.count - 1.0)).sum();
+    (products / pairs.max(1.0)).max(0.0)
 }
 
 /// The edge of the cubes that blocks are made of. A power of two, so that a device that rounds the radius differently
@@ -98,7 +127,7 @@ fn block_edge(radius: f64) -> f64 {
     f64::from_bits((radius / 2.0).to_bits() & 0xFFF0_0000_0000_0000)
 }
 
-/// The block of a point; see [`BLOCKS`].
+/// The block of a point; see [`GROUPS`].
 fn block(point: &Point, edge: f64) -> usize {
     let along = |x: f32| if edge > 0.0 { (f64::from(x) / edge).floor() as i64 & 3 } else { 0 };
     let [x, y, z] = point.map(along);

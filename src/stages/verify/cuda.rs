@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Agreement, AgreementOptions, BLOCKS, MeasureAgreement, Observation, Scene};
+use super::{Agreement, AgreementOptions, GROUPS, MeasureAgreement, Observation, Scene};
 use crate::backend::cuda::{Argument, Cuda, CudaBuffer, Driver, Grid, Kernel, arguments};
 use crate::cloud::Point;
 use crate::error::Result;
@@ -13,7 +13,7 @@ const TALLY: Kernel = Kernel::new("verify", "tally_agreement");
 const CONCLUDE_AGREEMENT: Kernel = Kernel::new("verify", "conclude_agreement");
 const FIND_CONTACTS: Kernel = Kernel::new("verify", "find_contacts");
 const SUM_PRODUCTS: Kernel = Kernel::new("verify", "sum_products");
-const SUM_SCORES: Kernel = Kernel::new("verify", "sum_scores");
+const SUM_GROUPS: Kernel = Kernel::new("verify", "sum_groups");
 const CONCLUDE_OBSERVATION: Kernel = Kernel::new("verify", "conclude_observation");
 
 /// Threads of a block, each of which looks at one sample, as in the kernels.
@@ -138,13 +138,13 @@ impl<D: Driver> MeasureAgreement for Cuda<D> {
         let arguments = arguments![&contacts, samples, &sums, count, &products];
         // SAFETY: as above; every block writes `PRODUCTS` sums of its own.
         unsafe { self.launch(SUM_PRODUCTS, grid, arguments)? };
-        let scores = self.allocate::<[f64; 6]>(BLOCKS)?;
-        let arguments = arguments![&contacts, samples, &sums, &products, count, &scores];
-        // SAFETY: as above; there is a score for every block.
-        unsafe { self.launch(SUM_SCORES, Grid::new(BLOCKS, THREADS as u32), arguments)? };
+        let groups = self.allocate::<[f64; 8]>(GROUPS)?;
+        let arguments = arguments![&contacts, samples, &sums, &products, count, &groups];
+        // SAFETY: as above; there are sums for every group.
+        unsafe { self.launch(SUM_GROUPS, Grid::new(GROUPS, THREADS as u32), arguments)? };
         let observation = self.allocate::<Observation>(1)?;
-        let arguments = arguments![&sums, &products, count, &scores, pose, &observation];
-        // SAFETY: as above; there are one pose and one observation, and `BLOCKS` scores.
+        let arguments = arguments![&sums, &products, count, &groups, pose, &observation];
+        // SAFETY: as above; there are one pose and one observation, and sums for `GROUPS` groups.
         unsafe { self.launch(CONCLUDE_OBSERVATION, Grid::new(1, 32), arguments)? };
         Ok(self.read(&observation, 0, 1)?[0])
     }

@@ -65,9 +65,11 @@ impl<D: Device + ?Sized> Clone for Scene<'_, D> {
 
 impl<D: Device + ?Sized> Copy for Scene<'_, D> {}
 
-/// Space is cut into cubes whose edge is the largest power of two that is at most half the overlap's radius; those whose
-/// numbers along every axis agree modulo four are a block.
-pub const BLOCKS: usize = 64;
+/// Samples of the overlap are grouped, so that those of a group lie near each other and face one way. Space is cut into cubes
+/// whose edge is the largest power of two that is at most half the overlap's radius; those whose numbers along every axis
+/// agree modulo four are a block. A group is what lies in one of the 64 blocks and has its normal along the same axis most,
+/// the first of several.
+pub const GROUPS: usize = 64 * 3;
 
 /// What the overlap of two surfaces says about their relative motion.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -81,15 +83,18 @@ pub struct Observation {
     /// have in common. Of independent noise it is twice as large as the normal matrix, of relief that both clouds show it is
     /// nothing. Row-major.
     pub difference_matrix: [f64; 36],
-    /// `Σ s sᵀ` over [`BLOCKS`] blocks of the overlap, `s = Σ J d` over a block's samples, whose signed distances along the
-    /// normals are `d`. Row-major. See [`information()`].
-    pub score_matrix: [f64; 36],
+    /// `Σ g gᵀ` over the [`GROUPS`], `g = Σ J` over a group's samples, whose normals are turned so that the largest coordinate
+    /// is positive: what errors say that all samples of a group have in common. Row-major. See [`information()`].
+    pub common_matrix: [f64; 36],
     /// Mean of the overlapping source samples, target coordinates.
     pub centre: [f64; 3],
     /// Root mean square arm.
     pub radius: f64,
     /// Sum of squared distances along the normals.
     pub squares: f64,
+    /// Mean product of the signed distances of two samples of a group along normals that are turned like those: the variance
+    /// that they have in common. At least zero.
+    pub common_variance: f64,
     /// Number of overlapping source samples.
     pub count: f64,
     /// The pose that this is said about.
