@@ -6,14 +6,14 @@ use super::Observation;
 
 /// Eigenvalues of the covariance of `Σ J d` below this share of its trace count as zero.
 const NEGLIGIBLE: f64 = 1e-12;
-/// By how much the variance that errors of neighbours have in common exceeds what is left of it. The pose has been fitted to
+/// How many times the variance that errors of neighbours have in common is what shows of it in distances. The pose has been fitted to
 /// the same distances and takes up most of what is alike in them, and the wider it is alike the more. Chosen so that errors
 /// of all kinds of scans, simulated and recorded, are about as large as promised (`docs/benchmarks.md`).
 const TAKEN_UP: f64 = 20.0;
 
 /// Fisher information of (rotation, translation) about the overlap's centre: `A (σ² A + c G)⁻¹ A`, with the normal matrix `A`,
-/// the mean squared distance `σ²`, the common matrix `G` and the variance `c` of the errors that the samples of a group have
-/// in common.
+/// the mean squared distance `σ²`, the common matrix `G` and the variance `c` that the errors of a group's samples have in
+/// common, which is `TAKEN_UP` times what shows of it.
 ///
 /// `A / σ²` alone, the information of independent errors, promises far too much, since neighbours err alike: both clouds are
 /// smoothed, thinned and, above all where a depth camera's lens has done it, bent. `σ² A + c G` is the covariance of `Σ J d`
