@@ -43,8 +43,12 @@ const CONCLUDING_SAMPLES: (usize, usize) = (6_000, 30_000);
 /// Points of each cloud on which it is observed.
 const OBSERVED_ON: usize = 6_000;
 
-/// Weight of point-to-point distances beside those along normals.
+/// Weight of point-to-point distances beside those along normals, while candidates are compared: what normals do not hold is
+/// held by that.
 const POINT_SHARE: f64 = 0.02;
+/// The same for the answer, which normals do hold, some motions only weakly: along these the pull towards the nearest points,
+/// which come along, would slow it down.
+const CONCLUDING_POINT_SHARE: f64 = 0.002;
 
 /// How candidates are compared.
 struct Comparison<'a, B: Backend> {
@@ -232,24 +236,16 @@ pub fn circumstances<D: Device>(
     }
 }
 
-/// How the answer is refined, `overlap` being the share of the source that overlaps. Where points are weighted by their
-/// errors, the near ones count most; they determine the pose less firmly than all, so it takes more rounds, and a smaller
-/// pull towards the nearest points.
+/// How the answer is refined, `overlap` being the share of the source that overlaps.
 fn concluding_options<D: Device>(source: &Prepared<D>, target: &Prepared<D>, overlap: f32) -> RefineOptions {
     let (least, most) = CONCLUDING_SAMPLES;
-    let errors = Errors::of_pair(&source.recorded.viewpoint, &target.recorded.viewpoint);
-    let options = RefineOptions {
+    RefineOptions {
         samples: ((CONCLUDED_ON / overlap) as usize).clamp(least, most),
-        rounds: 6,
+        rounds: 8,
         first_reach: 2.0,
         last_reach: 1.0,
-        point_share: POINT_SHARE,
-        errors,
-    };
-    if errors == [Errors::EVEN; 2] {
-        options
-    } else {
-        RefineOptions { rounds: 8, point_share: 0.1 * POINT_SHARE, ..options }
+        point_share: CONCLUDING_POINT_SHARE,
+        errors: Errors::of_pair(&source.recorded.viewpoint, &target.recorded.viewpoint),
     }
 }
 
