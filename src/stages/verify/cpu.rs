@@ -105,12 +105,11 @@ fn group(pairs: &[Contact], centre: &Vector3<f64>, radius: f64) -> [Group; GROUP
     groups
 }
 
-/// The axis along which a normal points most, and its sign there.
+/// The axis along which a normal points most, the first of several, and its sign there.
 fn facing(normal: &Point) -> (usize, f64) {
-    let longer =
-        |longest: usize, axis: usize| if normal[axis].abs() > normal[longest].abs() { axis } else { longest };
-    let axis = (1..3).fold(0, longer);
-    (axis, if normal[axis] < 0.0 { -1.0 } else { 1.0 })
+    let normal = to_vector(normal);
+    let axis = normal.iamax();
+    (axis, normal[axis].signum())
 }
 
 /// See [`Observation::common_variance`]; `squares` is the sum of squared distances.
